@@ -1,0 +1,138 @@
+#include "base/io.h"
+#include "base/result.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int io_pread_all(int fd, void *buf, size_t len, off_t offset)
+{
+	char *at = buf;
+
+	while (len > 0) {
+		ssize_t got = pread(fd, at, len, offset);
+
+		if (got == 0)
+			return R_NOT_FOUND;
+		if (got < 0) {
+			if (errno == EINTR)
+				continue;
+			return R_FAILED;
+		}
+		at += got;
+		offset += got;
+		len -= (size_t)got;
+	}
+	return R_OK;
+}
+
+int io_write_all(int fd, const void *buf, size_t len)
+{
+	const char *at = buf;
+
+	while (len > 0) {
+		ssize_t put = write(fd, at, len);
+
+		if (put < 0) {
+			if (errno == EINTR)
+				continue;
+			return R_FAILED;
+		}
+		at += put;
+		len -= (size_t)put;
+	}
+	return R_OK;
+}
+
+int io_pwrite_all(int fd, const void *buf, size_t len, off_t offset)
+{
+	const char *at = buf;
+
+	while (len > 0) {
+		ssize_t put = pwrite(fd, at, len, offset);
+
+		if (put < 0) {
+			if (errno == EINTR)
+				continue;
+			return R_FAILED;
+		}
+		at += put;
+		offset += put;
+		len -= (size_t)put;
+	}
+	return R_OK;
+}
+
+static int read_to_end(int fd, size_t max_bytes, char **data, size_t *len)
+{
+	size_t room = 4096, used = 0;
+	char *buf = malloc(room + 1);
+
+	if (!buf)
+		return R_FAILED;
+	for (;;) {
+		ssize_t got = read(fd, buf + used, room - used);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			goto err;
+		if (got == 0)
+			break;
+		used += (size_t)got;
+		if (used > max_bytes) {
+			errno = EFBIG;
+			goto err;
+		}
+		if (used == room) {
+			char *more = realloc(buf, room * 2 + 1);
+
+			if (!more)
+				goto err;
+			buf = more;
+			room *= 2;
+		}
+	}
+	buf[used] = '\0';
+	*data = buf;
+	*len = used;
+	return R_OK;
+
+err:
+	free(buf);
+	return R_FAILED;
+}
+
+int io_read_file(int dirfd, const char *path, size_t max_bytes, char **data, size_t *len)
+{
+	int fd, result, saved;
+
+	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return R_FAILED;
+	result = read_to_end(fd, max_bytes, data, len);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
+}
+
+int io_write_file(int dirfd, const char *path, const void *data, size_t len)
+{
+	int fd, saved;
+	ssize_t put;
+
+	fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return R_FAILED;
+	put = write(fd, data, len);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	if (put == (ssize_t)len)
+		return R_OK;
+	if (put >= 0)
+		errno = EIO;
+	return R_FAILED;
+}

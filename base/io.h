@@ -1,0 +1,24 @@
+/* Whole reads and writes, and small files read at once. */
+#ifndef SNAP_BASE_IO_H
+#define SNAP_BASE_IO_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Reads exactly `len` bytes at `offset`.  R_OK, R_NOT_FOUND at an early end of file, R_FAILED with
+ * errno set and nothing reported. */
+int io_pread_all(int fd, void *buf, size_t len, off_t offset);
+
+/* Writes exactly `len` bytes (at `offset` for the p form).  R_OK or R_FAILED with errno set. */
+int io_write_all(int fd, const void *buf, size_t len);
+int io_pwrite_all(int fd, const void *buf, size_t len, off_t offset);
+
+/* Reads a whole file of unknown size (such as one of /proc) below `dirfd`.  The result is followed
+ * by a NUL that `*len` does not count and is freed by the caller.  `max_bytes` bounds it: a longer
+ * file is R_FAILED with errno EFBIG.  Otherwise R_OK, or R_FAILED with errno set. */
+int io_read_file(int dirfd, const char *path, size_t max_bytes, char **data, size_t *len);
+
+/* Writes `len` bytes to an existing file by one write(2), as /proc files want it. */
+int io_write_file(int dirfd, const char *path, const void *data, size_t len);
+
+#endif

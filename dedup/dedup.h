@@ -1,0 +1,48 @@
+/*
+ * Pages in, page numbers out.  A take hands over its objects page by page; what the store already
+ * holds is referred to, the rest is appended to segments, and one commit makes it a generation.
+ */
+#ifndef SNAP_DEDUP_DEDUP_H
+#define SNAP_DEDUP_DEDUP_H
+
+#include "store/store.h"
+
+struct ingest;
+
+/*
+ * Begins a generation of `lineage`.  Several may be under way in one store at once, in several
+ * processes.  The ingest holds a view, so that gc leaves alone what it finds.  R_OK or R_FAILED.
+ */
+int ingest_begin(struct store *store, const char *lineage, struct ingest **ingest);
+
+/* Gives up: nothing of it becomes visible, what was written is reclaimed.  Frees `ingest`. */
+void ingest_abort(struct ingest *ingest);
+
+/*
+ * Makes it a generation: packs are synced, then one index commit.  `gen` comes with the facts of the
+ * target filled in (lineage, time_ns, root_pid .. tasks, frozen_ns, wall_ns) and returns with
+ * `number` and the page and byte counts.  Frees `ingest` on R_OK; on failure the caller aborts.
+ */
+int ingest_commit(struct ingest *ingest, struct generation *gen);
+
+/* One object being written.  One at a time for each ingest. */
+struct object_writer;
+int object_begin(struct ingest *ingest, const char *name, struct object_writer **writer);
+
+/*
+ * Appends `n` pages with consecutive indexes from `index`, which must lie behind everything written
+ * before.  All-zero pages are found out and cost nothing.  Indexes left out are absent.
+ */
+int object_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n);
+
+/* The same for pages known to be zero, without looking at any. */
+int object_zero(struct object_writer *writer, uint64_t index, size_t n);
+
+/* Finishes and names the object within the generation; frees `writer` in any case.
+ * `length_bytes` is its true length. */
+int object_end(struct object_writer *writer, uint64_t length_bytes);
+
+/* A whole small object at once (an image); the tail of the last page is zeroes. */
+int object_put(struct ingest *ingest, const char *name, const void *data, size_t len);
+
+#endif

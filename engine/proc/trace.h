@@ -1,0 +1,74 @@
+/*
+ * Holding a thread by ptrace and making it do system calls.
+ *
+ * Everything done to a living target can end at any instant by the death of this process.  So a
+ * remote call is entered through a `syscall; ret` of the target's own code, with a chain of signal
+ * frames on its stack that leads back to the original state: a thread whose tracer dies finishes the
+ * call, returns through rt_sigreturn and runs on (docs/architecture.md, "Inside a target").
+ * All calls on one tracee come from the thread that seized it.
+ */
+#ifndef SNAP_ENGINE_PROC_TRACE_H
+#define SNAP_ENGINE_PROC_TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "engine/arch/arch.h"
+
+/* One seized thread. */
+struct tracee {
+	pid_t pid; /* thread group */
+	pid_t tid;
+	struct arch_regs regs;  /* as found at the stop; what release puts back */
+	struct arch_xstate xstate; /* the whole of NT_X86_XSTATE */
+	uint64_t sigmask;
+	bool group_stopped;     /* was stopped by job control; its stop signal in stop_signal */
+	int stop_signal;
+	/* inside trace_*.c: */
+	bool injected;          /* registers currently are not the original ones */
+};
+
+/* Where remote calls are made from, one for each address space. */
+struct inject_site {
+	pid_t pid;
+	uint64_t syscall_ret; /* address of `syscall; ret` */
+	uint64_t sigreturn;   /* address of code that does rt_sigreturn */
+	uint64_t area;        /* frames and small buffers; its pages were untouched or unused stack */
+	size_t area_bytes;
+	uint64_t data;        /* part of the area free for arguments of remote calls */
+	size_t data_bytes;    /* at least 4096 */
+	bool disposable;      /* a tree under construction: killed with us, no frames needed */
+};
+
+/* Seizes and stops one thread (PTRACE_SEIZE, PTRACE_INTERRUPT, waits for the stop, reads registers,
+ * xstate and mask, repairs a call that the stop itself interrupted with EINTR).  R_OK, R_NOT_FOUND if
+ * it is gone, R_UNSUPPORTED (already traced, named), R_FAILED. */
+int trace_seize(pid_t pid, pid_t tid, struct tracee *t);
+
+/* Puts everything back and lets the thread run on (or stay stopped by job control). */
+int trace_release(struct tracee *t);
+
+/* Finds gadgets and a safe area in a living target.  R_UNSUPPORTED names what is missing. */
+int inject_site_find(const struct tracee *leader, struct inject_site *site);
+/* Wipes the area. */
+int inject_site_close(struct inject_site *site);
+
+/* Prepares `t` for remote calls (writes the frames) and puts its registers back.  Pairs. */
+int inject_begin(struct tracee *t, struct inject_site *site);
+int inject_end(struct tracee *t, struct inject_site *site);
+
+/*
+ * Runs one system call in `t`.  `*ret` is what the kernel returned, -errno on failure (not
+ * reported: the caller knows what it means).  R_OK, R_NOT_FOUND if the thread died, R_FAILED.
+ */
+int inject_syscall(struct tracee *t, struct inject_site *site, int64_t *ret, long nr, uint64_t a0,
+		   uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
+
+/* Copies between this process and the target's memory.  R_OK or R_FAILED with errno set. */
+int trace_read(pid_t pid, uint64_t address, void *buf, size_t len);
+int trace_write(pid_t pid, uint64_t address, const void *buf, size_t len);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * The store as the rest of snap sees it: durable pages, objects made of them, and generations made
+ * of objects.  It knows nothing of processes.  Layouts are in store/FORMAT.md.
+ */
+#ifndef SNAP_STORE_STORE_H
+#define SNAP_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGE_BYTES 4096u
+
+/* What trees refer to.  The two reserved numbers stand for pages that are not stored. */
+typedef uint64_t page_no;
+#define PAGE_ABSENT ((page_no)0) /* nothing here: a private file mapping shows its file */
+#define PAGE_ZERO ((page_no)1)   /* a page of zeroes */
+
+/* One address space, one file, one image: a page tree and how long it is. */
+struct object {
+	page_no root;
+	uint32_t height;       /* 0: root is the only page (index 0); n: 512^n pages below the root */
+	uint64_t length_bytes; /* of a file or image; for an address space, the end of the last page */
+};
+
+/* The facts of one generation that are known without reading its objects. */
+#define LINEAGE_NAME_MAX 64
+struct generation {
+	uint64_t number; /* given at commit, never reused */
+	char lineage[LINEAGE_NAME_MAX];
+	int64_t time_ns;        /* CLOCK_REALTIME at the moment the tree was frozen */
+	uint32_t root_pid;
+	uint64_t root_start;    /* start time of the root in clock ticks, /proc/PID/stat field 22 */
+	uint8_t boot_id[16];    /* of the machine's run in which the root lived */
+	uint32_t tasks;
+	bool pinned;
+	uint64_t frozen_ns, wall_ns;
+	uint64_t pages_scanned, pages_new, pages_shared, pages_zero;
+	uint64_t bytes_logical; /* of all objects, absent pages not counted */
+	uint64_t bytes_stored;  /* that this take added to the packs */
+};
+
+struct store;
+
+/*
+ * Opens the store in `dir`.  With `create`, an absent or empty directory becomes a new store (0700).
+ * `writable` is for takes, pins, forget and gc; without it nothing below `dir` is written but the
+ * index's reader table.  R_OK, R_NOT_FOUND (no such directory, or not a store: said which), R_FAILED
+ * (newer format, no permission, damaged: reported).
+ */
+int store_open(const char *dir, bool create, bool writable, struct store **store);
+void store_close(struct store *store);
+
+/*
+ * A view: the store as it was at one moment.  While it is open, gc reclaims nothing it can reach.
+ * Several views may be open at once, in any threads, one thread at a time for each.
+ */
+struct store_view;
+int store_view_open(struct store *store, struct store_view **view);
+void store_view_close(struct store_view *view);
+
+/* Finds a generation by number, or the newest of a lineage.  R_OK or R_NOT_FOUND (not reported). */
+int store_generation(struct store_view *view, uint64_t number, struct generation *gen);
+int store_generation_latest(struct store_view *view, const char *lineage, struct generation *gen);
+
+/* Calls `fn` for each generation in ascending order of number until it returns non-zero, which is
+ * then the result. */
+int store_generation_each(struct store_view *view,
+			  int (*fn)(const struct generation *gen, void *arg), void *arg);
+
+/* Finds the object `name` of a generation ("core-12", "files", "pages-12").  R_OK or R_NOT_FOUND
+ * (not reported), R_DAMAGED. */
+int store_object(struct store_view *view, uint64_t generation, const char *name,
+		 struct object *object);
+int store_object_each(struct store_view *view, uint64_t generation,
+		      int (*fn)(const char *name, const struct object *object, void *arg), void *arg);
+
+/* Reads `n` stored pages into `buf` (n * PAGE_BYTES); PAGE_ZERO and PAGE_ABSENT read as zeroes.
+ * Each is verified against its hash.  R_OK, or R_DAMAGED with the first bad one in `*bad`. */
+int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,
+		     page_no *bad);
+
+/* Reads a whole small object (an image) into new memory, freed by the caller; a NUL follows it. */
+int store_read_object(struct store_view *view, const struct object *object, void **data,
+		      size_t *len);
+
+/*
+ * Walks the pages of an object in ascending order from index `first` up to and not including
+ * `end`.  Calls `fn` for runs of at most 512 present pages (zero pages are present, absent ones are
+ * skipped) with consecutive indexes, until it returns non-zero, which is then the result.
+ */
+int store_object_walk(struct store_view *view, const struct object *object, uint64_t first,
+		      uint64_t end,
+		      int (*fn)(uint64_t index, const page_no *numbers, size_t n, void *arg),
+		      void *arg);
+
+/* Sets or clears the pin of a generation; a pinned one is kept by every policy. */
+int store_generation_pin(struct store *store, uint64_t number, bool pinned);
+
+#endif
