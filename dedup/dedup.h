@@ -19,8 +19,8 @@ int ingest_begin(struct store *store, const char *lineage, struct ingest **inges
 void ingest_abort(struct ingest *ingest);
 
 /*
- * Makes it a generation: packs are synced, then one index commit.  `gen` comes with the facts of the
- * target filled in (lineage, time_ns, root_pid .. tasks, frozen_ns, wall_ns) and returns with
+ * Makes it a generation: packs are synced, then one index commit.  `gen` comes with the facts of
+ * the target filled in (lineage, time_ns, root_pid .. tasks, frozen_ns, wall_ns) and returns with
  * `number` and the page and byte counts.  Frees `ingest` on R_OK; on failure the caller aborts.
  */
 int ingest_commit(struct ingest *ingest, struct generation *gen);

@@ -14,13 +14,14 @@
 /* What trees refer to.  The two reserved numbers stand for pages that are not stored. */
 typedef uint64_t page_no;
 #define PAGE_ABSENT ((page_no)0) /* nothing here: a private file mapping shows its file */
-#define PAGE_ZERO ((page_no)1)   /* a page of zeroes */
+#define PAGE_ZERO ((page_no)1)	 /* a page of zeroes */
 
 /* One address space, one file, one image: a page tree and how long it is. */
 struct object {
 	page_no root;
-	uint32_t height;       /* 0: root is the only page (index 0); n: 512^n pages below the root */
-	uint64_t length_bytes; /* of a file or image; for an address space, the end of the last page */
+	uint32_t height; /* 0: root is the only page (index 0); n: 512^n pages below the root */
+	uint64_t
+	    length_bytes; /* of a file or image; for an address space, the end of the last page */
 };
 
 /* The facts of one generation that are known without reading its objects. */
@@ -28,25 +29,25 @@ struct object {
 struct generation {
 	uint64_t number; /* given at commit, never reused */
 	char lineage[LINEAGE_NAME_MAX];
-	int64_t time_ns;        /* CLOCK_REALTIME at the moment the tree was frozen */
+	int64_t time_ns; /* CLOCK_REALTIME at the moment the tree was frozen */
 	uint32_t root_pid;
-	uint64_t root_start;    /* start time of the root in clock ticks, /proc/PID/stat field 22 */
-	uint8_t boot_id[16];    /* of the machine's run in which the root lived */
+	uint64_t root_start; /* start time of the root in clock ticks, /proc/PID/stat field 22 */
+	uint8_t boot_id[16]; /* of the machine's run in which the root lived */
 	uint32_t tasks;
 	bool pinned;
 	uint64_t frozen_ns, wall_ns;
 	uint64_t pages_scanned, pages_new, pages_shared, pages_zero;
 	uint64_t bytes_logical; /* of all objects, absent pages not counted */
-	uint64_t bytes_stored;  /* that this take added to the packs */
+	uint64_t bytes_stored;	/* that this take added to the packs */
 };
 
 struct store;
 
 /*
- * Opens the store in `dir`.  With `create`, an absent or empty directory becomes a new store (0700).
- * `writable` is for takes, pins, forget and gc; without it nothing below `dir` is written but the
- * index's reader table.  R_OK, R_NOT_FOUND (no such directory, or not a store: said which), R_FAILED
- * (newer format, no permission, damaged: reported).
+ * Opens the store in `dir`.  With `create`, an absent or empty directory becomes a new store
+ * (0700). `writable` is for takes, pins, forget and gc; without it nothing below `dir` is written
+ * but the index's reader table.  R_OK, R_NOT_FOUND (no such directory, or not a store: said which),
+ * R_FAILED (newer format, no permission, damaged: reported).
  */
 int store_open(const char *dir, bool create, bool writable, struct store **store);
 void store_close(struct store *store);
@@ -73,7 +74,8 @@ int store_generation_each(struct store_view *view,
 int store_object(struct store_view *view, uint64_t generation, const char *name,
 		 struct object *object);
 int store_object_each(struct store_view *view, uint64_t generation,
-		      int (*fn)(const char *name, const struct object *object, void *arg), void *arg);
+		      int (*fn)(const char *name, const struct object *object, void *arg),
+		      void *arg);
 
 /* Reads `n` stored pages into `buf` (n * PAGE_BYTES); PAGE_ZERO and PAGE_ABSENT read as zeroes.
  * Each is verified against its hash.  R_OK, or R_DAMAGED with the first bad one in `*bad`. */
@@ -96,5 +98,47 @@ int store_object_walk(struct store_view *view, const struct object *object, uint
 
 /* Sets or clears the pin of a generation; a pinned one is kept by every policy. */
 int store_generation_pin(struct store *store, uint64_t number, bool pinned);
+
+/* What verification found wrong, and where: an object's page, or with `object` NULL the generation
+ * itself, or with `generation` 0 the store's index. */
+struct store_damage {
+	uint64_t generation;
+	const char *object;
+	uint64_t index;	    /* page index within the object: address >> 12, or file offset >> 12 */
+	page_no number;	    /* of the damaged page or tree node */
+	const char *reason; /* a few words */
+};
+
+struct store_verify_options {
+	uint64_t generation; /* only this one; 0: all of them */
+	bool data;	     /* read and check every page, not only the trees */
+	/* Told now and then how many of how many pages are done; may be NULL. */
+	void (*progress)(uint64_t done_pages, uint64_t total_pages, void *arg);
+	/* Told each damage; may be NULL. */
+	void (*damage)(const struct store_damage *damage, void *arg);
+	void *arg;
+};
+
+struct store_verify_result {
+	uint64_t generations, objects;
+	uint64_t pages;	  /* distinct stored pages looked at, tree nodes included */
+	uint64_t damaged; /* damages told of */
+};
+
+/* Checks that everything the generations refer to is there and, with `data`, whole.  R_OK,
+ * R_DAMAGED if there was damage, R_NOT_FOUND (no such generation, not reported), R_FAILED. */
+int store_verify(struct store_view *view, const struct store_verify_options *options,
+		 struct store_verify_result *result);
+
+struct store_stats {
+	uint64_t generations, lineages, packs, segments;
+	uint64_t pages;		  /* distinct pages stored, tree nodes included */
+	uint64_t bytes_packs;	  /* allocated on disk */
+	uint64_t bytes_index;	  /* allocated on disk */
+	uint64_t bytes_live;	  /* of segments in packs, headers included */
+	uint64_t bytes_condemned; /* of segments that await reclaim */
+	uint64_t bytes_logical;	  /* sum over all generations: what they would take without dedup */
+};
+int store_stats(struct store_view *view, struct store_stats *stats);
 
 #endif
