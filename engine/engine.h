@@ -1,0 +1,86 @@
+/*
+ * The engine: from a living tree of processes to a generation in a store, and back.
+ *
+ * Whatever happens, a target that was looked at runs on as it was: a failed or refused take changes
+ * nothing in it and leaves no generation.
+ */
+#ifndef SNAP_ENGINE_ENGINE_H
+#define SNAP_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "store/store.h"
+
+/* What becomes of established TCP connections and of unix connections to peers outside the tree. */
+enum tcp_policy {
+	TCP_CLOSE, /* restored as reset by the peer */
+	TCP_KEEP,  /* taken over with their sequence numbers and queues */
+	TCP_REFUSE,
+};
+
+struct take_options {
+	pid_t pid;	     /* root of the tree */
+	const char *lineage; /* name under which the generations of this target are kept */
+	enum tcp_policy tcp;
+	bool kill; /* end the tree after the commit, before it runs again */
+	bool stop; /* leave the tree stopped (SIGSTOP) */
+	/* Ghost files (open but deleted) longer than this are refused; 0: 1 MiB. */
+	uint64_t ghost_max_bytes;
+};
+
+struct take_result {
+	struct generation gen; /* as committed */
+	pid_t *pids;	       /* tasks of the tree, root first; freed by take_result_free() */
+	size_t n_pids;
+	uint64_t freezing_ns; /* from the first stop to the last */
+};
+
+/*
+ * Takes one generation of the tree below opts->pid.  Blocks until it is committed.  R_OK,
+ * R_NOT_FOUND (no such process), R_UNSUPPORTED (something named by warn(), every finding of it),
+ * R_BUSY (traced by another process), R_FAILED.  Only on R_OK a generation came into being and
+ * `result` is filled.
+ */
+int engine_take(struct store *store, const struct take_options *opts, struct take_result *result);
+void take_result_free(struct take_result *result);
+
+struct restore_options {
+	uint64_t generation;
+	/* End the living target of the lineage first, if it provably is the same target. */
+	bool replace;
+	/* Wait for the root and give its exit status in restore_result.status. */
+	bool foreground;
+};
+
+struct restore_result {
+	uint64_t generation;
+	pid_t root_pid;
+	uint64_t wall_ns;
+	int status; /* of wait(2), with `foreground` only */
+};
+
+/*
+ * Brings a generation back.  R_OK when all its tasks run; R_NOT_FOUND (no such generation), R_BUSY
+ * (a pid is in use, named), R_UNSUPPORTED (this machine cannot hold it, named), R_DAMAGED,
+ * R_FAILED. When not R_OK no process of it is left.
+ */
+int engine_restore(struct store *store, const struct restore_options *opts,
+		   struct restore_result *result);
+
+/* One finding of a check; `pid` is 0 for one about the machine. */
+struct check_finding {
+	pid_t pid;
+	const char *text;
+};
+
+/*
+ * Does everything of a take but store it: freezes the tree below `pid`, looks, lets it go, and
+ * calls `fn` for each thing that a take would refuse.  With `pid` 0 the kernel alone is looked at.
+ * R_OK (nothing found), R_UNSUPPORTED (`fn` was called), R_NOT_FOUND, R_BUSY, R_FAILED.
+ */
+int engine_check(pid_t pid, void (*fn)(const struct check_finding *finding, void *arg), void *arg);
+
+#endif
