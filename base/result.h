@@ -2,6 +2,11 @@
 #ifndef SNAP_BASE_RESULT_H
 #define SNAP_BASE_RESULT_H
 
+/* The C library's R_OK is 4, for access(2); wherever its headers come, R_OK of snap is 0. */
+#include <fcntl.h>
+#include <unistd.h>
+#undef R_OK
+
 /*
  * 0 is success, a positive value an expected outcome the caller decides about, and -1 a failure
  * that has already been reported through warn().  Kernel and library error codes are translated
