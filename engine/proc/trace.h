@@ -2,10 +2,10 @@
  * Holding a thread by ptrace and making it do system calls.
  *
  * Everything done to a living target can end at any instant by the death of this process.  So a
- * remote call is entered through a `syscall; ret` of the target's own code, with a chain of signal
- * frames on its stack that leads back to the original state: a thread whose tracer dies finishes the
- * call, returns through rt_sigreturn and runs on (docs/architecture.md, "Inside a target").
- * All calls on one tracee come from the thread that seized it.
+ * remote call is entered through a `syscall; ret` of the target's own code, with a signal frame on
+ * its stack that leads back to the original state: a thread whose tracer dies finishes the call,
+ * returns through rt_sigreturn and runs on (docs/architecture.md, "Inside a target").
+ * All calls on one tracee come from the thread of snap that seized it.
  */
 #ifndef SNAP_ENGINE_PROC_TRACE_H
 #define SNAP_ENGINE_PROC_TRACE_H
@@ -22,47 +22,74 @@
 struct tracee {
 	pid_t pid; /* thread group */
 	pid_t tid;
-	struct arch_regs regs;  /* as found at the stop; what release puts back */
+	struct arch_regs regs;	   /* as found at the stop; what release puts back */
 	struct arch_xstate xstate; /* the whole of NT_X86_XSTATE */
 	uint64_t sigmask;
-	bool group_stopped;     /* was stopped by job control; its stop signal in stop_signal */
+	bool group_stopped; /* was stopped by job control; its stop signal in stop_signal */
 	int stop_signal;
-	/* inside trace_*.c: */
-	bool injected;          /* registers currently are not the original ones */
+	bool seccomp_live; /* its seccomp filter would judge remote calls: none are made */
+	/* Restartable sequences: where the thread registered its area, 0 if it did not. */
+	uint64_t rseq_address;
+	uint32_t rseq_bytes;
+	uint32_t rseq_signature;
+	/* inside trace*.c and inject*.c: */
+	bool injected;	/* registers currently are not the original ones */
+	bool in_signal; /* stands in PTRACE_EVENT_STOP, not at a system call */
 };
 
-/* Where remote calls are made from, one for each address space. */
+/* Where remote calls are made from, one for each address space.  One thread at a time. */
 struct inject_site {
 	pid_t pid;
 	uint64_t syscall_ret; /* address of `syscall; ret` */
 	uint64_t sigreturn;   /* address of code that does rt_sigreturn */
-	uint64_t area;        /* frames and small buffers; its pages were untouched or unused stack */
+	uint64_t area; /* frames and small buffers; its pages were untouched or unused stack */
 	size_t area_bytes;
-	uint64_t data;        /* part of the area free for arguments of remote calls */
-	size_t data_bytes;    /* at least 4096 */
-	bool disposable;      /* a tree under construction: killed with us, no frames needed */
+	uint64_t data;	   /* part of the area free for arguments of remote calls */
+	size_t data_bytes; /* at least 4096 */
+	bool disposable;   /* a tree under construction: killed with us, no frames needed */
+	/* inside inject*.c: */
+	uint64_t frame;
+	pid_t user;	/* the thread between inject_begin and inject_end */
+	uint8_t *saved; /* what the area held, if it was not zero */
 };
 
 /* Seizes and stops one thread (PTRACE_SEIZE, PTRACE_INTERRUPT, waits for the stop, reads registers,
- * xstate and mask, repairs a call that the stop itself interrupted with EINTR).  R_OK, R_NOT_FOUND if
- * it is gone, R_UNSUPPORTED (already traced, named), R_FAILED. */
+ * xstate and mask, repairs a call that the stop itself interrupted with EINTR and a restartable
+ * sequence it fell into).  Signals on their way are delivered first, as they would have been.
+ * R_OK, R_NOT_FOUND if it is gone or a zombie, R_UNSUPPORTED (already traced, 32-bit, ...; named),
+ * R_FAILED, among others if it does not stop in time (uninterruptible). */
 int trace_seize(pid_t pid, pid_t tid, struct tracee *t);
 
-/* Puts everything back and lets the thread run on (or stay stopped by job control). */
+/* Takes over a thread that is traced by us already and stops by itself, as one that
+ * PTRACE_O_TRACECLONE or PTRACE_O_TRACEFORK attached: waits for its first stop and fills `t`.  As
+ * trace_seize. */
+int trace_adopt(pid_t pid, pid_t tid, struct tracee *t);
+
+/* Sets ptrace options beside those that remote calls need (PTRACE_O_EXITKILL, PTRACE_O_TRACEFORK,
+ * ...).  R_OK, R_NOT_FOUND, R_FAILED. */
+int trace_set_options(const struct tracee *t, int options);
+
+/* Puts everything back and lets the thread run on (or stay stopped by job control).  Also ends an
+ * injection that inject_end was not called for.  R_OK; R_NOT_FOUND if it died; R_FAILED. */
 int trace_release(struct tracee *t);
 
-/* Finds gadgets and a safe area in a living target.  R_UNSUPPORTED names what is missing. */
+/* Finds gadgets and a safe area in a living target, all threads of which are held.  Nothing is
+ * written.  R_UNSUPPORTED names what is missing; R_FAILED. */
 int inject_site_find(const struct tracee *leader, struct inject_site *site);
-/* Wipes the area. */
+/* Puts the area's contents back.  R_OK, R_NOT_FOUND if the target died, R_FAILED. */
 int inject_site_close(struct inject_site *site);
 
-/* Prepares `t` for remote calls (writes the frames) and puts its registers back.  Pairs. */
+/* Prepares `t` for remote calls (writes the frame) and puts its registers back.  Pairs.  Between
+ * them all of the thread's signals are blocked; those that arrive wait in its queues.
+ * With a disposable site inject_end leaves registers and mask alone: the caller sets them.
+ * R_OK, R_NOT_FOUND if the thread died, R_FAILED. */
 int inject_begin(struct tracee *t, struct inject_site *site);
 int inject_end(struct tracee *t, struct inject_site *site);
 
 /*
  * Runs one system call in `t`.  `*ret` is what the kernel returned, -errno on failure (not
- * reported: the caller knows what it means).  R_OK, R_NOT_FOUND if the thread died, R_FAILED.
+ * reported: the caller knows what it means).  A call broken off by our own doing is done over.
+ * Waits for the call, however long it takes.  R_OK, R_NOT_FOUND if the thread died, R_FAILED.
  */
 int inject_syscall(struct tracee *t, struct inject_site *site, int64_t *ret, long nr, uint64_t a0,
 		   uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);

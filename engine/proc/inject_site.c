@@ -1,0 +1,303 @@
+#include "engine/proc/trace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "engine/proc/stat.h"
+
+#define PAGE_BYTES 4096ULL
+
+/* Below the frame there is room for arguments, and below these for the frame of a handler that runs
+ * in the instant between our death and the thread's way home. */
+#define SLACK_BYTES (2 * PAGE_BYTES)
+#define DATA_BYTES (2 * PAGE_BYTES)
+
+/* How far below a stack pointer memory is nobody's: the red zone, what the kernel pushes for a
+ * signal, and enough for what the owner may do in the microseconds another thread needs home. */
+#define KEEP_OFF_UNUSED_BYTES (16 * 1024ULL)
+#define KEEP_OFF_USED_BYTES (64 * 1024ULL)
+
+#define MAPS_MAX_BYTES (256 * 1024 * 1024)
+#define SCAN_BYTES 65536
+
+struct mapping {
+	uint64_t start, end;
+	char perms[5];
+	uint64_t inode;
+	const char *name; /* up to the line's end */
+};
+
+/* Reads one line of maps and moves on.  False at the end. */
+static bool next_mapping(const char **text, struct mapping *m)
+{
+	int name_at = 0;
+	if (sscanf(*text, "%" SCNx64 "-%" SCNx64 " %4s %*x %*x:%*x %" SCNu64 "%n", &m->start,
+		   &m->end, m->perms, &m->inode, &name_at) != 4)
+		return false;
+	m->name = *text + name_at;
+	m->name += strspn(m->name, " ");
+	const char *end = strchr(*text, '\n');
+	*text = end ? end + 1 : *text + strlen(*text);
+	return true;
+}
+
+static bool is_named(const struct mapping *m, const char *name)
+{
+	size_t n = strlen(name);
+	return strncmp(m->name, name, n) == 0 && (m->name[n] == '\n' || m->name[n] == '\0');
+}
+
+static void scan_code(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GADGET_COUNT])
+{
+	uint8_t *code = malloc(SCAN_BYTES);
+	if (!code)
+		return;
+	for (uint64_t at = m->start; at < m->end; at += SCAN_BYTES - ARCH_GADGET_MAX_BYTES) {
+		size_t n = m->end - at < SCAN_BYTES ? (size_t)(m->end - at) : SCAN_BYTES;
+		bool missing = false;
+		if (trace_read(pid, at, code, n) != R_OK)
+			break; /* beyond the end of a truncated file */
+		for (int g = 0; g < ARCH_GADGET_COUNT; g++) {
+			ssize_t hit = found[g] ? -1 : arch_gadget_find(g, code, n);
+			if (hit >= 0)
+				found[g] = at + (uint64_t)hit;
+			missing |= found[g] == 0;
+		}
+		if (!missing)
+			break;
+	}
+	free(code);
+}
+
+/* Only code that comes from a file or the kernel: other executable memory may be rewritten by the
+ * target at any time. */
+static void find_gadgets(pid_t pid, const char *maps, uint64_t found[ARCH_GADGET_COUNT])
+{
+	struct mapping m;
+	for (const char *p = maps; next_mapping(&p, &m);) {
+		bool code = strncmp(m.perms, "r-xp", 4) == 0 && (m.inode || is_named(&m, "[vdso]"));
+		if (code)
+			scan_code(pid, &m, found);
+	}
+}
+
+/* True if no page of the area was ever touched (or is swapped out): reading would touch it. */
+static bool is_untouched(pid_t pid, uint64_t area, size_t bytes)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool untouched = true;
+	for (uint64_t at = area; untouched && at < area + bytes; at += PAGE_BYTES) {
+		uint64_t entry;
+		off_t offset = (off_t)(at / PAGE_BYTES * sizeof entry);
+		if (io_pread_all(fd, &entry, sizeof entry, offset) != R_OK || entry >> 62)
+			untouched = false;
+	}
+	close(fd);
+	return untouched;
+}
+
+static bool is_zero(const uint8_t *p, size_t len)
+{
+	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
+}
+
+/* A snap that was killed leaves its frame, marked with its own address. */
+static bool is_leftover(const struct inject_site *site, const uint8_t *content)
+{
+	struct arch_regs there = { 0 };
+	there.user.rsp = site->frame;
+	uint64_t mark_address;
+	uint64_t frame = arch_frame_candidate(&there, 0, &mark_address);
+	return arch_frame_mark_valid(content + (mark_address - site->area), frame);
+}
+
+/*
+ * Decides whether the site's area may be written, and remembers what is to be put back.  `unused`
+ * says that whatever the area holds is below a stack in use and so belongs to nobody.
+ */
+static int area_take(struct inject_site *site, bool unused)
+{
+	if (is_untouched(site->pid, site->area, site->area_bytes))
+		return R_OK;
+	uint8_t *content = malloc(site->area_bytes);
+	if (!content || trace_read(site->pid, site->area, content, site->area_bytes) != R_OK) {
+		free(content);
+		return R_NOT_FOUND;
+	}
+	if (is_zero(content, site->area_bytes) || is_leftover(site, content)) {
+		free(content);
+		return R_OK;
+	}
+	if (!unused) {
+		free(content);
+		return R_NOT_FOUND;
+	}
+	site->saved = content;
+	return R_OK;
+}
+
+static void area_place(struct inject_site *site, uint64_t area, size_t frame_bytes)
+{
+	site->area = area;
+	site->area_bytes =
+	    SLACK_BYTES + DATA_BYTES + ((frame_bytes + PAGE_BYTES - 1) & -PAGE_BYTES);
+	site->data = area + SLACK_BYTES;
+	site->data_bytes = DATA_BYTES;
+	site->frame = area + site->area_bytes - frame_bytes;
+}
+
+/* The far end of the main thread's stack: usually never touched. */
+static int area_on_main_stack(struct inject_site *site, const char *maps, uint64_t sp,
+			      size_t frame_bytes)
+{
+	struct mapping m;
+	for (const char *p = maps; next_mapping(&p, &m);) {
+		if (!is_named(&m, "[stack]"))
+			continue;
+		area_place(site, m.start, frame_bytes);
+		uint64_t end = site->area + site->area_bytes;
+		if (end > m.end || strncmp(m.perms, "rw", 2) != 0)
+			return R_NOT_FOUND;
+		bool in_use = sp >= m.start && sp < m.end;
+		if (in_use && sp < end + KEEP_OFF_UNUSED_BYTES)
+			return R_NOT_FOUND;
+		return area_take(site, in_use && sp >= end + KEEP_OFF_USED_BYTES);
+	}
+	return R_NOT_FOUND;
+}
+
+/* The stack pointer of a held thread, as the kernel prints it: its last number but one. */
+static uint64_t stack_pointer_of(pid_t pid, pid_t tid)
+{
+	char path[80];
+	char *text;
+	size_t len;
+	uint64_t sp = 0;
+	snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", pid, tid);
+	if (io_read_file(AT_FDCWD, path, 4096, &text, &len) != R_OK)
+		return 0;
+	char *pc = strrchr(text, ' ');
+	if (pc) {
+		*pc = '\0';
+		char *before = strrchr(text, ' ');
+		if (before)
+			sp = strtoull(before, NULL, 16);
+	}
+	free(text);
+	return sp;
+}
+
+/* Deep below a stack in use, where a signal handler might have left its garbage. */
+static int area_below(struct inject_site *site, const char *maps, uint64_t sp, size_t frame_bytes)
+{
+	struct mapping m;
+	for (const char *p = maps; next_mapping(&p, &m);) {
+		if (sp < m.start || sp >= m.end)
+			continue;
+		if (m.inode || strncmp(m.perms, "rw", 2) != 0 || m.perms[3] != 'p')
+			return R_NOT_FOUND;
+		area_place(site, 0, frame_bytes);
+		uint64_t room = KEEP_OFF_USED_BYTES + site->area_bytes + PAGE_BYTES;
+		if (sp - m.start < room)
+			return R_NOT_FOUND;
+		uint64_t end = (sp - KEEP_OFF_USED_BYTES) & -PAGE_BYTES;
+		area_place(site, end - site->area_bytes, frame_bytes);
+		return area_take(site, true);
+	}
+	return R_NOT_FOUND;
+}
+
+static int area_on_any_stack(struct inject_site *site, const char *maps, size_t frame_bytes)
+{
+	pid_t *tids;
+	size_t count;
+	int rc = proc_threads(site->pid, &tids, &count);
+	if (rc)
+		return rc;
+	rc = R_NOT_FOUND;
+	for (size_t i = 0; rc == R_NOT_FOUND && i < count; i++) {
+		uint64_t sp = stack_pointer_of(site->pid, tids[i]);
+		if (sp)
+			rc = area_below(site, maps, sp, frame_bytes);
+	}
+	free(tids);
+	return rc;
+}
+
+static int find_area(const struct tracee *leader, const char *maps, struct inject_site *site)
+{
+	size_t frame_bytes = arch_frame_bytes(&leader->xstate);
+	int rc = area_on_main_stack(site, maps, arch_sp(&leader->regs), frame_bytes);
+	if (rc == R_NOT_FOUND)
+		rc = area_on_any_stack(site, maps, frame_bytes);
+	if (rc == R_NOT_FOUND) {
+		warn("process %d has no stack with room for remote calls (%llu KiB unused below "
+		     "it); it "
+		     "cannot be captured",
+		     leader->pid, KEEP_OFF_USED_BYTES / 1024);
+		return R_UNSUPPORTED;
+	}
+	return rc;
+}
+
+int inject_site_find(const struct tracee *leader, struct inject_site *site)
+{
+	*site = (struct inject_site){ .pid = leader->pid };
+	char path[64];
+	char *maps;
+	size_t len;
+	snprintf(path, sizeof path, "/proc/%d/maps", leader->pid);
+	if (io_read_file(AT_FDCWD, path, MAPS_MAX_BYTES, &maps, &len) != R_OK) {
+		warn_errno("cannot read %s", path);
+		return R_FAILED;
+	}
+	uint64_t found[ARCH_GADGET_COUNT] = { 0 };
+	find_gadgets(leader->pid, maps, found);
+	site->syscall_ret = found[ARCH_GADGET_SYSCALL_RETURN];
+	site->sigreturn = found[ARCH_GADGET_SIGRETURN];
+	int rc;
+	if (!site->syscall_ret || !site->sigreturn) {
+		warn("process %d has no %s in its code, which remote calls need; it cannot be "
+		     "captured",
+		     leader->pid, site->syscall_ret ? "signal return" : "system call");
+		rc = R_UNSUPPORTED;
+	} else {
+		rc = find_area(leader, maps, site);
+	}
+	free(maps);
+	return rc;
+}
+
+int inject_site_close(struct inject_site *site)
+{
+	if (site->disposable || !site->area)
+		return R_OK;
+	uint8_t *content = site->saved ? site->saved : calloc(1, site->area_bytes);
+	/* The marked frame last, so that what an interrupted wiping leaves is still known as ours.
+	 */
+	size_t below = site->frame - site->area;
+	int rc = R_FAILED;
+	if (content && trace_write(site->pid, site->area, content, below) == R_OK)
+		rc = trace_write(site->pid, site->frame, content + below, site->area_bytes - below);
+	if (rc && errno == ESRCH)
+		rc = R_NOT_FOUND;
+	else if (rc)
+		warn_errno("cannot clean the stack of process %d at %#llx", site->pid,
+			   (unsigned long long)site->area);
+	free(content);
+	site->saved = NULL;
+	site->area = 0;
+	return rc;
+}
