@@ -33,6 +33,9 @@ int arch_regs_set(pid_t tid, const struct arch_regs *regs);
 int arch_xstate_get(pid_t tid, struct arch_xstate *xstate);
 int arch_xstate_set(pid_t tid, const struct arch_xstate *xstate);
 
+/* Bytes that arch_xstate takes on this processor; registers of another size do not fit it. */
+size_t arch_xstate_bytes(void);
+
 uint64_t arch_ip(const struct arch_regs *regs);
 uint64_t arch_sp(const struct arch_regs *regs);
 void arch_set_ip(struct arch_regs *regs, uint64_t ip);

@@ -1,0 +1,267 @@
+#include "engine/rebuild/rebuild.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/warn.h"
+#include "engine/proc/freeze.h"
+#include "engine/proc/stat.h"
+
+#define MAPS_MAX_BYTES (4u << 20)
+
+/* How long ended tasks may take to be reaped by their parents. */
+#define VANISH_TRIES 500
+#define VANISH_PAUSE_US 10000
+
+/* Bytes that the kernel's own pages take here, data pages and code. */
+static int own_vdso_bytes(uint64_t *bytes)
+{
+	uint64_t low = UINT64_MAX, high = 0;
+	char *text, *line, *save = NULL;
+	size_t len;
+
+	if (io_read_file(AT_FDCWD, "/proc/self/maps", MAPS_MAX_BYTES, &text, &len)) {
+		warn_errno("/proc/self/maps");
+		return R_FAILED;
+	}
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		unsigned long long start, end;
+
+		if (!strstr(line, "[vdso]") && !strstr(line, "[vvar"))
+			continue;
+		if (sscanf(line, "%llx-%llx", &start, &end) != 2)
+			continue;
+		low = start < low ? start : low;
+		high = end > high ? end : high;
+	}
+	free(text);
+	*bytes = high > low ? high - low : 0;
+	return R_OK;
+}
+
+static int check_vdso(struct rebuild *r)
+{
+	uint64_t own;
+	int rc = own_vdso_bytes(&own);
+
+	for (size_t i = 0; rc == R_OK && i < r->n_tasks; i++) {
+		const struct rebuild_task *t = r->tasks[i];
+		uint64_t start, end;
+
+		if (!t->mm || !layout_has_vdso(t->mm, &start, &end) || end - start == own)
+			continue;
+		warn("task %d: was taken under a kernel whose vdso takes %llu bytes, this one's "
+		     "takes %llu; restore under the kernel it was taken under",
+		     t->pid, (unsigned long long)(end - start), (unsigned long long)own);
+		return R_UNSUPPORTED;
+	}
+	return rc;
+}
+
+static int check_registers(struct rebuild *r)
+{
+	size_t own = arch_xstate_bytes();
+
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		const struct rebuild_task *t = r->tasks[i];
+
+		if (!t->mm)
+			continue;
+		for (size_t k = 0; k < t->n_threads; k++) {
+			const struct rebuild_thread *th = &t->threads[k];
+
+			if (th->extra && th->extra->xstate.len == own &&
+			    own <= ARCH_XSTATE_MAX_BYTES)
+				continue;
+			warn("task %d thread %d: its extended registers (%zu bytes) do not fit "
+			     "this processor (%zu)",
+			     t->pid, th->tid, th->extra ? th->extra->xstate.len : 0, own);
+			return R_UNSUPPORTED;
+		}
+	}
+	return R_OK;
+}
+
+/* What several tasks share beyond files and folders cannot be made by the calls used here. */
+static int check_sharing(struct rebuild *r)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		const struct rebuild_task *t = r->tasks[i];
+
+		for (size_t k = 0; t->mm && k < i; k++) {
+			const struct rebuild_task *other = r->tasks[k];
+
+			if (!other->mm || other == t->parent || t->files_id != other->files_id)
+				continue;
+			if (t->parent && t->parent->files_id == t->files_id)
+				continue;
+			warn("task %d: shares its descriptors with task %d, which is not its "
+			     "parent",
+			     t->pid, other->pid);
+			return R_UNSUPPORTED;
+		}
+	}
+	return R_OK;
+}
+
+int check_environment(struct rebuild *r)
+{
+	int rc = check_registers(r);
+
+	if (rc == R_OK)
+		rc = check_vdso(r);
+	return rc ? rc : check_sharing(r);
+}
+
+static int own_boot_id(uint8_t id[16])
+{
+	char *text;
+	size_t len, n = 0;
+
+	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &len)) {
+		warn_errno("/proc/sys/kernel/random/boot_id");
+		return R_FAILED;
+	}
+	for (size_t i = 0; i + 1 < len && n < 16;) {
+		char pair[3] = { text[i], text[i + 1], 0 };
+
+		if (text[i] == '-') {
+			i++;
+			continue;
+		}
+		id[n++] = (uint8_t)strtoul(pair, NULL, 16);
+		i += 2;
+	}
+	free(text);
+	return R_OK;
+}
+
+struct identity {
+	struct rebuild *r;
+	uint64_t start;
+	uint8_t boot[16];
+};
+
+/* Any generation of the lineage can be the proof: each names the process it was taken of. */
+static int same_target(const struct generation *gen, void *arg)
+{
+	const struct identity *living = arg;
+
+	if (strcmp(gen->lineage, living->r->gen.lineage) != 0 ||
+	    (pid_t)gen->root_pid != living->r->root->pid || gen->root_start != living->start ||
+	    memcmp(gen->boot_id, living->boot, sizeof(gen->boot_id)) != 0)
+		return 0;
+	return 1;
+}
+
+static int prove_living(struct rebuild *r, bool *living)
+{
+	struct identity identity = { .r = r };
+	struct proc_stat stat;
+	int rc = proc_stat_read(r->root->pid, 0, &stat);
+
+	*living = false;
+	if (rc)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	rc = own_boot_id(identity.boot);
+	if (rc)
+		return rc;
+	identity.start = stat.start_time;
+	rc = store_generation_each(r->view, same_target, &identity);
+	if (rc == 1) {
+		*living = true;
+		return R_OK;
+	}
+	if (rc)
+		return rc;
+	warn("pid %d is in use by a process (%s) that is not known to be the target of lineage "
+	     "%s; end it yourself if it is",
+	     stat.pid, stat.comm, r->gen.lineage);
+	return R_BUSY;
+}
+
+/* True if `pid` is `root` or one of its descendants. */
+static bool descends_from(pid_t pid, pid_t root)
+{
+	struct proc_status status;
+	struct proc_stat stat;
+
+	if (proc_status_read(pid, 0, &status) == R_OK)
+		pid = status.tgid;
+	while (pid > 1 && pid != root) {
+		if (proc_stat_read(pid, 0, &stat) != R_OK)
+			return false;
+		pid = stat.ppid;
+	}
+	return pid == root;
+}
+
+static bool in_use(pid_t tid)
+{
+	return kill(tid, 0) == 0 || errno == EPERM;
+}
+
+int check_pids(struct rebuild *r, bool replace, bool *living)
+{
+	int rc = R_OK;
+
+	*living = false;
+	if (replace)
+		rc = prove_living(r, living);
+	for (size_t i = 0; rc == R_OK && i < r->n_tasks; i++)
+		for (size_t k = 0; k < r->tasks[i]->n_threads; k++) {
+			pid_t tid = r->tasks[i]->threads[k].tid;
+
+			if (!in_use(tid))
+				continue;
+			if (*living && descends_from(tid, r->root->pid))
+				continue;
+			warn("pid %d is in use; end that process%s, then restore again", tid,
+			     tid == r->root->pid && !replace
+				 ? " (or give --replace if it is the target itself)"
+				 : "");
+			return R_BUSY;
+		}
+	return rc;
+}
+
+static bool any_in_use(const struct rebuild *r, pid_t *tid)
+{
+	for (size_t i = 0; i < r->n_tasks; i++)
+		for (size_t k = 0; k < r->tasks[i]->n_threads; k++) {
+			*tid = r->tasks[i]->threads[k].tid;
+			if (in_use(*tid))
+				return true;
+		}
+	return false;
+}
+
+int replace_living(struct rebuild *r)
+{
+	struct tree tree;
+	pid_t tid = 0;
+	int rc;
+
+	/* Held still first, so that it cannot make children while it is being ended. */
+	rc = tree_freeze(r->root->pid, &tree);
+	if (rc == R_OK)
+		rc = tree_kill(&tree);
+	if (rc && rc != R_NOT_FOUND)
+		return rc;
+	for (int i = 0; i < VANISH_TRIES; i++) {
+		if (!any_in_use(r, &tid))
+			return R_OK;
+		usleep(VANISH_PAUSE_US);
+	}
+	warn("the old target was ended, but pid %d is still taken: its parent has not reaped it; "
+	     "end "
+	     "or wake that parent, then restore again",
+	     tid);
+	return R_BUSY;
+}

@@ -1,0 +1,235 @@
+#include "engine/rebuild/rebuild.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <linux/securebits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "base/warn.h"
+
+/* Words of a capability set as the images keep it. */
+#define CAP_WORDS 2
+
+static uint64_t cap_set(size_t n, const uint32_t *words)
+{
+	uint64_t set = 0;
+
+	for (size_t i = 0; i < n && i < CAP_WORDS; i++)
+		set |= (uint64_t)words[i] << (32 * i);
+	return set;
+}
+
+static int set_ids(struct rebuild_thread *th, const CredsEntry *c)
+{
+	gid_t *groups = (gid_t *)th->task->r->data;
+	int rc;
+
+	if (c->n_groups * sizeof(*groups) > th->task->r->data_bytes) {
+		warn("task %d: too many supplementary groups", th->task->pid);
+		return R_DAMAGED;
+	}
+	memcpy(groups, c->groups, c->n_groups * sizeof(*groups));
+	rc = remote_must(th, "setgroups", SYS_setgroups, c->n_groups, remote_address(groups), 0, 0,
+			 0, 0);
+	if (rc)
+		return rc;
+	rc = remote_must(th, "setresgid", SYS_setresgid, c->gid, c->egid, c->sgid, 0, 0, 0);
+	if (rc)
+		return rc;
+	rc = remote_must(th, "setfsgid", SYS_setfsgid, c->fsgid, 0, 0, 0, 0, 0);
+	if (rc)
+		return rc;
+	rc = remote_must(th, "setresuid", SYS_setresuid, c->uid, c->euid, c->suid, 0, 0, 0);
+	if (rc)
+		return rc;
+	return remote_must(th, "setfsuid", SYS_setfsuid, c->fsuid, 0, 0, 0, 0, 0);
+}
+
+static int drop_bounding(struct rebuild_thread *th, uint64_t keep)
+{
+	for (int cap = 0; cap < 64; cap++) {
+		int64_t has;
+		int rc;
+
+		if (keep >> cap & 1)
+			continue;
+		rc = remote_try(th, &has, SYS_prctl, PR_CAPBSET_READ, (uint64_t)cap, 0, 0, 0, 0);
+		if (rc)
+			return rc;
+		if (has < 0)
+			break; /* beyond what this kernel knows */
+		if (!has)
+			continue;
+		rc = remote_must(th, "prctl(PR_CAPBSET_DROP)", SYS_prctl, PR_CAPBSET_DROP,
+				 (uint64_t)cap, 0, 0, 0, 0);
+		if (rc)
+			return rc;
+	}
+	return R_OK;
+}
+
+static int capset_remote(struct rebuild_thread *th, uint64_t eff, uint64_t prm, uint64_t inh)
+{
+	struct {
+		struct __user_cap_header_struct head;
+		struct __user_cap_data_struct data[CAP_WORDS];
+	} *arg = (void *)th->task->r->data;
+
+	arg->head = (struct __user_cap_header_struct){ _LINUX_CAPABILITY_VERSION_3, 0 };
+	for (int i = 0; i < CAP_WORDS; i++)
+		arg->data[i] = (struct __user_cap_data_struct){
+			.effective = (uint32_t)(eff >> (32 * i)),
+			.permitted = (uint32_t)(prm >> (32 * i)),
+			.inheritable = (uint32_t)(inh >> (32 * i)),
+		};
+	return remote_must(th, "capset", SYS_capset, remote_address(&arg->head),
+			   remote_address(arg->data), 0, 0, 0, 0);
+}
+
+static int capget_remote(struct rebuild_thread *th, uint64_t *prm)
+{
+	struct {
+		struct __user_cap_header_struct head;
+		struct __user_cap_data_struct data[CAP_WORDS];
+	} *arg = (void *)th->task->r->data;
+	int rc;
+
+	arg->head = (struct __user_cap_header_struct){ _LINUX_CAPABILITY_VERSION_3, 0 };
+	rc = remote_must(th, "capget", SYS_capget, remote_address(&arg->head),
+			 remote_address(arg->data), 0, 0, 0, 0);
+	*prm = arg->data[0].permitted | (uint64_t)arg->data[1].permitted << 32;
+	return rc;
+}
+
+static int raise_ambient(struct rebuild_thread *th, uint64_t ambient)
+{
+	for (uint64_t cap = 0; cap < 64; cap++) {
+		int rc;
+
+		if (!(ambient >> cap & 1))
+			continue;
+		rc = remote_must(th, "prctl(PR_CAP_AMBIENT)", SYS_prctl, PR_CAP_AMBIENT,
+				 PR_CAP_AMBIENT_RAISE, cap, 0, 0, 0);
+		if (rc)
+			return rc;
+	}
+	return R_OK;
+}
+
+/*
+ * Each step needs rights that a later one takes away: user ids change without touching the
+ * capabilities (that is what the secure bit is for), then bounding set, ambient set and secure
+ * bits, then the capabilities themselves.
+ */
+int creds_set(struct rebuild_thread *th)
+{
+	const CredsEntry *c = th->core->thread_core->creds;
+	uint64_t held, prm, inh, ambient;
+	int rc;
+
+	if (!c)
+		return R_OK;
+	prm = cap_set(c->n_cap_prm, c->cap_prm);
+	inh = cap_set(c->n_cap_inh, c->cap_inh);
+	ambient = cap_set(c->n_cap_amb, c->cap_amb);
+	rc = capget_remote(th, &held);
+	if (rc)
+		return rc;
+	if (prm & ~held)
+		warn("task %d: gets back fewer capabilities than it had (0x%llx are not ours to "
+		     "give); restore with more",
+		     th->task->pid, (unsigned long long)(prm & ~held));
+	prm &= held;
+	rc = remote_must(th, "prctl(PR_SET_SECUREBITS)", SYS_prctl, PR_SET_SECUREBITS,
+			 SECBIT_NO_SETUID_FIXUP, 0, 0, 0, 0);
+	if (rc == R_OK)
+		rc = set_ids(th, c);
+	if (rc == R_OK)
+		rc = capset_remote(th, held, held, inh);
+	if (rc == R_OK)
+		rc = drop_bounding(th, cap_set(c->n_cap_bnd, c->cap_bnd));
+	if (rc == R_OK)
+		rc = raise_ambient(th, ambient & prm & inh);
+	if (rc == R_OK)
+		rc = remote_must(th, "prctl(PR_SET_SECUREBITS)", SYS_prctl, PR_SET_SECUREBITS,
+				 c->secbits, 0, 0, 0, 0);
+	if (rc == R_OK)
+		rc = capset_remote(th, cap_set(c->n_cap_eff, c->cap_eff) & prm, prm, inh);
+	if (rc == R_OK && c->no_new_privs)
+		rc = remote_must(th, "prctl(PR_SET_NO_NEW_PRIVS)", SYS_prctl, PR_SET_NO_NEW_PRIVS,
+				 1, 0, 0, 0, 0);
+	return rc;
+}
+
+int creds_late(struct rebuild_thread *th)
+{
+	const ThreadCoreEntry *tc = th->core->thread_core;
+	const MmEntry *mm = th->task->mm;
+	bool leader = th == &th->task->threads[0];
+	int rc;
+
+	/* 2 (readable by root only) is what a change of identity leaves and cannot be asked for. */
+	if (leader && mm->has_dumpable && (mm->dumpable == 0 || mm->dumpable == 1)) {
+		rc = remote_must(th, "prctl(PR_SET_DUMPABLE)", SYS_prctl, PR_SET_DUMPABLE,
+				 (uint64_t)mm->dumpable, 0, 0, 0, 0);
+		if (rc)
+			return rc;
+	}
+	if (!tc->pdeath_sig)
+		return R_OK;
+	return remote_must(th, "prctl(PR_SET_PDEATHSIG)", SYS_prctl, PR_SET_PDEATHSIG,
+			   tc->pdeath_sig, 0, 0, 0, 0);
+}
+
+static int install_filter(struct rebuild_thread *th, const SeccompFilter *filter)
+{
+	struct sock_fprog *prog = (struct sock_fprog *)th->task->r->data;
+	size_t bytes = filter->filter.len;
+
+	if (bytes > th->task->r->data_bytes - sizeof(*prog) || bytes % sizeof(struct sock_filter)) {
+		warn("task %d: a seccomp filter of %zu bytes makes no sense", th->task->pid, bytes);
+		return R_DAMAGED;
+	}
+	prog->len = (unsigned short)(bytes / sizeof(struct sock_filter));
+	prog->filter = (struct sock_filter *)(prog + 1);
+	memcpy(prog->filter, filter->filter.data, bytes);
+	return remote_must(th, "seccomp", SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+			   filter->has_flags ? filter->flags : 0, remote_address(prog), 0, 0, 0);
+}
+
+/* Filters are a chain, the newest names its predecessor; the oldest goes in first.  They do not
+ * judge our own remote calls: the task is traced with PTRACE_O_SUSPEND_SECCOMP. */
+static int install_chain(struct rebuild_thread *th, uint32_t index, unsigned int depth)
+{
+	const SeccompEntry *all = th->task->r->seccomp;
+	int rc;
+
+	if (!all || index >= all->n_seccomp_filters || depth > 256) {
+		warn("task %d: its seccomp filter %u is not in the images", th->task->pid, index);
+		return R_DAMAGED;
+	}
+	if (all->seccomp_filters[index]->has_prev) {
+		rc = install_chain(th, all->seccomp_filters[index]->prev, depth + 1);
+		if (rc)
+			return rc;
+	}
+	return install_filter(th, all->seccomp_filters[index]);
+}
+
+int seccomp_set(struct rebuild_thread *th)
+{
+	const ThreadCoreEntry *tc = th->core->thread_core;
+
+	if (!tc->has_seccomp_mode || tc->seccomp_mode == SECCOMP_MODE__disabled)
+		return R_OK;
+	if (tc->seccomp_mode == SECCOMP_MODE__strict)
+		return remote_must(th, "prctl(PR_SET_SECCOMP)", SYS_prctl, PR_SET_SECCOMP,
+				   SECCOMP_MODE_STRICT, 0, 0, 0, 0);
+	return install_chain(th, tc->seccomp_filter, 0);
+}

@@ -1,0 +1,211 @@
+#include "engine/rebuild/rebuild.h"
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/warn.h"
+#include "engine/image/image.h"
+#include "engine/proc/fds/fds.h"
+
+#ifndef ARCH_MAP_VDSO_64
+#define ARCH_MAP_VDSO_64 0x2003
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+#define VMA_OF_KERNEL (VMA_STATUS_VDSO | VMA_STATUS_VVAR | VMA_STATUS_VSYSCALL)
+
+static bool is_private(const VmaEntry *vma)
+{
+	return vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE) ||
+	       vma->flags & MAP_PRIVATE;
+}
+
+static int found_one(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	(void)index;
+	(void)numbers;
+	(void)n;
+	(void)arg;
+	return R_BUSY;
+}
+
+/* True if the store has pages of this range, for which it has to be writable first. */
+static bool has_contents(struct rebuild_task *t, const VmaEntry *vma)
+{
+	if (!t->has_pages || !is_private(vma))
+		return false;
+	return store_object_walk(t->r->view, &t->pages, vma->start / PAGE_BYTES,
+				 vma->end / PAGE_BYTES, found_one, NULL) != R_OK;
+}
+
+bool layout_has_vdso(const MmEntry *mm, uint64_t *start, uint64_t *end)
+{
+	*start = UINT64_MAX;
+	*end = 0;
+	for (size_t i = 0; i < mm->n_vmas; i++) {
+		const VmaEntry *vma = mm->vmas[i];
+
+		if (!(vma->status & (VMA_STATUS_VDSO | VMA_STATUS_VVAR)))
+			continue;
+		if (vma->start < *start)
+			*start = vma->start;
+		if (vma->end > *end)
+			*end = vma->end;
+	}
+	return *end != 0;
+}
+
+/* The kernel maps its own pages wherever it is told, while the space is still empty. */
+static int map_vdso(struct rebuild_task *t)
+{
+	struct rebuild_thread *th = &t->threads[0];
+	uint64_t start, end;
+
+	if (!layout_has_vdso(t->mm, &start, &end))
+		return R_OK;
+	return remote_must(th, "arch_prctl(ARCH_MAP_VDSO_64)", SYS_arch_prctl, ARCH_MAP_VDSO_64,
+			   start, 0, 0, 0, 0);
+}
+
+static int descriptor_of(struct rebuild_task *t, const VmaEntry *vma, int *fd)
+{
+	struct rebuild *r = t->r;
+
+	if (vma->status & VMA_STATUS_ANON_SHARED)
+		*fd = shmem_fd(r, vma->shmid);
+	else
+		*fd = fds_restore_fd(r->fds, (uint32_t)vma->shmid);
+	if (*fd >= 0)
+		return R_OK;
+	warn("task %d: nothing to map at 0x%llx (file %llu of the images)", t->pid,
+	     (unsigned long long)vma->start, (unsigned long long)vma->shmid);
+	return R_DAMAGED;
+}
+
+static int map_one(struct rebuild_task *t, const VmaEntry *vma, uint32_t prot)
+{
+	struct rebuild_thread *th = &t->threads[0];
+	int flags = is_private(vma) ? MAP_PRIVATE : MAP_SHARED, fd = -1, rc;
+	uint64_t offset = 0;
+	int64_t ret;
+
+	flags |= MAP_FIXED_NOREPLACE;
+	flags |= (int)(vma->flags & (MAP_GROWSDOWN | MAP_NORESERVE | MAP_STACK));
+	if (vma->status & VMA_STATUS_ANON_PRIVATE ||
+	    (vma->flags & MAP_ANONYMOUS && !(vma->status & VMA_STATUS_ANON_SHARED))) {
+		flags |= MAP_ANONYMOUS;
+	} else {
+		rc = descriptor_of(t, vma, &fd);
+		if (rc)
+			return rc;
+		offset = vma->pgoff;
+	}
+	rc = remote_try(th, &ret, SYS_mmap, vma->start, vma->end - vma->start, prot,
+			(uint64_t)flags, (uint64_t)(int64_t)fd, offset);
+	if (rc)
+		return rc;
+	if (ret == (int64_t)vma->start)
+		return R_OK;
+	errno = ret < 0 ? (int)-ret : EEXIST;
+	warn_errno("task %d: mmap of 0x%llx-0x%llx%s%s", t->pid, (unsigned long long)vma->start,
+		   (unsigned long long)vma->end, fd >= 0 ? " " : "",
+		   fd >= 0 && !(vma->status & VMA_STATUS_ANON_SHARED) &&
+			   fds_restore_path(t->r->fds, (uint32_t)vma->shmid)
+		       ? fds_restore_path(t->r->fds, (uint32_t)vma->shmid)
+		       : "");
+	return R_FAILED;
+}
+
+static int advise(struct rebuild_task *t, const VmaEntry *vma)
+{
+	for (int advice = 0; advice < 64; advice++) {
+		int rc;
+
+		if (!(vma->madv >> advice & 1))
+			continue;
+		rc = remote_must(&t->threads[0], "madvise", SYS_madvise, vma->start,
+				 vma->end - vma->start, (uint64_t)advice, 0, 0, 0);
+		if (rc)
+			return rc;
+	}
+	return R_OK;
+}
+
+int layout_map(struct rebuild_task *t)
+{
+	int rc;
+
+	t->opened = calloc(t->mm->n_vmas + 1, sizeof(*t->opened));
+	if (!t->opened) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	rc = map_vdso(t);
+	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
+		const VmaEntry *vma = t->mm->vmas[i];
+		uint32_t prot = vma->prot;
+
+		if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
+			continue;
+		if (!(prot & PROT_WRITE) && has_contents(t, vma)) {
+			prot = PROT_READ | PROT_WRITE;
+			t->opened[i] = true;
+		}
+		rc = map_one(t, vma, prot);
+		if (rc == R_OK && vma->has_madv)
+			rc = advise(t, vma);
+	}
+	return rc;
+}
+
+static int lock_range(struct rebuild_task *t, const VmaEntry *vma)
+{
+	int64_t ret;
+	int rc = remote_try(&t->threads[0], &ret, SYS_mlock, vma->start, vma->end - vma->start, 0,
+			    0, 0, 0);
+
+	if (rc)
+		return rc;
+	/* The range is marked all the same where there is nothing to bring in. */
+	if (ret == 0 || (ret == -ENOMEM && !(vma->prot & (PROT_READ | PROT_WRITE))))
+		return R_OK;
+	errno = (int)-ret;
+	warn_errno("task %d: mlock of 0x%llx-0x%llx", t->pid, (unsigned long long)vma->start,
+		   (unsigned long long)vma->end);
+	return R_FAILED;
+}
+
+int layout_seal(struct rebuild_task *t)
+{
+	struct rebuild_thread *th = &t->threads[0];
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
+		const VmaEntry *vma = t->mm->vmas[i];
+		uint64_t bytes = vma->end - vma->start;
+
+		if (vma->status & VMA_OF_KERNEL)
+			continue;
+		if (vma->status & VMA_STATUS_GUARD) {
+			rc = remote_must(th, "madvise(MADV_GUARD_INSTALL)", SYS_madvise, vma->start,
+					 bytes, MADV_GUARD_INSTALL, 0, 0, 0);
+			continue;
+		}
+		if (t->opened[i])
+			rc = remote_must(th, "mprotect", SYS_mprotect, vma->start, bytes, vma->prot,
+					 0, 0, 0);
+		if (rc == R_OK && vma->flags & MAP_LOCKED)
+			rc = lock_range(t, vma);
+	}
+	return rc;
+}

@@ -1,0 +1,213 @@
+/*
+ * Building a process tree from a generation.
+ *
+ * Everything is driven from outside: this process forks one seed, which becomes the root; every
+ * further task and thread is made by a remote clone3 of its parent, inherits the file objects
+ * opened here, and is then turned into what it was by remote calls.  Until the last step every task
+ * is traced with PTRACE_O_EXITKILL, so that nothing of a restore survives its failure.
+ *
+ * The files, in the order they come into play:
+ *   plan.c     images into structs                    session.c  who is born where, helpers
+ *   check.c    pids, features, the living target      spawn.c    seed, root, children
+ *   scratch.c  where remote calls are made from     remote.c   those calls
+ *   group.c    process groups, helpers leave          zombie.c   dead tasks die again
+ *   shmem.c    shared anonymous memory                layout.c   the address space
+ *   fill.c     contents                               mmprops.c  what the kernel notes about it
+ *   thread.c   threads, per-thread state              props.c    limits, scheduling, names, cgroup
+ *   creds.c    identity, filters                      signals.c  actions, timers, pending signals
+ *   launch.c   registers, the common start
+ */
+#ifndef SNAP_ENGINE_REBUILD_REBUILD_H
+#define SNAP_ENGINE_REBUILD_REBUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/result.h"
+#include "engine/proc/trace.h"
+#include "store/store.h"
+
+#include "core.pb-c.h"
+#include "mm.pb-c.h"
+#include "pstree.pb-c.h"
+#include "snap.pb-c.h"
+#include "task.pb-c.h"
+
+struct fds_restore;
+struct fds_task;
+
+enum task_kind {
+	TASK_ALIVE,
+	TASK_STOPPED, /* by job control */
+	TASK_ZOMBIE,
+	TASK_HELPER, /* stands in for a dead leader of a session or group while the tree is made */
+};
+
+struct rebuild_task;
+
+struct rebuild_thread {
+	struct rebuild_task *task;
+	pid_t tid;
+	CoreEntry *core;	/* NULL for helpers */
+	SnapThreadEntry *extra; /* NULL if the image is absent */
+	struct tracee tracee;
+	struct inject_site
+	    site;    /* one thread at a time has the right to one: so each has its own */
+	bool exists; /* made, traced and stopped */
+};
+
+struct rebuild_task {
+	struct rebuild *r;
+	enum task_kind kind;
+	pid_t pid, pgid, sid;		/* as they shall be; foreign ones already replaced */
+	struct rebuild_task *parent;	/* NULL for the root */
+	struct rebuild_task *maker;	/* who calls clone3; not the parent: with CLONE_PARENT */
+	pid_t born_sid;			/* session it has to be born into, 0: any */
+	bool made_early;		/* before its maker's setsid */
+	bool reaped;			/* a helper that is gone */
+	bool dead;			/* a zombie that has died */
+	struct rebuild_thread *threads; /* [0] is the leader */
+	size_t n_threads;
+	MmEntry *mm; /* NULL for zombies and helpers, as the next three */
+	FsEntry *fs;
+	SnapTaskEntry *extra;
+	struct object pages;
+	bool has_pages;
+	bool *opened; /* for each vma: mapped writable only to be filled */
+	uint32_t files_id, fs_id;
+};
+
+/* One shared anonymous region. */
+struct rebuild_shmem {
+	uint64_t shmid;
+	uint64_t bytes;
+	int fd; /* at a high number, inherited by every task */
+};
+
+struct restore_options;
+
+struct rebuild {
+	struct store_view *view;
+	struct generation gen;
+	bool foreground;
+	struct rebuild_task **tasks; /* parents before children; helpers behind all others */
+	size_t n_tasks;
+	struct rebuild_task *root;
+	struct rebuild_shmem *shmems;
+	size_t n_shmems;
+	SeccompEntry *seccomp; /* NULL: no task has a filter */
+	struct fds_restore *fds;
+	struct fds_task *fds_tasks; /* of tasks with an address space */
+	size_t n_fds_tasks;
+	/* A mapping at the same address here and in every task, outside of every task's layout: one
+	 * page of code, then shared memory for the arguments of remote calls. */
+	uint8_t *scratch;
+	uint8_t *data;
+	size_t data_bytes;
+	uint64_t pages_written, bytes_written;
+};
+
+/* ---- plan.c ---- */
+
+/* Reads every image of the generation; what makes no sense is R_DAMAGED and reported. */
+int plan_read(struct rebuild *r);
+/* One more task, for session.c; NULL when out of memory (reported). */
+struct rebuild_task *plan_add_helper(struct rebuild *r, pid_t pid);
+void plan_free(struct rebuild *r);
+
+/* ---- session.c ---- */
+
+/* Decides sessions and groups, adds helpers for dead leaders.  R_UNSUPPORTED if a tree cannot be
+ * made this way (named). */
+int session_plan(struct rebuild *r);
+struct rebuild_task *task_find(struct rebuild *r, pid_t pid);
+
+/* ---- check.c ---- */
+
+/* Everything that can be checked before anything is made, without looking at pids. */
+int check_environment(struct rebuild *r);
+
+/*
+ * All pids and tids must be free.  With `replace`, those of the living target count as free, if the
+ * root's pid, start time and boot prove that it is that target.  `*living` tells.  R_OK, R_BUSY.
+ */
+int check_pids(struct rebuild *r, bool replace, bool *living);
+/* Ends the living target found by check_pids and waits until its pids are free. */
+int replace_living(struct rebuild *r);
+
+/* ---- remote.c ---- */
+
+/* A system call of `th`; `*ret` is the kernel's answer.  R_OK, or R_FAILED (reported). */
+int remote_try(struct rebuild_thread *th, int64_t *ret, long nr, uint64_t a0, uint64_t a1,
+	       uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
+/* One that has to succeed: an error of it is reported with the name `what` and is R_FAILED. */
+int remote_must(struct rebuild_thread *th, const char *what, long nr, uint64_t a0, uint64_t a1,
+		uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
+/* Address of the argument memory, for a remote call; bytes from `r->data` on. */
+static inline uint64_t remote_address(const void *p)
+{
+	return (uint64_t)(uintptr_t)p;
+}
+
+/* ---- spawn.c ---- */
+
+/* Maps the scratch area at an address free in every layout and here. */
+int scratch_map(struct rebuild *r);
+void scratch_unmap(struct rebuild *r);
+/* Makes the root (child of init unless foreground), then every other task. */
+int spawn_tree(struct rebuild *r);
+/* A remote clone3; the child comes traced and stopped.  `tid` is the number it gets. */
+int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
+		struct rebuild_thread *child);
+/* Kills and reaps whatever of the tree exists. */
+void spawn_abandon(struct rebuild *r);
+
+/* ---- group.c, zombie.c ---- */
+
+int group_join_all(struct rebuild *r);
+int helpers_leave(struct rebuild *r);
+int zombies_die(struct rebuild *r);
+
+/* ---- memory ---- */
+
+int shmem_make(struct rebuild *r);
+void shmem_close(struct rebuild *r);
+/* The descriptor of a region, -1 if unknown. */
+int shmem_fd(const struct rebuild *r, uint64_t shmid);
+/* Where the kernel's own pages lie in a layout; false if nowhere. */
+bool layout_has_vdso(const MmEntry *mm, uint64_t *start, uint64_t *end);
+int layout_map(struct rebuild_task *t);
+/* Last protections and advice, when contents are in place. */
+int layout_seal(struct rebuild_task *t);
+int fill_task(struct rebuild_task *t);
+int mmprops_set(struct rebuild_task *t);
+
+/* ---- state ---- */
+
+int threads_make(struct rebuild_task *t);
+/* Registrations with the kernel: robust list, rseq, clear-tid, alternate stack. */
+int thread_register(struct rebuild_thread *th);
+/* Root, working directory, umask, control group: while the prepared descriptors are there. */
+int props_folders(struct rebuild_task *t);
+int props_set(struct rebuild_task *t);
+int props_thread(struct rebuild_thread *th);
+int creds_set(struct rebuild_thread *th);
+/* Parent-death signal and dumpable flag, which a change of identity clears. */
+int creds_late(struct rebuild_thread *th);
+int seccomp_set(struct rebuild_thread *th);
+int signals_actions(struct rebuild_task *t);
+/* Throws away what arrived while the tree was made, queues what was pending. */
+int signals_pending(struct rebuild_task *t);
+int timers_make(struct rebuild_task *t);
+int timers_arm(struct rebuild_task *t);
+
+/* ---- launch.c ---- */
+
+/* Registers into place, scratch away; every thread is left at a stop. */
+int launch_prepare(struct rebuild *r);
+/* Lets all run at once.  Nothing can fail any more but a task's death. */
+int launch_all(struct rebuild *r);
+
+#endif

@@ -1,0 +1,104 @@
+#include "engine/rebuild/rebuild.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/warn.h"
+#include "engine/proc/trace_internal.h"
+
+/* Waits for the end of `t` as its tracer, handing it every signal it stops at.  Its parent is told
+ * and has the zombie from then on. */
+static int wait_end(struct rebuild_task *t, int *status)
+{
+	for (;;) {
+		if (waitpid(t->pid, status, __WALL) < 0) {
+			warn_errno("task %d: wait for its end", t->pid);
+			return R_FAILED;
+		}
+		if (!WIFSTOPPED(*status))
+			return R_OK;
+		ptrace(PTRACE_CONT, t->pid, 0,
+		       *status >> 16 ? 0 : (unsigned long)WSTOPSIG(*status));
+	}
+}
+
+static int die_by_signal(struct rebuild_task *t, int sig)
+{
+	struct rebuild_thread *th = &t->threads[0];
+	int rc;
+
+	/* No second core file. */
+	rc = remote_must(th, "prctl(PR_SET_DUMPABLE)", SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
+	if (rc)
+		return rc;
+	rc = trace_mask_set(&th->tracee, 0);
+	if (rc)
+		return rc;
+	if (kill(t->pid, sig)) {
+		warn_errno("task %d: signal %d to end it as it had ended", t->pid, sig);
+		return R_FAILED;
+	}
+	if (sig != SIGKILL && ptrace(PTRACE_CONT, t->pid, 0, 0)) {
+		warn_errno("task %d: cannot let it end", t->pid);
+		return R_FAILED;
+	}
+	return R_OK;
+}
+
+static int die(struct rebuild_task *t)
+{
+	struct rebuild_thread *th = &t->threads[0];
+	const TaskCoreEntry *tc = th->core->tc;
+	int sig = (int)(tc->exit_code & 0x7f), status = 0, rc;
+	int64_t ret;
+
+	strncpy((char *)t->r->data, tc->comm, 16);
+	t->r->data[15] = 0;
+	rc = remote_must(th, "prctl(PR_SET_NAME)", SYS_prctl, PR_SET_NAME,
+			 remote_address(t->r->data), 0, 0, 0, 0);
+	if (rc)
+		return rc;
+	if (th->core->thread_core && th->core->thread_core->creds) {
+		rc = creds_set(th);
+		if (rc)
+			return rc;
+	}
+	if (sig) {
+		rc = die_by_signal(t, sig);
+		if (rc)
+			return rc;
+		rc = wait_end(t, &status);
+		if (rc)
+			return rc;
+	} else {
+		rc = inject_syscall(&th->tracee, &th->site, &ret, SYS_exit_group,
+				    (tc->exit_code >> 8) & 0xff, 0, 0, 0, 0, 0);
+		if (rc != R_NOT_FOUND)
+			return R_FAILED;
+		/* Whether the end itself has been reported yet depends on where it was noticed. */
+		while (waitpid(t->pid, &status, __WALL) > 0 && WIFSTOPPED(status))
+			ptrace(PTRACE_CONT, t->pid, 0, 0);
+	}
+	t->dead = true;
+	th->exists = false;
+	return R_OK;
+}
+
+int zombies_die(struct rebuild *r)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		int rc;
+
+		if (r->tasks[i]->kind != TASK_ZOMBIE)
+			continue;
+		rc = die(r->tasks[i]);
+		if (rc)
+			return rc;
+	}
+	return R_OK;
+}
