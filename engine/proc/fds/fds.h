@@ -52,8 +52,9 @@ struct taken_file {
 	FileEntry entry; /* what dump fills in: type, id and one member */
 };
 
-/* Begins; nothing is touched yet.  `ingest` may be NULL to look only (snap check). */
-int fds_take_begin(struct ingest *ingest, struct fds_take **take);
+/* Begins; nothing is touched yet.  `ingest` may be NULL to look only (snap check).  Deleted files
+ * with more data than `ghost_max_bytes` (0: 1 MiB) are refused. */
+int fds_take_begin(struct ingest *ingest, uint64_t ghost_max_bytes, struct fds_take **take);
 
 /*
  * Registers and dumps the fd table of one stopped task.  `*files_id` is its number in the images:
@@ -68,6 +69,9 @@ int fds_take_task(struct fds_take *take, pid_t pid, uint32_t *files_id);
  */
 int fds_register_path_file(struct fds_take *take, pid_t pid, const char *what, int flags,
 			   uint32_t *id);
+
+/* The same for a path as seen by this process. */
+int fds_register_path(struct fds_take *take, const char *path, int flags, uint32_t *id);
 
 /*
  * Registers an open file of this process that stands for one of the target (received from a queue).
@@ -87,10 +91,14 @@ void fds_take_end(struct fds_take *take);
 
 /* For kinds. */
 struct ingest *fds_take_ingest(struct fds_take *take); /* NULL when only looking */
+uint64_t fds_take_ghost_max(struct fds_take *take);
 /* Memory that lives as long as the take, zeroed; entries of dump are made of it.  NULL: reported.
  */
 void *fds_take_alloc(struct fds_take *take, size_t bytes);
 char *fds_take_strdup(struct fds_take *take, const char *text);
+/* Writes an image of one entry with a number in its name ("ghost-file-3") at once. */
+int fds_take_put_one(struct fds_take *take, enum image_kind_id image, uint32_t number,
+		     const ProtobufCMessage *entry);
 /* A number for a thing of a kind (a pipe, a memfd): the same for the same (kind, dev, ino); sets
  * `*fresh` the first time. */
 uint32_t fds_take_inode_id(struct fds_take *take, const char *what, dev_t dev, ino_t ino,
@@ -166,6 +174,15 @@ int fds_restore_finish(struct fds_restore *restore, const struct fds_task *tasks
 void fds_restore_end(struct fds_restore *restore);
 
 /* For kinds. */
+/* Where the kinds keep what spans several files, freed by their `done`; NULL at first. */
+struct fds_restore_kinds {
+	struct remaps *remaps;
+	struct pipes *pipes;
+	struct memfds *memfds;
+	struct ttys *ttys;
+	struct sockets *sockets;
+};
+struct fds_restore_kinds *fds_restore_kinds(struct fds_restore *restore);
 /* Opens the file `id` now if it is not yet; its restored_file, NULL on failure (reported). */
 struct restored_file *fds_restore_file(struct fds_restore *restore, uint32_t id);
 /* Takes over `fd` as the local descriptor of `f`, moved to a high number.  R_OK or R_FAILED. */
@@ -181,6 +198,8 @@ int fds_restore_each(struct fds_restore *restore, enum image_kind_id image,
 		     size_t (*payload_bytes)(const ProtobufCMessage *entry),
 		     int (*fn)(struct fds_restore *restore, const ProtobufCMessage *entry,
 			       const void *payload, size_t bytes));
+/* Is `pid` one of the generation's tasks? */
+bool fds_restore_has_pid(struct fds_restore *restore, pid_t pid);
 struct store_view *fds_restore_view(struct fds_restore *restore);
 uint64_t fds_restore_generation(struct fds_restore *restore);
 /* Sets flags (O_NONBLOCK, O_APPEND, O_ASYNC ...) that open did not, and the offset if pos >= 0. */

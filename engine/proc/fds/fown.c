@@ -1,0 +1,107 @@
+/* Who is signalled when a file has news (F_SETOWN_EX, F_SETSIG, O_ASYNC). */
+#include "engine/proc/fds/fds_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/result.h"
+#include "base/warn.h"
+
+const FownEntry *file_entry_fown(const FileEntry *entry, uint32_t *flags)
+{
+#define MEMBER_OF(type_name, member) \
+	case FD_TYPES__##type_name: \
+		if (!entry->member) \
+			return NULL; \
+		*flags = entry->member->flags; \
+		return entry->member->fown
+	switch (entry->type) {
+		MEMBER_OF(REG, reg);
+		MEMBER_OF(PIPE, pipe);
+		MEMBER_OF(INETSK, isk);
+		MEMBER_OF(UNIXSK, usk);
+		MEMBER_OF(EVENTFD, efd);
+		MEMBER_OF(EVENTPOLL, epfd);
+		MEMBER_OF(INOTIFY, ify);
+		MEMBER_OF(SIGNALFD, sgfd);
+		MEMBER_OF(PACKETSK, psk);
+		MEMBER_OF(TTY, tty);
+		MEMBER_OF(FANOTIFY, ffy);
+		MEMBER_OF(NETLINKSK, nlsk);
+		MEMBER_OF(TIMERFD, tfd);
+		MEMBER_OF(MEMFD, memfd);
+		MEMBER_OF(PIDFD, pidfd);
+	default:
+		return NULL;
+	}
+#undef MEMBER_OF
+}
+
+static int set_owner(int fd, const FownEntry *fown)
+{
+	struct f_owner_ex owner = { (int)fown->pid_type, (pid_t)fown->pid };
+
+	return fcntl(fd, F_SETOWN_EX, &owner);
+}
+
+/* The kernel notes the identity of who sets the owner, so a child takes it on first. */
+static int set_owner_as(int fd, const FownEntry *fown)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		if (setresuid(fown->uid, fown->euid, (uid_t)-1) != 0 || set_owner(fd, fown) != 0)
+			_exit(errno == ESRCH ? 2 : 1);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		return R_FAILED;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+		errno = ESRCH;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? R_OK : R_FAILED;
+}
+
+static int restore_one(struct restored_file *f, const FownEntry *fown, uint32_t flags)
+{
+	int result = R_OK, now;
+
+	if (fown->pid) {
+		errno = 0;
+		result = fown->uid || fown->euid ? set_owner_as(f->local, fown)
+						 : set_owner(f->local, fown);
+		/* An owner that was no part of the tree may have ended long since. */
+		if (result != R_OK && errno == ESRCH) {
+			detail("open file %u: its signal owner %u is gone", f->id, fown->pid);
+			result = R_OK;
+		}
+	}
+	if (result == R_OK && fown->signum)
+		result = fcntl(f->local, F_SETSIG, (int)fown->signum);
+	if (result == R_OK && (flags & O_ASYNC)) {
+		now = fcntl(f->local, F_GETFL);
+		result = now < 0 ? R_FAILED : fcntl(f->local, F_SETFL, now | O_ASYNC);
+	}
+	if (result == R_OK)
+		return R_OK;
+	warn_errno("open file %u (%s): cannot set its signal owner %u", f->id, f->kind->name,
+		   fown->pid);
+	return R_FAILED;
+}
+
+int fown_restore(struct fds_restore *restore)
+{
+	for (size_t i = 0; i < restore->n_files; i++) {
+		struct restored_file *f = &restore->files[i];
+		uint32_t flags = 0;
+		const FownEntry *fown = file_entry_fown(f->entry, &flags);
+
+		if (!fown || (flags & O_PATH) || f->local < 0)
+			continue;
+		if (restore_one(f, fown, flags) != R_OK)
+			return R_FAILED;
+	}
+	return R_OK;
+}

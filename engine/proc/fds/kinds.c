@@ -1,0 +1,8 @@
+#include "engine/proc/fds/fds.h"
+
+#include <stddef.h>
+
+/* Asked in this order at a take; files with a path come last, as any kind may have one. */
+const struct fd_kind *const fd_kinds[] = {
+	&fd_kind_eventfd, &fd_kind_timerfd, &fd_kind_signalfd, &fd_kind_reg, NULL,
+};
