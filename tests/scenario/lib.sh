@@ -77,14 +77,24 @@ alive() {
 }
 gone() { ! alive "$1"; }
 
+close_inherited() {
+	local fd
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		[ "$fd" -gt 2 ] && eval "exec $fd>&-" 2>/dev/null
+	done
+	return 0
+}
+
 # start FOLDER COMMAND...: starts a detached command in the (new) folder, output in FOLDER/out.
 # Its pid, which is that of a session leader, is in $PID.
 start() {
 	local dir=$1
 	shift
 	mkdir -p "$dir"
-	# The command's pid is that of the shell that becomes it.
-	(cd "$dir" && exec setsid bash -c 'echo $$ >pid; exec "$@"' - "$@" </dev/null >out 2>&1) &
+	# The command's pid is that of the shell that becomes it.  It inherits nothing but 0, 1 and 2.
+	(cd "$dir" && close_inherited && exec setsid bash -c 'echo $$ >pid; exec "$@"' - "$@" </dev/null >out 2>&1) &
+	disown $!
 	wait_for 5 test -s "$dir/pid" || fail "$1 did not start: $(cat "$dir/out")"
 	PID=$(cat "$dir/pid")
 	remember "$PID"
