@@ -104,7 +104,7 @@ start() {
 # its state up here ends the scenario as skipped.
 start_target() {
 	start "$@"
-	wait_for 20 test -e "$1/ready" -o -e "$1/verdict"
+	wait_for 20 eval "[ -e $1/ready ] || [ -e $1/verdict ] || gone $PID"
 	case "$(cat "$1/verdict" 2>/dev/null)" in
 	SKIP:*) skip "$(cat "$1/verdict")" ;;
 	?*) fail "$2 before anything was done to it: $(cat "$1/verdict")" ;;
@@ -153,9 +153,10 @@ restore() {
 
 # judge FOLDER PID WHEN: tells the target in FOLDER to judge itself, and fails unless it passes.
 judge() {
-	rm -f "$1/verdict"
+	[ ! -e "$1/verdict" ] || fail "$3: it had to give up before it was judged: $(cat "$1/verdict")"
 	: >"$1/judge"
-	wait_for 15 test -e "$1/verdict" || {
+	wait_for 15 eval "[ -e $1/verdict ] || gone $2"
+	[ -e "$1/verdict" ] || {
 		alive "$2" || fail "$3: process $2 is gone without a verdict"
 		fail "$3: no verdict in 15 s: $(grep -E 'State|SigPnd|SigBlk' "/proc/$2/status" | tr '\n\t' '; ')"
 	}
