@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int io_pread_all(int fd, void *buf, size_t len, off_t offset)
@@ -134,5 +136,39 @@ int io_write_file(int dirfd, const char *path, const void *data, size_t len)
 		return R_OK;
 	if (put >= 0)
 		errno = EIO;
+	return R_FAILED;
+}
+
+int io_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
+{
+	char temporary[300];
+	int fd, saved;
+
+	/* The pid keeps two writers apart; what one that died left behind is written over. */
+	if (snprintf(temporary, sizeof(temporary), ".%s.%d.tmp", name, (int)getpid()) >=
+	    (int)sizeof(temporary)) {
+		errno = ENAMETOOLONG;
+		return R_FAILED;
+	}
+	fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0)
+		return R_FAILED;
+	if (fchmod(fd, mode) < 0 || io_write_all(fd, data, len) != R_OK || fsync(fd) < 0)
+		goto err1;
+	if (close(fd) < 0) {
+		fd = -1;
+		goto err1;
+	}
+	fd = -1;
+	if (renameat(dirfd, temporary, dirfd, name) < 0)
+		goto err1;
+	return fsync(dirfd) < 0 ? R_FAILED : R_OK;
+
+err1:
+	saved = errno;
+	if (fd >= 0)
+		close(fd);
+	unlinkat(dirfd, temporary, 0);
+	errno = saved;
 	return R_FAILED;
 }

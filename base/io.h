@@ -21,4 +21,11 @@ int io_read_file(int dirfd, const char *path, size_t max_bytes, char **data, siz
 /* Writes `len` bytes to an existing file by one write(2), as /proc files want it. */
 int io_write_file(int dirfd, const char *path, const void *data, size_t len);
 
+/*
+ * Puts a file below `dirfd` in place of one of that name, or of none, so that at any instant the
+ * old one or the new one is there whole: temporary file, fsync, rename, fsync of the directory.
+ * `mode` is exact, whatever the umask.  R_OK or R_FAILED with errno set.
+ */
+int io_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
+
 #endif

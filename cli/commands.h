@@ -1,0 +1,53 @@
+/* One function for each command, and what several of them share. */
+#ifndef SNAP_CLI_COMMANDS_H
+#define SNAP_CLI_COMMANDS_H
+
+#include "cli/options.h"
+#include "store/store.h"
+
+#include <jansson.h>
+
+struct gc_policy;
+
+int cmd_run(const struct options *options);
+int cmd_take(const struct options *options);
+int cmd_restore(const struct options *options);
+int cmd_ls(const struct options *options);
+int cmd_show(const struct options *options);
+int cmd_stats(const struct options *options);
+int cmd_verify(const struct options *options);
+int cmd_forget(const struct options *options);
+int cmd_pin(const struct options *options);
+int cmd_unpin(const struct options *options);
+int cmd_gc(const struct options *options);
+int cmd_check(const struct options *options);
+
+/*
+ * Does `work` again while it results in R_BUSY and --wait has seconds left.  What it reports in a
+ * try that is repeated is not printed.
+ */
+int with_wait(const struct options *options, int (*work)(void *arg), void *arg);
+
+/* Opens the store to read it, with one view.  R_OK, or a result that has been reported. */
+int open_to_read(const struct options *options, struct store **store, struct store_view **view);
+/* Closes either or both; NULL is nothing. */
+void close_reading(struct store *store, struct store_view *view);
+
+/* Opens the store to change it; `create` makes one where there is none. */
+int open_to_write(const struct options *options, bool create, struct store **store);
+
+/* Finds the generation of --gen, or the newest of --name.  R_OK, or R_NOT_FOUND, reported. */
+int find_generation(const struct options *options, struct store_view *view, struct generation *gen);
+
+/* The policy the --keep options describe. */
+struct gc_policy policy_of(const struct options *options);
+
+/*
+ * Forgets by the policy of the --keep options, within `lineage` (NULL: all), and reclaims; for gc
+ * and for take --keep-last.  Prints what is kept and why, or with `json` puts the object to print
+ * there.  The caller holds no view.  An exit code.
+ */
+int gc_in_store(const struct options *options, struct store *store, const char *lineage,
+		json_t **json);
+
+#endif

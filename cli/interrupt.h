@@ -1,0 +1,17 @@
+/* SIGINT, SIGTERM and SIGHUP: work that can be undone is asked to stop, other work just ends. */
+#ifndef SNAP_CLI_INTERRUPT_H
+#define SNAP_CLI_INTERRUPT_H
+
+#include "cli/options.h"
+
+/*
+ * From here on the first of these signals makes interrupt_signal() true for commands that look into
+ * or make processes, which then undo what they began; a second one ends snap at once.  The others
+ * are ended at once: their work survives a loss of power, so it survives this too.
+ */
+void interrupt_install(enum command_kind kind);
+
+/* The signal that came, or 0. */
+int interrupt_signal(void);
+
+#endif

@@ -1,0 +1,73 @@
+#include "base/result.h"
+#include "base/warn.h"
+#include "cli/commands.h"
+#include "cli/exit_codes.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/privileges.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+int exit_code_of(int result)
+{
+	switch (result) {
+	case R_OK:
+		return EXIT_DONE;
+	case R_NOT_FOUND:
+		return EXIT_NOT_FOUND;
+	case R_DAMAGED:
+		return EXIT_DAMAGED;
+	case R_BUSY:
+		return EXIT_BUSY;
+	case R_UNSUPPORTED:
+		return EXIT_UNSUPPORTED;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+/* Without this, a file of the store could be opened as descriptor 1 or 2 and be printed into. */
+static bool standard_fds_open(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	static struct options options; /* static: it holds a long list */
+	const struct command *command = NULL;
+	int code;
+
+	if (!standard_fds_open())
+		return EXIT_FAILED;
+	switch (options_parse(argc, argv, &command, &options)) {
+	case R_OK:
+		break;
+	case R_NOT_FOUND:
+		return output_finish(EXIT_DONE);
+	default:
+		return EXIT_USAGE;
+	}
+	warn_set_level(options.quiet	   ? WARN_QUIET
+		       : options.verbose ? WARN_VERBOSE
+					   : WARN_NORMAL);
+	if (privileges_reduce(command->kind) != R_OK)
+		return EXIT_FAILED;
+	interrupt_install(command->kind);
+	code = command->run(&options);
+	if (interrupt_signal() && code == EXIT_FAILED)
+		code = EXIT_SIGNAL + interrupt_signal();
+	code = output_finish(code);
+	options_free(&options);
+	return code;
+}

@@ -1,0 +1,137 @@
+#include "cli/option_values.h"
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/store.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Digits only: strtoull alone would take signs and blanks.  `*end` is what follows. */
+static bool read_number(const char *text, uint64_t *number, const char **end)
+{
+	char *behind;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	*number = strtoull(text, &behind, 10);
+	*end = behind;
+	return errno == 0;
+}
+
+int value_count(const char *option, const char *text, uint64_t *count)
+{
+	const char *end;
+
+	if (read_number(text, count, &end) && !*end && *count > 0)
+		return R_OK;
+	warn("--%s: \"%s\" is not a count from 1 up", option, text);
+	return R_FAILED;
+}
+
+int value_duration(const char *option, const char *text, uint64_t *seconds)
+{
+	static const struct {
+		char letter;
+		uint32_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { 'w', 604800 } };
+	const char *end;
+	uint64_t number, unit = 0;
+	size_t i;
+
+	if (!read_number(text, &number, &end))
+		goto wrong;
+	if (!*end)
+		unit = 1;
+	for (i = 0; !unit && i < sizeof(units) / sizeof(units[0]); i++)
+		if (*end == units[i].letter && !end[1])
+			unit = units[i].seconds;
+	/* A bound well below what a time of the clock can be subtracted from, in nanoseconds. */
+	if (!unit || number > 100ull * 365 * 86400 / unit)
+		goto wrong;
+	*seconds = number * unit;
+	return R_OK;
+
+wrong:
+	warn("--%s: \"%s\" is not a time such as 90, 90m, 12h, 30d or 2w", option, text);
+	return R_FAILED;
+}
+
+int value_pid(const char *text, int64_t *pid)
+{
+	const char *end;
+	uint64_t number;
+
+	if (*pid) {
+		warn("--pid was given more than once");
+		return R_FAILED;
+	}
+	/* The kernel's PID_MAX_LIMIT is 2^22. */
+	if (!read_number(text, &number, &end) || *end || number == 0 || number > 1u << 22) {
+		warn("--pid: \"%s\" is not a process id", text);
+		return R_FAILED;
+	}
+	*pid = (int64_t)number;
+	return R_OK;
+}
+
+int value_generations(const char *text, struct options *o)
+{
+	const char *at = text;
+
+	for (;;) {
+		struct generation_range range;
+
+		if (!read_number(at, &range.first, &at))
+			goto wrong;
+		range.last = range.first;
+		if (*at == '-' && !read_number(at + 1, &range.last, &at))
+			goto wrong;
+		if (range.first == 0 || range.last < range.first || (*at && *at != ','))
+			goto wrong;
+		if (o->generation_count == GENERATION_RANGES_MAX) {
+			warn("more than %d generations or ranges of them at once; use ranges",
+			     GENERATION_RANGES_MAX);
+			return R_FAILED;
+		}
+		o->generations[o->generation_count++] = range;
+		if (!*at)
+			return R_OK;
+		at++;
+	}
+
+wrong:
+	warn("\"%s\" is not a generation number (1, 2, ...), a list or a range (3,5-8)", text);
+	return R_FAILED;
+}
+
+int value_tcp(const char *text, unsigned *choice)
+{
+	static const char *const words[] = {
+		[TCP_CLOSE] = "close", [TCP_KEEP] = "keep", [TCP_REFUSE] = "refuse"
+	};
+	unsigned i;
+
+	for (i = TCP_CLOSE; i <= TCP_REFUSE; i++)
+		if (!strcmp(text, words[i])) {
+			*choice = i;
+			return R_OK;
+		}
+	warn("--tcp: \"%s\" is none of close, keep, refuse", text);
+	return R_FAILED;
+}
+
+bool lineage_name_valid(const char *name)
+{
+	size_t len = strlen(name), i;
+
+	if (len == 0 || len >= LINEAGE_NAME_MAX || !isalnum((unsigned char)name[0]))
+		return false;
+	for (i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return true;
+}

@@ -1,0 +1,20 @@
+/* Readers of the values of options.  Each says what is wrong with a value and returns R_FAILED. */
+#ifndef SNAP_CLI_OPTION_VALUES_H
+#define SNAP_CLI_OPTION_VALUES_H
+
+#include "cli/options.h"
+
+/* A count from 1 up. */
+int value_count(const char *option, const char *text, uint64_t *count);
+
+/* Seconds: a number with s, m, h, d or w behind it; without one, seconds. */
+int value_duration(const char *option, const char *text, uint64_t *seconds);
+
+int value_pid(const char *text, int64_t *pid);
+
+/* Appends generations such as "4", "3,5-8". */
+int value_generations(const char *text, struct options *options);
+
+int value_tcp(const char *text, unsigned *choice);
+
+#endif

@@ -1,0 +1,384 @@
+#include "cli/options.h"
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "cli/option_values.h"
+#include "store/store.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum value_kind {
+	VALUE_FLAG,
+	VALUE_COUNT,
+	VALUE_DURATION,
+	VALUE_TEXT,
+	VALUE_PID,
+	VALUE_NAME,
+	VALUE_GENERATIONS,
+	VALUE_TCP,
+};
+
+struct option_row {
+	const char *name;
+	char letter;
+	enum value_kind kind;
+	size_t offset;        /* in struct options, of the kinds that store one plain value */
+	const char *argument; /* as shown by --help */
+	const char *commands; /* those that have it; NULL: every one */
+	const char *help;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static const struct option_row rows[] = {
+	{ "pid", 'p', VALUE_PID, 0, "PID", "take check", "root of the process tree" },
+	{ "name", 'n', VALUE_NAME, 0, "NAME", "run take restore ls show gc check",
+	  "lineage: the named history of one target" },
+	{ "gen", 'g', VALUE_GENERATIONS, 0, "N", "restore show verify forget pin unpin",
+	  "generation; also a list or range, as in 3,5-8, where several make sense" },
+	{ "output", 'o', VALUE_TEXT, AT(output), "FILE", "run",
+	  "append standard output and error to FILE (default: /dev/null)" },
+	{ "kill", 'k', VALUE_FLAG, AT(kill), NULL, "take",
+	  "end the target once its generation is safely stored" },
+	{ "stop", 0, VALUE_FLAG, AT(stop), NULL, "take",
+	  "leave the target stopped (as by SIGSTOP) afterwards" },
+	{ "tcp", 0, VALUE_TCP, 0, "close|keep|refuse", "take restore check",
+	  "established connections: come back closed (default), kept, or refuse" },
+	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
+	  "end the living target of the same lineage first" },
+	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",
+	  "stay until the restored root ends; pass SIGINT and SIGTERM on to it" },
+	{ "keep-last", 0, VALUE_COUNT, AT(keep_last), "N", "take gc", "keep the newest N" },
+	{ "keep-hourly", 0, VALUE_COUNT, AT(keep_hourly), "N", "take gc",
+	  "keep the newest of each of the last N hours that have one" },
+	{ "keep-daily", 0, VALUE_COUNT, AT(keep_daily), "N", "take gc", "likewise for days" },
+	{ "keep-weekly", 0, VALUE_COUNT, AT(keep_weekly), "N", "take gc", "likewise for weeks" },
+	{ "keep-monthly", 0, VALUE_COUNT, AT(keep_monthly), "N", "take gc",
+	  "likewise for months" },
+	{ "keep-yearly", 0, VALUE_COUNT, AT(keep_yearly), "N", "take gc", "likewise for years" },
+	{ "keep-within", 0, VALUE_DURATION, AT(keep_within_seconds), "TIME", "take gc",
+	  "keep all younger than TIME, such as 90m, 12h, 30d, 2w" },
+	{ "allow-empty", 0, VALUE_FLAG, AT(allow_empty), NULL, "gc forget",
+	  "even forget the last generation of a lineage" },
+	{ "dry-run", 0, VALUE_FLAG, AT(dry_run), NULL, "gc forget", "say what would be done, change nothing" },
+	{ "data", 0, VALUE_FLAG, AT(data), NULL, "verify",
+	  "read and check every stored page, not only the structure" },
+	{ "off", 0, VALUE_FLAG, AT(off), NULL, "pin", "remove the pin" },
+	{ "store", 's', VALUE_TEXT, AT(store_dir), "DIR", NULL,
+	  "the store (default: $SNAP_STORE, else /var/lib/snap or $XDG_DATA_HOME/snap)" },
+	{ "wait", 'w', VALUE_DURATION, AT(wait_seconds), "SECONDS", NULL,
+	  "wait this long for a lock or a pid that is taken (default: 0)" },
+	{ "json", 'j', VALUE_FLAG, AT(json), NULL, NULL, "print the result as JSON" },
+	{ "quiet", 'q', VALUE_FLAG, AT(quiet), NULL, NULL, "print errors only" },
+	{ "verbose", 'v', VALUE_FLAG, AT(verbose), NULL, NULL, "print details" },
+	{ "no-progress", 0, VALUE_FLAG, AT(no_progress), NULL, NULL,
+	  "no progress bar (there is none without a terminal)" },
+	{ "help", 'h', VALUE_FLAG, AT(help), NULL, NULL, "print this help" },
+	{ "version", 'V', VALUE_FLAG, AT(version), NULL, NULL, "print the version" },
+};
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+/* getopt_long gives back LONG_BASE + the row, for short and long forms alike. */
+#define LONG_BASE 256
+
+static bool row_applies(const struct option_row *row, const struct command *command)
+{
+	size_t len;
+	const char *at;
+
+	if (!row->commands)
+		return true;
+	if (!command)
+		return false;
+	len = strlen(command->name);
+	for (at = row->commands; at; at = strchr(at, ' '), at = at ? at + 1 : NULL)
+		if (!strncmp(at, command->name, len) && (at[len] == ' ' || !at[len]))
+			return true;
+	return false;
+}
+
+static const struct command *find_command(const char *name)
+{
+	const struct command *c;
+
+	for (c = commands; c->name; c++)
+		if (!strcmp(c->name, name))
+			return c;
+	return NULL;
+}
+
+static void print_rows(const struct command *command, bool global)
+{
+	size_t i;
+
+	for (i = 0; i < ROWS; i++) {
+		const struct option_row *row = &rows[i];
+		char left[64], letter[8] = "    ";
+
+		if (global != !row->commands || !row_applies(row, command))
+			continue;
+		if (row->letter)
+			snprintf(letter, sizeof(letter), "-%c, ", row->letter);
+		snprintf(left, sizeof(left), "%s--%s%s%s", letter, row->name,
+			 row->argument ? " " : "", row->argument ? row->argument : "");
+		if (strlen(left) > 24)
+			printf("  %s\n  %-24s  %s\n", left, "", row->help);
+		else
+			printf("  %-24s  %s\n", left, row->help);
+	}
+}
+
+static bool has_own_rows(const struct command *command)
+{
+	size_t i;
+
+	for (i = 0; i < ROWS; i++)
+		if (rows[i].commands && row_applies(&rows[i], command))
+			return true;
+	return false;
+}
+
+static void print_help(const struct command *command)
+{
+	const struct command *c;
+
+	if (command) {
+		printf("usage: snap %s %s\n\n%s\n", command->name, command->synopsis,
+		       command->description);
+		if (has_own_rows(command)) {
+			printf("\noptions:\n");
+			print_rows(command, false);
+		}
+	} else {
+		printf("usage: snap COMMAND [OPTION...]\n\n"
+		       "Snapshots of running processes: take them often, keep them small, go back to "
+		       "any.\n\ncommands:\n");
+		for (c = commands; c->name; c++)
+			printf("  %-10s%s\n", c->name, c->summary);
+	}
+	printf("\noptions of every command:\n");
+	print_rows(command, true);
+	if (!command)
+		printf("\nsnap COMMAND --help tells more about each.\n"
+		       "exit status: 0 done, 1 failed and nothing changed, 2 usage, 3 no such store,\n"
+		       "generation or target, 4 refused: something unsupported, 5 damage found,\n"
+		       "6 a lock or pid is taken, 130 or 143 interrupted\n");
+}
+
+static int set_name(struct options *o, const struct command *command, const char *value)
+{
+	size_t max = !strcmp(command->name, "take") ? 2 : 1;
+
+	if (!lineage_name_valid(value)) {
+		warn("\"%s\" is no name for a lineage: use 1 to %d letters, digits, \".\", \"_\" or "
+		     "\"-\", the first a letter or digit", value, LINEAGE_NAME_MAX - 1);
+		return R_FAILED;
+	}
+	if (o->name_count == max) {
+		warn("--name was given more than %s", max == 1 ? "once" : "twice");
+		return R_FAILED;
+	}
+	o->names[o->name_count++] = value;
+	return R_OK;
+}
+
+static int set_value(struct options *o, const struct command *command, const struct option_row *row,
+		     const char *value)
+{
+	void *place = (char *)o + row->offset;
+
+	switch (row->kind) {
+	case VALUE_FLAG:
+		*(bool *)place = true;
+		return R_OK;
+	case VALUE_COUNT:
+		return value_count(row->name, value, place);
+	case VALUE_DURATION:
+		return value_duration(row->name, value, place);
+	case VALUE_TEXT:
+		if (!*value) {
+			warn("--%s: an empty value makes no sense", row->name);
+			return R_FAILED;
+		}
+		*(const char **)place = value;
+		return R_OK;
+	case VALUE_PID:
+		return value_pid(value, &o->pid);
+	case VALUE_NAME:
+		return set_name(o, command, value);
+	case VALUE_GENERATIONS:
+		return value_generations(value, o);
+	case VALUE_TCP:
+		return value_tcp(value, &o->tcp);
+	}
+	return R_FAILED;
+}
+
+/* Reads options up to the first operand (`in_order`), or all, moving the operands behind them. */
+static int read_options(int argc, char **argv, const struct command *command, bool in_order,
+			struct options *o)
+{
+	struct option longs[ROWS + 1] = { 0 };
+	char letters[3 * ROWS + 2] = "";
+	size_t i, n = 0, used = 0;
+	int got;
+
+	if (in_order)
+		letters[used++] = '+';
+	for (i = 0; i < ROWS; i++) {
+		if (!row_applies(&rows[i], command))
+			continue;
+		longs[n++] = (struct option){ rows[i].name,
+					      rows[i].argument ? required_argument : no_argument,
+					      NULL, LONG_BASE + (int)i };
+		if (rows[i].letter) {
+			letters[used++] = rows[i].letter;
+			if (rows[i].argument)
+				letters[used++] = ':';
+		}
+	}
+	optind = 0; /* glibc: begin anew */
+	while ((got = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		size_t row = (size_t)got - LONG_BASE;
+
+		if (got == '?')
+			return R_FAILED;
+		if (got < LONG_BASE)
+			for (row = 0; rows[row].letter != got || !row_applies(&rows[row], command);)
+				row++;
+		if (set_value(o, command, &rows[row], optarg) != R_OK)
+			return R_FAILED;
+	}
+	return R_OK;
+}
+
+/* What is left behind the options: a command line for run, generations for some, else nothing. */
+static int read_operands(const struct command *command, int argc, char **argv, struct options *o)
+{
+	int i;
+
+	if (!strcmp(command->name, "run")) {
+		o->command = argc > 0 ? argv : NULL;
+		return R_OK;
+	}
+	for (i = 0; i < argc; i++) {
+		if (!strstr(command->synopsis, "N...")) {
+			warn("%s takes no operand, and \"%s\" is one", command->name, argv[i]);
+			return R_FAILED;
+		}
+		if (value_generations(argv[i], o) != R_OK)
+			return R_FAILED;
+	}
+	return R_OK;
+}
+
+static int resolve_store(struct options *o)
+{
+	const char *env;
+	char *dir = NULL;
+
+	if (o->store_dir) {
+		dir = strdup(o->store_dir);
+	} else if ((env = getenv("SNAP_STORE")) && *env) {
+		dir = strdup(env);
+	} else if (geteuid() == 0) {
+		dir = strdup("/var/lib/snap");
+	} else if ((env = getenv("XDG_DATA_HOME")) && *env == '/') {
+		if (asprintf(&dir, "%s/snap", env) < 0)
+			dir = NULL;
+	} else if ((env = getenv("HOME")) && *env == '/') {
+		if (asprintf(&dir, "%s/.local/share/snap", env) < 0)
+			dir = NULL;
+	} else {
+		o->store_dir = NULL;
+		warn("neither --store, $SNAP_STORE, $XDG_DATA_HOME nor $HOME says where the store is");
+		return R_FAILED;
+	}
+	o->store_dir = dir;
+	if (!dir)
+		warn("out of memory");
+	return dir ? R_OK : R_FAILED;
+}
+
+static int usage_error(const struct command *command, struct options *o)
+{
+	if (command)
+		fprintf(stderr, "try: snap %s --help\n", command->name);
+	else
+		fprintf(stderr, "try: snap --help\n");
+	o->store_dir = NULL;
+	return R_FAILED;
+}
+
+int options_parse(int argc, char **argv, const struct command **found, struct options *o)
+{
+	const struct command *command = NULL;
+	static char called[64];
+	const char *wrong = NULL;
+
+	memset(o, 0, sizeof(*o));
+	argv[0] = strcpy(called, "snap"); /* getopt_long's complaints begin with it */
+	if (read_options(argc, argv, NULL, true, o) != R_OK)
+		return usage_error(NULL, o);
+	argc -= optind;
+	argv += optind;
+	if (argc > 0 && !(command = find_command(argv[0]))) {
+		warn("there is no command \"%s\"", argv[0]);
+		return usage_error(NULL, o);
+	}
+	if (command) {
+		bool in_order = !strcmp(command->name, "run");
+
+		snprintf(called, sizeof(called), "snap %s", command->name);
+		argv[0] = called;
+		if (read_options(argc, argv, command, in_order, o) != R_OK)
+			return usage_error(command, o);
+	}
+	if (o->version || o->help) {
+		o->store_dir = NULL;
+		if (o->version)
+			printf("snap %s\n", SNAP_VERSION);
+		else
+			print_help(command);
+		return R_NOT_FOUND;
+	}
+	if (!command) {
+		warn("a command is missing");
+		return usage_error(NULL, o);
+	}
+	if (read_operands(command, argc - optind, argv + optind, o) != R_OK)
+		return usage_error(command, o);
+	if (o->quiet && o->verbose)
+		wrong = "--quiet and --verbose exclude each other";
+	else if (command->check)
+		wrong = command->check(o);
+	if (wrong) {
+		warn("%s: %s", command->name, wrong);
+		return usage_error(command, o);
+	}
+	*found = command;
+	return resolve_store(o);
+}
+
+void options_free(struct options *o)
+{
+	free(o->store_dir);
+	o->store_dir = NULL;
+}
+
+uint64_t options_generation(const struct options *o)
+{
+	if (o->generation_count != 1 || o->generations[0].first != o->generations[0].last)
+		return 0;
+	return o->generations[0].first;
+}
+
+bool options_have_policy(const struct options *o)
+{
+	return o->keep_last || o->keep_hourly || o->keep_daily || o->keep_weekly ||
+	    o->keep_monthly || o->keep_yearly || o->keep_within_seconds;
+}

@@ -1,0 +1,83 @@
+/* The command line: one table of commands, one of options; --help is printed from them too. */
+#ifndef SNAP_CLI_OPTIONS_H
+#define SNAP_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What a command may do to the store, and so which privileges it keeps (docs/privileges.md). */
+enum command_kind {
+	COMMAND_READS,   /* reads the store; holds no capability at all */
+	COMMAND_WRITES,  /* changes the store; holds no capability at all */
+	COMMAND_ENGINE,  /* looks into processes */
+	COMMAND_REBUILDS /* makes processes, which may need any capability they had */
+};
+
+enum tcp_choice { TCP_DEFAULT, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
+
+/* An ascending range of generations, both ends included. */
+struct generation_range {
+	uint64_t first, last;
+};
+#define GENERATION_RANGES_MAX 1024
+
+/* Everything the options of one command line say. */
+struct options {
+	/* of every command */
+	char *store_dir; /* resolved; absolute or as given */
+	bool json, quiet, verbose, no_progress;
+	uint64_t wait_seconds;
+	bool help, version;
+	/* which target, which generations */
+	int64_t pid; /* 0: not given */
+	const char *names[2];
+	size_t name_count;
+	struct generation_range generations[GENERATION_RANGES_MAX];
+	size_t generation_count;
+	/* run */
+	const char *output;
+	char **command; /* NULL-terminated */
+	/* take, restore */
+	bool kill, stop, replace, foreground;
+	unsigned tcp; /* enum tcp_choice */
+	/* gc; those not given are 0 */
+	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
+	uint64_t keep_within_seconds;
+	bool dry_run, allow_empty;
+	/* verify, pin */
+	bool data, off;
+};
+
+struct command {
+	const char *name;
+	const char *synopsis;    /* what follows the name */
+	const char *summary;     /* one line */
+	const char *description; /* what --help says between synopsis and options */
+	enum command_kind kind;
+	/* Checks what the table cannot; NULL or an option's complaint to print.  May be NULL. */
+	const char *(*check)(const struct options *options);
+	int (*run)(const struct options *options); /* an exit code */
+};
+
+/* All commands, ended by one without name. */
+extern const struct command commands[];
+
+/*
+ * Reads a command line.  R_OK with the command and its options; R_NOT_FOUND if help or the version
+ * was asked for and has been printed; R_FAILED if it makes no sense, which has been said.
+ */
+int options_parse(int argc, char **argv, const struct command **command, struct options *options);
+void options_free(struct options *options);
+
+/* The single generation asked for, or 0. */
+uint64_t options_generation(const struct options *options);
+
+/* True if one of the --keep options was given. */
+bool options_have_policy(const struct options *options);
+
+/* A name of a lineage: 1 to 63 of A-Z a-z 0-9 . _ - and not beginning with a dot or a dash. */
+bool lineage_name_valid(const char *name);
+
+#endif
