@@ -31,7 +31,7 @@ static bool terminal_ready(void)
 	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
 
 	return tcgetpgrp(STDERR_FILENO) == getpgrp() && poll(&out, 1, 0) == 1 &&
-	    (out.revents & POLLOUT);
+	       (out.revents & POLLOUT);
 }
 
 static const char *amount(char text[WORDS_MAX], uint64_t n, enum progress_unit unit)

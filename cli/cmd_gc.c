@@ -57,9 +57,10 @@ static bool show_plan(const struct gc_plan *plan, const char *lineage, json_t *k
 			       words_time(when, item->gen.time_ns), item->reason);
 			continue;
 		}
-		object = json_pack("{s:I, s:s, s:I, s:s}", "generation",
-				   (json_int_t)item->gen.number, "lineage", item->gen.lineage,
-				   "time_ns", (json_int_t)item->gen.time_ns, "reason", item->reason);
+		object =
+		    json_pack("{s:I, s:s, s:I, s:s}", "generation", (json_int_t)item->gen.number,
+			      "lineage", item->gen.lineage, "time_ns",
+			      (json_int_t)item->gen.time_ns, "reason", item->reason);
 		if (!object || json_array_append_new(item->kept ? kept : forgotten, object) < 0)
 			return false;
 	}
@@ -101,14 +102,15 @@ static int print_result(const struct options *options, const struct gc_result *r
 
 /* Runs the plan and prints it.  Frees nothing. */
 static int run_plan(const struct options *options, struct store *store, const struct gc_plan *plan,
-		    const char *lineage, json_t **json)
+		    const char *lineage, bool reasons, json_t **json)
 {
-	struct running r = { store, plan, { options->allow_empty,
-					    options->wait_seconds * NS_PER_S } };
+	struct running r = { store,
+			     plan,
+			     { options->allow_empty, options->wait_seconds * NS_PER_S } };
 	json_t *kept = json ? json_array() : NULL, *forgotten = json ? json_array() : NULL;
 	int result = R_OK;
 
-	if (!options->quiet || json) {
+	if (json || (reasons && !options->quiet)) {
 		if (!show_plan(plan, lineage, kept, forgotten)) {
 			warn("out of memory");
 			result = R_FAILED;
@@ -132,7 +134,7 @@ out:
 }
 
 int gc_in_store(const struct options *options, struct store *store, const char *lineage,
-		json_t **json)
+		bool reasons, json_t **json)
 {
 	struct gc_policy policy = policy_of(options);
 	struct store_view *view;
@@ -147,7 +149,7 @@ int gc_in_store(const struct options *options, struct store *store, const char *
 	store_view_close(view); /* before gc_run: it waits for views */
 	if (result != R_OK)
 		return exit_code_of(result);
-	code = run_plan(options, store, plan, lineage, json);
+	code = run_plan(options, store, plan, lineage, reasons, json);
 	gc_plan_free(plan);
 	return code;
 }
@@ -173,7 +175,7 @@ int cmd_gc(const struct options *options)
 	}
 	code = exit_code_of(result);
 	if (result == R_OK)
-		code = gc_in_store(options, store, lineage, options->json ? &json : NULL);
+		code = gc_in_store(options, store, lineage, true, options->json ? &json : NULL);
 	store_close(store);
 	if (code == EXIT_DONE && options->json)
 		return output_json(json);

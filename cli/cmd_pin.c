@@ -39,8 +39,8 @@ static int set_pin(const struct options *options, bool pinned)
 	if (result != R_OK)
 		return exit_code_of(result);
 	if (options->json)
-		return output_json(json_pack("{s:I, s:b}", "generation", (json_int_t)number,
-					     "pinned", pinned));
+		return output_json(
+		    json_pack("{s:I, s:b}", "generation", (json_int_t)number, "pinned", pinned));
 	if (!options->quiet)
 		printf("generation %llu %s\n", (unsigned long long)number,
 		       pinned ? "pinned: no policy forgets it" : "no longer pinned");

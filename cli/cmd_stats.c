@@ -17,8 +17,8 @@ static void print_stats(const char *dir, const struct store_stats *s)
 	       words_bytes(text, s->bytes_logical));
 	printf("on disk      %s", words_bytes(text, s->bytes_packs + s->bytes_index));
 	if (s->bytes_logical && s->bytes_packs + s->bytes_index)
-		printf(", %.1f %% of that",
-		       100.0 * (double)(s->bytes_packs + s->bytes_index) / (double)s->bytes_logical);
+		printf(", %.1f %% of that", 100.0 * (double)(s->bytes_packs + s->bytes_index) /
+						(double)s->bytes_logical);
 	printf("\n  packs      %s in %llu pack%s, %llu segments\n",
 	       words_bytes(text, s->bytes_packs), (unsigned long long)s->packs,
 	       s->packs == 1 ? "" : "s", (unsigned long long)s->segments);

@@ -59,12 +59,12 @@ static int print_result(const struct options *options, const struct store_verify
 	char text[WORDS_MAX];
 
 	if (options->json)
-		return output_json(f->failed ? NULL
-					     : json_pack("{s:O, s:I, s:I, s:I, s:b}", "damaged",
-							 f->damaged, "generations",
-							 (json_int_t)r->generations, "objects",
-							 (json_int_t)r->objects, "pages",
-							 (json_int_t)r->pages, "data", options->data));
+		return output_json(
+		    f->failed ? NULL
+			      : json_pack("{s:O, s:I, s:I, s:I, s:b}", "damaged", f->damaged,
+					  "generations", (json_int_t)r->generations, "objects",
+					  (json_int_t)r->objects, "pages", (json_int_t)r->pages,
+					  "data", options->data));
 	printf("%llu generation%s, %llu objects, %llu pages (%s): ",
 	       (unsigned long long)r->generations, r->generations == 1 ? "" : "s",
 	       (unsigned long long)r->objects, (unsigned long long)r->pages,
@@ -72,8 +72,8 @@ static int print_result(const struct options *options, const struct store_verify
 	if (r->damaged)
 		printf("%llu damaged\n", (unsigned long long)r->damaged);
 	else
-		printf("%s\n", options->data ? "all whole" :
-					       "structure whole (--data reads every page as well)");
+		printf("%s\n", options->data ? "all whole"
+					     : "structure whole (--data reads every page as well)");
 	return EXIT_DONE;
 }
 

@@ -44,10 +44,17 @@ struct gc_policy policy_of(const struct options *options);
 
 /*
  * Forgets by the policy of the --keep options, within `lineage` (NULL: all), and reclaims; for gc
- * and for take --keep-last.  Prints what is kept and why, or with `json` puts the object to print
- * there.  The caller holds no view.  An exit code.
+ * and for take --keep-last.  Prints what was done, with `reasons` also what is kept and why; with
+ * `json` puts the object to print there instead.  The caller holds no view.  An exit code.
  */
 int gc_in_store(const struct options *options, struct store *store, const char *lineage,
-		json_t **json);
+		bool reasons, json_t **json);
+
+/*
+ * The target of --pid, or of the lineage of the first --name.  R_OK with a living one; R_NOT_FOUND,
+ * reported; R_UNSUPPORTED, reported, if snap itself runs below it.
+ */
+struct target;
+int find_target(const struct options *options, struct target *target);
 
 #endif

@@ -59,7 +59,7 @@ int with_wait(const struct options *options, int (*work)(void *arg), void *arg)
 
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		last = now.tv_sec > end.tv_sec ||
-		    (now.tv_sec == end.tv_sec && now.tv_nsec >= end.tv_nsec);
+		       (now.tv_sec == end.tv_sec && now.tv_nsec >= end.tv_nsec);
 		result = one_try(work, arg, last);
 		if (result != R_BUSY || last)
 			return result;

@@ -5,11 +5,11 @@
 enum exit_code {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1,      /* nothing changed */
-	EXIT_USAGE = 2,       /* the command line makes no sense */
+	EXIT_USAGE = 2,	      /* the command line makes no sense */
 	EXIT_NOT_FOUND = 3,   /* no such store, generation or target */
 	EXIT_UNSUPPORTED = 4, /* refused; what stands in the way was named */
 	EXIT_DAMAGED = 5,     /* damage found in the store */
-	EXIT_BUSY = 6,        /* a lock or a pid was still taken after --wait */
+	EXIT_BUSY = 6,	      /* a lock or a pid was still taken after --wait */
 	EXIT_SIGNAL = 128,    /* plus the signal that interrupted: 130, 143 */
 };
 

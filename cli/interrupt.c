@@ -21,7 +21,7 @@ void interrupt_install(enum command_kind kind)
 	struct sigaction action = { .sa_handler = on_signal };
 	size_t i;
 
-	at_once = kind == COMMAND_READS || kind == COMMAND_WRITES;
+	at_once = kind != COMMAND_ENGINE && kind != COMMAND_REBUILDS;
 	sigfillset(&action.sa_mask);
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		struct sigaction old;

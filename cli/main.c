@@ -58,9 +58,7 @@ int main(int argc, char **argv)
 	default:
 		return EXIT_USAGE;
 	}
-	warn_set_level(options.quiet	   ? WARN_QUIET
-		       : options.verbose ? WARN_VERBOSE
-					   : WARN_NORMAL);
+	warn_set_level(options.quiet ? WARN_QUIET : options.verbose ? WARN_VERBOSE : WARN_NORMAL);
 	if (privileges_reduce(command->kind) != R_OK)
 		return EXIT_FAILED;
 	interrupt_install(command->kind);

@@ -110,12 +110,12 @@ wrong:
 
 int value_tcp(const char *text, unsigned *choice)
 {
-	static const char *const words[] = {
-		[TCP_CLOSE] = "close", [TCP_KEEP] = "keep", [TCP_REFUSE] = "refuse"
-	};
+	static const char *const words[] = { [TCP_CHOICE_CLOSE] = "close",
+					     [TCP_CHOICE_KEEP] = "keep",
+					     [TCP_CHOICE_REFUSE] = "refuse" };
 	unsigned i;
 
-	for (i = TCP_CLOSE; i <= TCP_REFUSE; i++)
+	for (i = TCP_CHOICE_CLOSE; i <= TCP_CHOICE_REFUSE; i++)
 		if (!strcmp(text, words[i])) {
 			*choice = i;
 			return R_OK;

@@ -26,7 +26,7 @@ struct option_row {
 	const char *name;
 	char letter;
 	enum value_kind kind;
-	size_t offset;        /* in struct options, of the kinds that store one plain value */
+	size_t offset;	      /* in struct options, of the kinds that store one plain value */
 	const char *argument; /* as shown by --help */
 	const char *commands; /* those that have it; NULL: every one */
 	const char *help;
@@ -46,7 +46,7 @@ static const struct option_row rows[] = {
 	  "end the target once its generation is safely stored" },
 	{ "stop", 0, VALUE_FLAG, AT(stop), NULL, "take",
 	  "leave the target stopped (as by SIGSTOP) afterwards" },
-	{ "tcp", 0, VALUE_TCP, 0, "close|keep|refuse", "take restore check",
+	{ "tcp", 0, VALUE_TCP, 0, "close|keep|refuse", "take",
 	  "established connections: come back closed (default), kept, or refuse" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
@@ -57,14 +57,14 @@ static const struct option_row rows[] = {
 	  "keep the newest of each of the last N hours that have one" },
 	{ "keep-daily", 0, VALUE_COUNT, AT(keep_daily), "N", "take gc", "likewise for days" },
 	{ "keep-weekly", 0, VALUE_COUNT, AT(keep_weekly), "N", "take gc", "likewise for weeks" },
-	{ "keep-monthly", 0, VALUE_COUNT, AT(keep_monthly), "N", "take gc",
-	  "likewise for months" },
+	{ "keep-monthly", 0, VALUE_COUNT, AT(keep_monthly), "N", "take gc", "likewise for months" },
 	{ "keep-yearly", 0, VALUE_COUNT, AT(keep_yearly), "N", "take gc", "likewise for years" },
 	{ "keep-within", 0, VALUE_DURATION, AT(keep_within_seconds), "TIME", "take gc",
 	  "keep all younger than TIME, such as 90m, 12h, 30d, 2w" },
 	{ "allow-empty", 0, VALUE_FLAG, AT(allow_empty), NULL, "gc forget",
 	  "even forget the last generation of a lineage" },
-	{ "dry-run", 0, VALUE_FLAG, AT(dry_run), NULL, "gc forget", "say what would be done, change nothing" },
+	{ "dry-run", 0, VALUE_FLAG, AT(dry_run), NULL, "gc forget",
+	  "say what would be done, change nothing" },
 	{ "data", 0, VALUE_FLAG, AT(data), NULL, "verify",
 	  "read and check every stored page, not only the structure" },
 	{ "off", 0, VALUE_FLAG, AT(off), NULL, "pin", "remove the pin" },
@@ -154,19 +154,21 @@ static void print_help(const struct command *command)
 			print_rows(command, false);
 		}
 	} else {
-		printf("usage: snap COMMAND [OPTION...]\n\n"
-		       "Snapshots of running processes: take them often, keep them small, go back to "
-		       "any.\n\ncommands:\n");
+		printf(
+		    "usage: snap COMMAND [OPTION...]\n\n"
+		    "Snapshots of running processes: take them often, keep them small, go back to "
+		    "any.\n\ncommands:\n");
 		for (c = commands; c->name; c++)
 			printf("  %-10s%s\n", c->name, c->summary);
 	}
 	printf("\noptions of every command:\n");
 	print_rows(command, true);
 	if (!command)
-		printf("\nsnap COMMAND --help tells more about each.\n"
-		       "exit status: 0 done, 1 failed and nothing changed, 2 usage, 3 no such store,\n"
-		       "generation or target, 4 refused: something unsupported, 5 damage found,\n"
-		       "6 a lock or pid is taken, 130 or 143 interrupted\n");
+		printf(
+		    "\nsnap COMMAND --help tells more about each.\n"
+		    "exit status: 0 done, 1 failed and nothing changed, 2 usage, 3 no such store,\n"
+		    "generation or target, 4 refused: something unsupported, 5 damage found,\n"
+		    "6 a lock or pid is taken, 130 or 143 interrupted\n");
 }
 
 static int set_name(struct options *o, const struct command *command, const char *value)
@@ -174,8 +176,10 @@ static int set_name(struct options *o, const struct command *command, const char
 	size_t max = !strcmp(command->name, "take") ? 2 : 1;
 
 	if (!lineage_name_valid(value)) {
-		warn("\"%s\" is no name for a lineage: use 1 to %d letters, digits, \".\", \"_\" or "
-		     "\"-\", the first a letter or digit", value, LINEAGE_NAME_MAX - 1);
+		warn(
+		    "\"%s\" is no name for a lineage: use 1 to %d letters, digits, \".\", \"_\" or "
+		    "\"-\", the first a letter or digit",
+		    value, LINEAGE_NAME_MAX - 1);
 		return R_FAILED;
 	}
 	if (o->name_count == max) {
@@ -295,7 +299,8 @@ static int resolve_store(struct options *o)
 			dir = NULL;
 	} else {
 		o->store_dir = NULL;
-		warn("neither --store, $SNAP_STORE, $XDG_DATA_HOME nor $HOME says where the store is");
+		warn("neither --store, $SNAP_STORE, $XDG_DATA_HOME nor $HOME says where the store "
+		     "is");
 		return R_FAILED;
 	}
 	o->store_dir = dir;
@@ -380,5 +385,5 @@ uint64_t options_generation(const struct options *o)
 bool options_have_policy(const struct options *o)
 {
 	return o->keep_last || o->keep_hourly || o->keep_daily || o->keep_weekly ||
-	    o->keep_monthly || o->keep_yearly || o->keep_within_seconds;
+	       o->keep_monthly || o->keep_yearly || o->keep_within_seconds;
 }

@@ -9,13 +9,15 @@
 
 /* What a command may do to the store, and so which privileges it keeps (docs/privileges.md). */
 enum command_kind {
-	COMMAND_READS,   /* reads the store; holds no capability at all */
-	COMMAND_WRITES,  /* changes the store; holds no capability at all */
-	COMMAND_ENGINE,  /* looks into processes */
+	COMMAND_READS,	 /* reads the store; holds no capability at all */
+	COMMAND_WRITES,	 /* changes the store; holds no capability at all */
+	COMMAND_STARTS,	 /* starts a program, which gets what snap was given */
+	COMMAND_ENGINE,	 /* looks into processes */
 	COMMAND_REBUILDS /* makes processes, which may need any capability they had */
 };
 
-enum tcp_choice { TCP_DEFAULT, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
+/* --tcp; 0 if it was not given. */
+enum tcp_choice { TCP_CHOICE_CLOSE = 1, TCP_CHOICE_KEEP, TCP_CHOICE_REFUSE };
 
 /* An ascending range of generations, both ends included. */
 struct generation_range {
@@ -52,8 +54,8 @@ struct options {
 
 struct command {
 	const char *name;
-	const char *synopsis;    /* what follows the name */
-	const char *summary;     /* one line */
+	const char *synopsis;	 /* what follows the name */
+	const char *summary;	 /* one line */
 	const char *description; /* what --help says between synopsis and options */
 	enum command_kind kind;
 	/* Checks what the table cannot; NULL or an option's complaint to print.  May be NULL. */

@@ -7,9 +7,9 @@
 
 /* Each with its reason in docs/privileges.md. */
 static const cap_value_t engine_needs[] = {
-	CAP_SYS_PTRACE,	   CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_DAC_OVERRIDE,
-	CAP_DAC_READ_SEARCH, CAP_FOWNER,	   CAP_KILL,	  CAP_NET_ADMIN,
-	CAP_SYS_RESOURCE,
+	CAP_SYS_PTRACE,	  CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN,
+	CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH,	  CAP_FOWNER,
+	CAP_KILL,	  CAP_NET_ADMIN,	  CAP_SYS_RESOURCE,
 };
 
 static int keep_only(const cap_value_t *wanted, size_t n)
@@ -50,8 +50,10 @@ int privileges_reduce(enum command_kind kind)
 		return keep_only(NULL, 0);
 	case COMMAND_ENGINE:
 		return keep_only(engine_needs, sizeof(engine_needs) / sizeof(engine_needs[0]));
+	case COMMAND_STARTS:
 	case COMMAND_REBUILDS:
-		/* A restored task gets back any capability it had, and none can be regained. */
+		/* The tasks made may need any capability, and what is given up cannot be regained.
+		 */
 		return R_OK;
 	}
 	return R_FAILED;

@@ -1,0 +1,73 @@
+#include "cli/commands.h"
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "cli/exit_codes.h"
+#include "cli/output.h"
+#include "cli/target.h"
+#include "engine/engine.h"
+
+#include <stdio.h>
+
+struct checking {
+	pid_t pid;
+	json_t *findings; /* NULL: printed as text */
+	bool failed;
+};
+
+static void on_finding(const struct check_finding *finding, void *arg)
+{
+	struct checking *c = arg;
+	json_t *object;
+
+	if (!c->findings) {
+		printf("%s\n", finding->text);
+		return;
+	}
+	object = json_pack("{s:i, s:s}", "pid", (int)finding->pid, "text", finding->text);
+	if (!object || json_array_append_new(c->findings, object) < 0)
+		c->failed = true;
+}
+
+static int print_verdict(const struct options *options, struct checking *c, bool good)
+{
+	if (options->json)
+		return output_json(c->failed
+				       ? NULL
+				       : json_pack("{s:i, s:b, s:O}", "pid", (int)c->pid,
+						   "supported", good, "findings", c->findings));
+	if (options->quiet)
+		return EXIT_DONE;
+	if (c->pid && good)
+		printf("nothing stands in the way of a take of process %d\n", c->pid);
+	else if (c->pid)
+		printf("process %d cannot be taken while this is so\n", c->pid);
+	else if (good)
+		printf("this kernel has all that snap needs\n");
+	else
+		printf("this kernel lacks what is named above\n");
+	return EXIT_DONE;
+}
+
+int cmd_check(const struct options *options)
+{
+	struct checking c = { 0 };
+	struct target target;
+	int result, code;
+
+	if (options->pid || options->name_count) {
+		result = find_target(options, &target);
+		if (result != R_OK)
+			return exit_code_of(result);
+		c.pid = target.pid;
+	}
+	if (options->json)
+		c.findings = json_array();
+	result = engine_check(c.pid, on_finding, &c);
+	code = exit_code_of(result);
+	if ((result == R_OK || result == R_UNSUPPORTED) &&
+	    print_verdict(options, &c, result == R_OK) != EXIT_DONE && code == EXIT_DONE)
+		code = EXIT_FAILED;
+	json_decref(c.findings);
+	return code;
+}

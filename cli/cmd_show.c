@@ -1,0 +1,127 @@
+#include "cli/commands.h"
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "cli/exit_codes.h"
+#include "cli/output.h"
+#include "cli/show_tree.h"
+
+#include <stdio.h>
+
+struct objects {
+	json_t *array; /* NULL: printed as text */
+	bool failed;
+};
+
+static int one_object(const char *name, const struct object *object, void *arg)
+{
+	struct objects *o = arg;
+	char text[WORDS_MAX];
+	json_t *row;
+
+	if (!o->array) {
+		printf("  %-20s %s\n", name, words_bytes(text, object->length_bytes));
+		return 0;
+	}
+	row = json_pack("{s:s, s:I}", "name", name, "bytes", (json_int_t)object->length_bytes);
+	if (!row || json_array_append_new(o->array, row) < 0)
+		o->failed = true;
+	return 0;
+}
+
+static void print_facts(const struct generation *gen)
+{
+	char a[WORDS_MAX], b[WORDS_MAX];
+
+	printf("generation  %llu%s\n", (unsigned long long)gen->number,
+	       gen->pinned ? ", pinned" : "");
+	printf("lineage     %s\n", gen->lineage);
+	printf("time        %s\n", words_time(a, gen->time_ns));
+	printf("frozen      %s of %s\n", words_duration(a, gen->frozen_ns),
+	       words_duration(b, gen->wall_ns));
+	printf("pages       %llu looked at: %llu new, %llu known, %llu zero\n",
+	       (unsigned long long)gen->pages_scanned, (unsigned long long)gen->pages_new,
+	       (unsigned long long)gen->pages_shared, (unsigned long long)gen->pages_zero);
+	printf("holds       %s, for which the take stored %s\n", words_bytes(a, gen->bytes_logical),
+	       words_bytes(b, gen->bytes_stored));
+}
+
+static json_t *json_facts(const struct generation *gen)
+{
+	json_t *facts = json_generation(gen);
+	json_t *more = json_pack(
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frozen_ns", (json_int_t)gen->frozen_ns,
+	    "wall_ns", (json_int_t)gen->wall_ns, "pages_scanned", (json_int_t)gen->pages_scanned,
+	    "pages_new", (json_int_t)gen->pages_new, "pages_shared", (json_int_t)gen->pages_shared,
+	    "pages_zero", (json_int_t)gen->pages_zero, "bytes_stored",
+	    (json_int_t)gen->bytes_stored);
+
+	if (!facts || !more || json_object_update(facts, more) < 0) {
+		json_decref(facts);
+		facts = NULL;
+	}
+	json_decref(more);
+	return facts;
+}
+
+static int show_json(struct store_view *view, const struct generation *gen, int *code)
+{
+	struct objects o = { .array = json_array() };
+	json_t *facts, *tree = NULL;
+	int result;
+
+	result = tree_json(view, gen, &tree);
+	if (result == R_OK)
+		result = store_object_each(view, gen->number, one_object, &o);
+	if (result != R_OK)
+		goto out;
+	facts = json_facts(gen);
+	json_object_set(facts, "processes", tree);
+	json_object_set(facts, "objects", o.array);
+	if (o.failed) {
+		json_decref(facts);
+		facts = NULL;
+	}
+	*code = output_json(facts);
+out:
+	json_decref(tree);
+	json_decref(o.array);
+	return result;
+}
+
+static int show_text(const struct options *options, struct store_view *view,
+		     const struct generation *gen)
+{
+	struct objects o = { 0 };
+	json_t *tree;
+	int result;
+
+	print_facts(gen);
+	result = tree_json(view, gen, &tree);
+	if (result != R_OK)
+		return result;
+	tree_print(tree);
+	json_decref(tree);
+	if (!options->verbose)
+		return R_OK;
+	printf("objects\n");
+	return store_object_each(view, gen->number, one_object, &o);
+}
+
+int cmd_show(const struct options *options)
+{
+	struct generation gen;
+	struct store_view *view;
+	struct store *store;
+	int result, code = EXIT_DONE;
+
+	result = open_to_read(options, &store, &view);
+	if (result != R_OK)
+		return exit_code_of(result);
+	result = find_generation(options, view, &gen);
+	if (result == R_OK)
+		result =
+		    options->json ? show_json(view, &gen, &code) : show_text(options, view, &gen);
+	close_reading(store, view);
+	return result == R_OK ? code : exit_code_of(result);
+}

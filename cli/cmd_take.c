@@ -1,0 +1,163 @@
+#include "cli/commands.h"
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "cli/exit_codes.h"
+#include "cli/output.h"
+#include "cli/target.h"
+#include "engine/engine.h"
+#include "engine/proc/stat.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+struct taking {
+	struct store *store;
+	struct take_options options;
+	struct take_result result;
+};
+
+static int do_take(void *arg)
+{
+	struct taking *t = arg;
+
+	return engine_take(t->store, &t->options, &t->result);
+}
+
+/* Without a name: that of the lineage this process is known under, else its command and pid. */
+static int choose_lineage(const struct options *options, const struct target *target,
+			  char name[LINEAGE_NAME_MAX])
+{
+	struct proc_stat stat;
+	size_t i;
+	int result;
+
+	if (options->name_count > 0) {
+		strcpy(name, options->names[options->name_count - 1]);
+		return R_OK;
+	}
+	if (target_lineage(options->store_dir, target, name, LINEAGE_NAME_MAX))
+		return R_OK;
+	result = proc_stat_read(target->pid, 0, &stat);
+	if (result != R_OK)
+		return result;
+	snprintf(name, LINEAGE_NAME_MAX, "%s-%d", stat.comm, target->pid);
+	for (i = 0; name[i]; i++)
+		if (!isalnum((unsigned char)name[i]) && (i == 0 || !strchr("._-", name[i])))
+			name[i] = i == 0 ? 'x' : '_';
+	return R_OK;
+}
+
+static json_t *json_of_take(const struct take_result *r)
+{
+	const struct generation *gen = &r->gen;
+	json_t *pids = json_array(), *object;
+	size_t i;
+
+	for (i = 0; i < r->n_pids; i++)
+		json_array_append_new(pids, json_integer(r->pids[i]));
+	object = json_generation(gen);
+	if (!object)
+		goto out;
+	json_object_set(object, "pids", pids);
+	json_object_set_new(object, "freezing_ns", json_integer((json_int_t)r->freezing_ns));
+	json_object_set_new(object, "frozen_ns", json_integer((json_int_t)gen->frozen_ns));
+	json_object_set_new(object, "wall_ns", json_integer((json_int_t)gen->wall_ns));
+	json_object_set_new(object, "pages_scanned", json_integer((json_int_t)gen->pages_scanned));
+	json_object_set_new(object, "pages_new", json_integer((json_int_t)gen->pages_new));
+	json_object_set_new(object, "pages_shared", json_integer((json_int_t)gen->pages_shared));
+	json_object_set_new(object, "pages_zero", json_integer((json_int_t)gen->pages_zero));
+	json_object_set_new(object, "bytes_stored", json_integer((json_int_t)gen->bytes_stored));
+out:
+	json_decref(pids);
+	return object;
+}
+
+static void print_take(const struct take_result *r)
+{
+	const struct generation *gen = &r->gen;
+	char looked[WORDS_MAX], added[WORDS_MAX], stored[WORDS_MAX], frozen[WORDS_MAX],
+	    wall[WORDS_MAX];
+
+	printf("generation %llu\n", (unsigned long long)gen->number);
+	fflush(stdout);
+	note("%s: %u task%s, frozen %s of %s; %s looked at, %s of it new, stored in %s",
+	     gen->lineage, gen->tasks, gen->tasks == 1 ? "" : "s",
+	     words_duration(frozen, gen->frozen_ns), words_duration(wall, gen->wall_ns),
+	     words_bytes(looked, gen->pages_scanned * PAGE_BYTES),
+	     words_bytes(added, gen->pages_new * PAGE_BYTES),
+	     words_bytes(stored, gen->bytes_stored));
+}
+
+/* The generation is safe whatever becomes of gc: that one is busy is no failure of the take. */
+static int thin_out(const struct options *options, struct store *store, const char *lineage,
+		    json_t *object)
+{
+	json_t *json = NULL;
+	int code;
+
+	if (!options_have_policy(options))
+		return EXIT_DONE;
+	code = gc_in_store(options, store, lineage, false, object ? &json : NULL);
+	if (json)
+		json_object_set_new(object, "gc", json);
+	if (code == EXIT_BUSY) {
+		note("the generation is stored; old ones were not forgotten this time");
+		return EXIT_DONE;
+	}
+	return code;
+}
+
+static int after_take(const struct options *options, const struct target *target, struct taking *t)
+{
+	json_t *object = NULL;
+	int code = EXIT_DONE, printed;
+
+	if (!options->kill)
+		target_save(options->store_dir, t->options.lineage, target);
+	if (options->json)
+		object = json_of_take(&t->result);
+	else if (!options->quiet)
+		print_take(&t->result);
+	if (!options->json || object)
+		code = thin_out(options, t->store, t->options.lineage, object);
+	if (options->json) {
+		printed = output_json(object);
+		if (code == EXIT_DONE)
+			code = printed;
+	}
+	return code;
+}
+
+int cmd_take(const struct options *options)
+{
+	static const enum tcp_policy policies[] = { TCP_CLOSE, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
+	struct taking t = { 0 };
+	char lineage[LINEAGE_NAME_MAX];
+	struct target target;
+	int result, code;
+
+	result = find_target(options, &target);
+	if (result == R_OK)
+		result = choose_lineage(options, &target, lineage);
+	if (result == R_OK)
+		result = open_to_write(options, true, &t.store);
+	if (result != R_OK)
+		return exit_code_of(result);
+	t.options = (struct take_options){ .pid = target.pid,
+					   .lineage = lineage,
+					   .tcp = policies[options->tcp],
+					   .kill = options->kill,
+					   .stop = options->stop };
+	bar_begin(options);
+	result = with_wait(options, do_take, &t);
+	bar_end();
+	code = exit_code_of(result);
+	if (result == R_OK) {
+		code = after_take(options, &target, &t);
+		take_result_free(&t.result);
+	}
+	store_close(t.store);
+	return code;
+}

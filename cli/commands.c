@@ -1,0 +1,113 @@
+#include "cli/commands.h"
+
+#include <stddef.h>
+
+static const char *check_run(const struct options *o)
+{
+	if (!o->name_count)
+		return "--name is missing: it is how later commands find the target";
+	if (!o->command)
+		return "the command to start is missing";
+	return NULL;
+}
+
+static const char *check_take(const struct options *o)
+{
+	if (!o->pid && !o->name_count)
+		return "either --pid or --name has to say which target";
+	if (o->pid && o->name_count == 2)
+		return "with --pid there is room for one --name only";
+	if (o->kill && o->stop)
+		return "--kill and --stop exclude each other";
+	return NULL;
+}
+
+static const char *check_gen_or_name(const struct options *o)
+{
+	if (!o->generation_count && !o->name_count)
+		return "either --gen or --name has to say which generation";
+	if (o->generation_count && !options_generation(o))
+		return "one generation at a time";
+	return NULL;
+}
+
+static const char *check_one_gen(const struct options *o)
+{
+	if (!o->generation_count)
+		return "--gen is missing";
+	if (!options_generation(o))
+		return "one generation at a time";
+	return NULL;
+}
+
+static const char *check_forget(const struct options *o)
+{
+	return o->generation_count ? NULL : "--gen is missing";
+}
+
+static const char *check_verify(const struct options *o)
+{
+	if (o->generation_count && !options_generation(o))
+		return "one generation at a time, or all of them without --gen";
+	return NULL;
+}
+
+static const char *check_check(const struct options *o)
+{
+	return o->pid && o->name_count ? "--pid and --name exclude each other" : NULL;
+}
+
+const struct command commands[] = {
+	{ "run", "--name NAME [--output FILE] -- COMMAND [ARGUMENT...]",
+	  "start a command as a target, print its pid",
+	  "Starts COMMAND in a session of its own, with standard input from /dev/null, standard\n"
+	  "output and error to FILE or /dev/null, and no other open file.  Prints its pid.",
+	  COMMAND_STARTS, check_run, cmd_run },
+	{ "take", "--pid PID [--name NAME] | --name NAME [--name NEW]",
+	  "store one generation of a process tree that keeps running",
+	  "Stores one generation of the tree below a process, which keeps running, and prints\n"
+	  "\"generation N\".  Without --pid the target is the one NAME was started, taken or\n"
+	  "restored as; a second --name files the generation under another lineage.\n"
+	  "With --keep options, older generations of the lineage are then forgotten as by gc.",
+	  COMMAND_ENGINE, check_take, cmd_take },
+	{ "restore", "--gen N | --name NAME", "bring a generation back to life",
+	  "Brings generation N, or the newest of NAME, back to life, detached and with the pids "
+	  "it\n"
+	  "had, and prints the pid of its root.",
+	  COMMAND_REBUILDS, check_gen_or_name, cmd_restore },
+	{ "ls", "[--name NAME]", "list the generations",
+	  "Lists all generations, or those of one lineage.  LOGICAL is what one holds, UNIQUE "
+	  "what\n"
+	  "forgetting it alone would free.",
+	  COMMAND_READS, NULL, cmd_ls },
+	{ "show", "--gen N | --name NAME", "tell what one generation holds",
+	  "Tells what one generation holds: how it was taken, its processes, its objects.",
+	  COMMAND_READS, check_gen_or_name, cmd_show },
+	{ "stats", "", "tell how full the store is", "Tells how full the store is.", COMMAND_READS,
+	  NULL, cmd_stats },
+	{ "verify", "[--gen N] [--data]", "check the store for damage",
+	  "Checks that everything the generations refer to is there; with --data also that every\n"
+	  "page is what was stored.  Damage is listed, and the exit status is 5.",
+	  COMMAND_READS, check_verify, cmd_verify },
+	{ "gc", "[--keep-last N ...] [--name NAME] [--dry-run]",
+	  "forget old generations by policy, give back space",
+	  "Forgets generations by the --keep options, for each lineage by itself, and gives back\n"
+	  "the space nothing needs any more.  A generation that one rule keeps is kept; pinned\n"
+	  "ones always are.  Without --keep options nothing is forgotten.",
+	  COMMAND_WRITES, NULL, cmd_gc },
+	{ "forget", "--gen N... [--dry-run]", "forget generations by number, give back space",
+	  "Forgets these generations and gives back the space only they needed.  N is a number, a\n"
+	  "list or a range, as in 3,5-8; several may follow.",
+	  COMMAND_WRITES, check_forget, cmd_forget },
+	{ "pin", "--gen N [--off]", "keep a generation whatever the policy says",
+	  "Pins a generation: no policy and no forget removes it until the pin is taken off.",
+	  COMMAND_WRITES, check_one_gen, cmd_pin },
+	{ "unpin", "--gen N", "take a pin off", "Takes the pin off, as pin --off does.",
+	  COMMAND_WRITES, check_one_gen, cmd_unpin },
+	{ "check", "[--pid PID | --name NAME]", "tell beforehand what a take would refuse",
+	  "Tells what this kernel lacks or, with --pid or --name, what in that process tree a "
+	  "take\n"
+	  "would refuse.  The tree is looked at frozen, for as long as a take would freeze it.",
+	  COMMAND_ENGINE, check_check, cmd_check },
+	{ 0 },
+};

@@ -1,0 +1,186 @@
+#include "cli/target.h"
+
+#include "base/io.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "cli/options.h"
+#include "engine/proc/stat.h"
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FOLDER "targets"
+#define RECORD_BYTES_MAX 4096
+#define HEX_BYTES (2 * sizeof(((struct target *)0)->boot_id) + 1)
+
+/* "3f0c..-..": 32 hexadecimal digits, dashes between them skipped. */
+static bool parse_boot_id(const char *text, uint8_t id[16])
+{
+	size_t digits = 0;
+
+	for (; *text && *text != '\n' && digits < 32; text++) {
+		static const char hex[] = "0123456789abcdef";
+		const char *at = strchr(hex, *text);
+
+		if (*text == '-')
+			continue;
+		if (!at)
+			return false;
+		id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | (at - hex));
+		digits++;
+	}
+	return digits == 32;
+}
+
+static int read_boot_id(uint8_t id[16])
+{
+	char *text;
+	size_t len;
+	bool good;
+
+	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &text, &len) != R_OK) {
+		warn_errno("cannot read /proc/sys/kernel/random/boot_id");
+		return R_FAILED;
+	}
+	good = parse_boot_id(text, id);
+	free(text);
+	if (!good)
+		warn("/proc/sys/kernel/random/boot_id is not a boot id");
+	return good ? R_OK : R_FAILED;
+}
+
+int target_of_pid(pid_t pid, struct target *target)
+{
+	struct proc_stat stat;
+	int result;
+
+	result = proc_stat_read(pid, 0, &stat);
+	if (result != R_OK)
+		return result;
+	if (stat.state == 'Z' || stat.state == 'X')
+		return R_NOT_FOUND;
+	target->pid = pid;
+	target->start = stat.start_time;
+	return read_boot_id(target->boot_id);
+}
+
+bool target_alive(const struct target *target)
+{
+	struct target now;
+
+	return target_of_pid(target->pid, &now) == R_OK && now.start == target->start &&
+	       !memcmp(now.boot_id, target->boot_id, sizeof(now.boot_id));
+}
+
+static int parse_record(const char *text, size_t len, struct target *target)
+{
+	json_t *record = json_loadb(text, len, 0, NULL);
+	json_int_t pid, start;
+	const char *boot;
+	int result = R_NOT_FOUND;
+
+	if (json_unpack(record, "{s:I, s:I, s:s}", "pid", &pid, "start", &start, "boot_id",
+			&boot) == 0 &&
+	    pid > 0 && pid <= 1 << 22 && start >= 0 && parse_boot_id(boot, target->boot_id)) {
+		target->pid = (pid_t)pid;
+		target->start = (uint64_t)start;
+		result = R_OK;
+	}
+	json_decref(record);
+	return result;
+}
+
+int target_load(const char *store_dir, const char *lineage, struct target *target)
+{
+	char *path, *text;
+	size_t len;
+	int result;
+
+	if (asprintf(&path, "%s/" FOLDER "/%s", store_dir, lineage) < 0) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	result = io_read_file(AT_FDCWD, path, RECORD_BYTES_MAX, &text, &len);
+	if (result == R_OK) {
+		result = parse_record(text, len, target);
+		free(text);
+	} else if (errno == ENOENT || errno == ENOTDIR) {
+		result = R_NOT_FOUND;
+	} else {
+		warn_errno("cannot read %s", path);
+	}
+	free(path);
+	return result;
+}
+
+int target_save(const char *store_dir, const char *lineage, const struct target *target)
+{
+	char boot[HEX_BYTES], text[256];
+	int store, folder = -1, len, result = R_FAILED;
+	size_t i;
+
+	for (i = 0; i < sizeof(target->boot_id); i++)
+		snprintf(boot + 2 * i, 3, "%02x", target->boot_id[i]);
+	len =
+	    snprintf(text, sizeof(text), "{ \"pid\": %d, \"start\": %llu, \"boot_id\": \"%s\" }\n",
+		     target->pid, (unsigned long long)target->start, boot);
+	store = open(store_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (store >= 0 && (mkdirat(store, FOLDER, 0700) == 0 || errno == EEXIST))
+		folder = openat(store, FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (folder >= 0)
+		result = io_replace_file(folder, lineage, text, (size_t)len, 0600);
+	if (result != R_OK)
+		warn_errno("cannot write %s/" FOLDER "/%s", store_dir, lineage);
+	if (folder >= 0)
+		close(folder);
+	if (store >= 0)
+		close(store);
+	return result;
+}
+
+void target_remove(const char *store_dir, const char *lineage)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/" FOLDER "/%s", store_dir, lineage) < 0)
+		return;
+	if (unlink(path) < 0 && errno != ENOENT)
+		warn_errno("cannot remove %s", path);
+	free(path);
+}
+
+bool target_lineage(const char *store_dir, const struct target *target, char *name, size_t room)
+{
+	struct dirent *entry;
+	bool found = false;
+	char *path;
+	DIR *dir;
+
+	if (asprintf(&path, "%s/" FOLDER, store_dir) < 0)
+		return false;
+	dir = opendir(path);
+	free(path);
+	if (!dir)
+		return false;
+	while (!found && (entry = readdir(dir))) {
+		struct target recorded;
+
+		if (!lineage_name_valid(entry->d_name) || strlen(entry->d_name) >= room ||
+		    target_load(store_dir, entry->d_name, &recorded) != R_OK)
+			continue;
+		found = recorded.pid == target->pid && recorded.start == target->start &&
+			!memcmp(recorded.boot_id, target->boot_id, sizeof(target->boot_id));
+		if (found)
+			strcpy(name, entry->d_name);
+	}
+	closedir(dir);
+	return found;
+}
