@@ -4,6 +4,7 @@
 set -u
 cd "$1" || exit 1
 bad=0
+rooms=" base store dedup engine gc cli tests bench "
 
 # complain FILE:LINE MESSAGE
 complain() {
@@ -20,7 +21,7 @@ may() {
 		target=${target#*\"}
 		target=${target%%\"*}
 		target=${target%%/*}
-		case " base store dedup engine gc cli tests bench " in
+		case $rooms in
 		*" $target "*) ;;
 		*) continue ;; # a header of the same folder, or a generated one
 		esac
