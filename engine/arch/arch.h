@@ -60,6 +60,11 @@ bool arch_call_broken_off(const struct arch_regs *regs);
 /* Makes the kernel do the call over, unless it runs a signal handler first: then it is EINTR, as
  * for a signal that came by itself. */
 void arch_call_restart(struct arch_regs *regs);
+/* A call that was restarted with its remaining time once no longer has its own number but that of
+ * the restart.  Finds the own one from the arguments and the code, so that the call can be done
+ * over from its beginning where the kernel's restart block is lost; the kernel itself does not care
+ * which of the two it finds.  True if `regs` changed. */
+bool arch_call_recover(pid_t pid, struct arch_regs *regs);
 /* For registers that do not go through the kernel's own restart (a signal frame, an image): moves
  * back onto the call instruction with its number loaded, if the call restarts; what was waiting
  * with a restart block is then waited for from the beginning.  The thread counts as outside of

@@ -130,6 +130,7 @@ int trace_look(struct tracee *t)
 	changed |= abort_rseq(t);
 	if (changed && arch_regs_set(t->tid, &t->regs) != R_OK)
 		return trace_failed(t, "set the registers of");
+	arch_call_recover(t->pid, &t->regs);
 
 	const char *reason = arch_unsupported(t->tid, &t->regs);
 	if (reason) {

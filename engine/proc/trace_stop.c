@@ -1,8 +1,8 @@
 #include "engine/proc/trace_internal.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -13,9 +13,7 @@
 
 /* A running thread stops within microseconds, one in a disk wait within its I/O. */
 #define PARK_PATIENCE_NS 3000000000ULL
-/* Looks without sleeping that cover the usual stop; then sleeps of this length. */
-#define EAGER_LOOKS 200
-#define LOOK_PAUSE_NS 50000L
+#define LOOK_PAUSE_NS 1000000L
 
 static uint64_t now_ns(void)
 {
@@ -32,24 +30,26 @@ int trace_failed(const struct tracee *t, const char *what)
 	return R_FAILED;
 }
 
-/* waitpid() that gives up; 0 in *status_tid then. */
+/*
+ * waitpid() that gives up after `patience_ns`: 0 then.  Sleeps for the SIGCHLD of the stop, since a
+ * loop that yields would wait for the time slices of the very threads it wants to stop; and looks
+ * now and then, should somebody else have taken the signal.
+ */
 static pid_t wait_patiently(pid_t tid, int *status, uint64_t patience_ns)
 {
-	uint64_t deadline = 0;
-	for (unsigned looks = 0;; looks++) {
-		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
-		if (got != 0)
-			return got;
-		if (looks < EAGER_LOOKS) {
-			sched_yield();
-			continue;
-		}
-		if (deadline == 0)
-			deadline = now_ns() + patience_ns;
-		else if (now_ns() > deadline)
-			return 0;
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_PAUSE_NS }, NULL);
-	}
+	sigset_t child, before;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &child, &before);
+	uint64_t deadline = now_ns() + patience_ns;
+	pid_t got;
+	do {
+		got = waitpid(tid, status, __WALL | WNOHANG);
+		if (got == 0)
+			sigtimedwait(&child, NULL, &(struct timespec){ .tv_nsec = LOOK_PAUSE_NS });
+	} while (got == 0 && now_ns() < deadline);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return got;
 }
 
 static bool is_stop_signal(int signal)

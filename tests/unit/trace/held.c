@@ -27,8 +27,8 @@
 #include "held.h"
 
 static struct held *held;
-static int numbers[2];	/* a pipe of consecutive numbers */
-static int event;	/* added to now and then */
+static int numbers[2]; /* a pipe of consecutive numbers */
+static int event;      /* added to now and then */
 
 static void fail(const char *format, ...)
 {
@@ -73,8 +73,8 @@ static void interrupted(const char *what)
  * All general registers but rsp and rbp, 8 words of red zone, and ymm0-14 hold a pattern through
  * many rounds of comparing.  Returns 0, or which kind of thing changed.
  */
-static uint64_t pattern[16] __attribute__((aligned(64)));
-static uint8_t vectors[32][64] __attribute__((aligned(64)));
+static uint64_t pattern[16] __attribute__((used, aligned(64)));
+static uint8_t vectors[32][64] __attribute__((used, aligned(64)));
 
 static __attribute__((noinline)) int check_registers(void)
 {
@@ -95,12 +95,17 @@ static __attribute__((noinline)) int check_registers(void)
 	    ".endr\n"
 	    "1:\n\t"
 	    "cmp 0+pattern(%%rip), %%rax\n\t jne 2f\n\t cmp 8+pattern(%%rip), %%rbx\n\t jne 2f\n\t"
-	    "cmp 16+pattern(%%rip), %%rcx\n\t jne 2f\n\t cmp 24+pattern(%%rip), %%rdx\n\t jne 2f\n\t"
-	    "cmp 32+pattern(%%rip), %%rsi\n\t jne 2f\n\t cmp 40+pattern(%%rip), %%rdi\n\t jne 2f\n\t"
+	    "cmp 16+pattern(%%rip), %%rcx\n\t jne 2f\n\t cmp 24+pattern(%%rip), %%rdx\n\t jne "
+	    "2f\n\t"
+	    "cmp 32+pattern(%%rip), %%rsi\n\t jne 2f\n\t cmp 40+pattern(%%rip), %%rdi\n\t jne "
+	    "2f\n\t"
 	    "cmp 48+pattern(%%rip), %%r8\n\t jne 2f\n\t cmp 56+pattern(%%rip), %%r9\n\t jne 2f\n\t"
-	    "cmp 64+pattern(%%rip), %%r10\n\t jne 2f\n\t cmp 72+pattern(%%rip), %%r11\n\t jne 2f\n\t"
-	    "cmp 80+pattern(%%rip), %%r12\n\t jne 2f\n\t cmp 88+pattern(%%rip), %%r13\n\t jne 2f\n\t"
-	    "cmp 96+pattern(%%rip), %%r14\n\t jne 2f\n\t cmp 104+pattern(%%rip), %%r15\n\t jne 2f\n\t"
+	    "cmp 64+pattern(%%rip), %%r10\n\t jne 2f\n\t cmp 72+pattern(%%rip), %%r11\n\t jne "
+	    "2f\n\t"
+	    "cmp 80+pattern(%%rip), %%r12\n\t jne 2f\n\t cmp 88+pattern(%%rip), %%r13\n\t jne "
+	    "2f\n\t"
+	    "cmp 96+pattern(%%rip), %%r14\n\t jne 2f\n\t cmp 104+pattern(%%rip), %%r15\n\t jne "
+	    "2f\n\t"
 	    "cmp %%rax, -8(%%rsp)\n\t jne 3f\n\t cmp %%rbx, -64(%%rsp)\n\t jne 3f\n\t"
 	    "cmp %%r15, -128(%%rsp)\n\t jne 3f\n\t"
 	    ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14\n\t"
@@ -118,9 +123,9 @@ static __attribute__((noinline)) int check_registers(void)
 	    "vzeroupper\n\t"
 	    : "=&a"(wrong)
 	    :
-	    : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-	      "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-	      "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	    : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+	      "r15", "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+	      "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 	return wrong;
 }
 
@@ -128,35 +133,34 @@ static __attribute__((noinline)) int check_registers(void)
 __attribute__((noinline, target("avx512f,avx512bw"))) static int check_wide_registers(void)
 {
 	int wrong = 0;
-	__asm__ volatile(
-	    ".irp n,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
-	    "vmovdqa64 64*\\n+vectors(%%rip), %%zmm\\n\n\t"
-	    ".endr\n\t"
-	    ".irp n,1,2,3,4,5,6\n\t"
-	    "kmovq 8*\\n+pattern(%%rip), %%k\\n\n\t"
-	    ".endr\n\t"
-	    "mov $20000, %%ecx\n"
-	    "1:\n\t"
-	    ".irp n,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
-	    "vpcmpud $4, 64*\\n+vectors(%%rip), %%zmm\\n, %%k7\n\t"
-	    "kortestw %%k7, %%k7\n\t"
-	    "jnz 2f\n\t"
-	    ".endr\n\t"
-	    ".irp n,1,2,3,4,5,6\n\t"
-	    "kmovq %%k\\n, %%rdx\n\t"
-	    "cmp 8*\\n+pattern(%%rip), %%rdx\n\t"
-	    "jne 2f\n\t"
-	    ".endr\n\t"
-	    "dec %%ecx\n\t"
-	    "jnz 1b\n\t"
-	    "xor %%eax, %%eax\n\t jmp 3f\n"
-	    "2: mov $4, %%eax\n"
-	    "3:\n\t"
-	    : "=&a"(wrong)
-	    :
-	    : "rcx", "rdx", "cc", "memory", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "xmm16", "xmm17",
-	      "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
-	      "xmm28", "xmm29", "xmm30", "xmm31");
+	__asm__ volatile(".irp n,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
+			 "vmovdqa64 64*\\n+vectors(%%rip), %%zmm\\n\n\t"
+			 ".endr\n\t"
+			 ".irp n,1,2,3,4,5,6\n\t"
+			 "kmovq 8*\\n+pattern(%%rip), %%k\\n\n\t"
+			 ".endr\n\t"
+			 "mov $20000, %%ecx\n"
+			 "1:\n\t"
+			 ".irp n,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
+			 "vpcmpud $4, 64*\\n+vectors(%%rip), %%zmm\\n, %%k7\n\t"
+			 "kortestw %%k7, %%k7\n\t"
+			 "jnz 2f\n\t"
+			 ".endr\n\t"
+			 ".irp n,1,2,3,4,5,6\n\t"
+			 "kmovq %%k\\n, %%rdx\n\t"
+			 "cmp 8*\\n+pattern(%%rip), %%rdx\n\t"
+			 "jne 2f\n\t"
+			 ".endr\n\t"
+			 "dec %%ecx\n\t"
+			 "jnz 1b\n\t"
+			 "xor %%eax, %%eax\n\t jmp 3f\n"
+			 "2: mov $4, %%eax\n"
+			 "3:\n\t"
+			 : "=&a"(wrong)
+			 :
+			 : "rcx", "rdx", "cc", "memory", "k1", "k2", "k3", "k4", "k5", "k6", "k7",
+			   "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23",
+			   "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
 	return wrong;
 }
 
@@ -296,35 +300,35 @@ static void *do_rseq(void *arg)
 	section.start_ip = held->rseq_start;
 	section.post_commit_offset = held->rseq_bytes;
 	while (going_on()) {
-		__asm__ volatile("lea 4f(%%rip), %%rax\n\t"
-				 "mov %%rax, %[abort]\n\t"
-				 "lea 1f(%%rip), %%rax\n\t"
-				 "mov %%rax, %[start]\n\t"
-				 "lea 2f(%%rip), %%rcx\n\t"
-				 "sub %%rax, %%rcx\n\t"
-				 "mov %%rcx, %[bytes]\n\t"
-				 "mov %%rax, %[known_start]\n\t"
-				 "mov %%rcx, %[known_bytes]\n\t"
-				 "lea %[section], %%rax\n\t"
-				 "mov $100000, %%ecx\n\t"
-				 "mov %%rax, %[current]\n"
-				 "1:\n\t"
-				 "dec %%ecx\n\t"
-				 "jnz 1b\n"
-				 "2:\n\t"
-				 "jmp 5f\n\t"
-				 ".byte 0x0f, 0xb9, 0x3d\n\t"
-				 ".long %c[signature]\n"
-				 "4:\n"
-				 "5:\n\t"
-				 "movq $0, %[current]\n\t"
-				 : [abort] "=m"(section.abort_ip), [start] "=m"(section.start_ip),
-				   [bytes] "=m"(section.post_commit_offset),
-				   [known_start] "=m"(held->rseq_start),
-				   [known_bytes] "=m"(held->rseq_bytes), [section] "+m"(section),
-				   [current] "=m"(area->rseq_cs)
-				 : [signature] "i"(RSEQ_SIG)
-				 : "rax", "rcx", "cc", "memory");
+		__asm__ volatile(
+		    "lea 4f(%%rip), %%rax\n\t"
+		    "mov %%rax, %[abort]\n\t"
+		    "lea 1f(%%rip), %%rax\n\t"
+		    "mov %%rax, %[start]\n\t"
+		    "lea 2f(%%rip), %%rcx\n\t"
+		    "sub %%rax, %%rcx\n\t"
+		    "mov %%rcx, %[bytes]\n\t"
+		    "mov %%rax, %[known_start]\n\t"
+		    "mov %%rcx, %[known_bytes]\n\t"
+		    "lea %[section], %%rax\n\t"
+		    "mov $100000, %%ecx\n\t"
+		    "mov %%rax, %[current]\n"
+		    "1:\n\t"
+		    "dec %%ecx\n\t"
+		    "jnz 1b\n"
+		    "2:\n\t"
+		    "jmp 5f\n\t"
+		    ".byte 0x0f, 0xb9, 0x3d\n\t"
+		    ".long %c[signature]\n"
+		    "4:\n"
+		    "5:\n\t"
+		    "movq $0, %[current]\n\t"
+		    : [abort] "=m"(section.abort_ip), [start] "=m"(section.start_ip),
+		      [bytes] "=m"(section.post_commit_offset),
+		      [known_start] "=m"(held->rseq_start), [known_bytes] "=m"(held->rseq_bytes),
+		      [section] "+m"(section), [current] "=m"(area->rseq_cs)
+		    : [signature] "i"(RSEQ_SIG)
+		    : "rax", "rcx", "cc", "memory");
 		held->rounds[HELD_RSEQ]++;
 	}
 	return arg;
@@ -390,9 +394,9 @@ static void set_up_signals(sigset_t *while_waiting)
 
 int main(void)
 {
-	static void *(*const works[])(void *) = { do_registers,	   do_nanosleep, do_poll, do_epoll,
-						  do_futex,	   do_pipe,	 do_sigwait,
-						  do_recv_timeout, do_rseq,	 do_feed };
+	static void *(*const works[])(
+	    void *) = { do_registers, do_nanosleep, do_poll,	     do_epoll, do_futex,
+			do_pipe,      do_sigwait,   do_recv_timeout, do_rseq,  do_feed };
 	enum { WORKS = sizeof works / sizeof works[0] };
 	pthread_t threads[WORKS];
 	sigset_t while_waiting;

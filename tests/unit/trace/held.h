@@ -25,8 +25,8 @@ struct held {
 	_Atomic uint32_t failed; /* message is filled */
 	char message[128];
 	_Atomic uint64_t rounds[HELD_WORKS];
-	_Atomic uint64_t interrupted; /* calls that came back with EINTR */
-	_Atomic uint32_t exact;	      /* sleeps must take their time and no longer */
+	_Atomic uint64_t interrupted;		   /* calls that came back with EINTR */
+	_Atomic uint32_t exact;			   /* sleeps must take their time and no longer */
 	_Atomic uint64_t queued_count, queued_sum; /* SIGUSR1 received by sigqueue */
 	uint64_t rseq_start, rseq_bytes;
 };

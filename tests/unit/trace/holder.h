@@ -11,8 +11,8 @@
 struct held_program {
 	pid_t pid;
 	struct held *held;
-	char *maps;	/* its memory map once it was ready */
-	char *fds;	/* and its descriptors */
+	char *maps; /* its memory map once it was ready */
+	char *fds;  /* and its descriptors */
 };
 
 /* Starts it and waits until it is ready. */

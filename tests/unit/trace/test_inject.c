@@ -94,6 +94,33 @@ static void freezing_and_calling_is_not_noticed(void **state)
 	held_finish(&p);
 }
 
+/* Freezes in a row find the same waits, the later ones under the number of the restart. */
+static void the_number_of_a_restarted_call_is_found(void **state)
+{
+	(void)state;
+	struct held_program p;
+	held_start(&p, true);
+	int seen[512] = { 0 };
+	for (int i = 0; i < ROUNDS; i++) {
+		struct tree tree;
+		assert_int_equal(tree_freeze(p.pid, &tree), R_OK);
+		for (size_t j = 0; j < tree.tasks[0].thread_count; j++) {
+			const struct arch_regs *regs = &tree.tasks[0].threads[j]->regs;
+			long nr = arch_call_in_progress(regs);
+			if (!arch_call_restarts(regs))
+				continue;
+			assert_int_not_equal(nr, SYS_restart_syscall);
+			seen[nr & 511]++;
+		}
+		assert_int_equal(tree_release(&tree), R_OK);
+		pause_us(3000);
+	}
+	assert_true(seen[SYS_nanosleep] > 10);
+	assert_true(seen[SYS_poll] > 10);
+	assert_true(seen[SYS_futex] > 10);
+	held_finish(&p);
+}
+
 /* Figures for docs/; checks only that they are not absurd. */
 static void cost(void **state)
 {
@@ -124,12 +151,12 @@ static void cost(void **state)
 	uint64_t ended = now_ns();
 	assert_int_equal(inject_site_close(&site), R_OK);
 	assert_int_equal(tree_release(&tree), R_OK);
-	print_message("freeze and release of 11 threads %llu us; site %llu us, begin %llu us, call %llu "
-		      "ns, end %llu us\n",
-		      (unsigned long long)(freeze_ns / 1000), (unsigned long long)(found - start) / 1000,
-		      (unsigned long long)(begun - found) / 1000,
-		      (unsigned long long)(called - begun) / 1000,
-		      (unsigned long long)(ended - called) / 1000);
+	print_message(
+	    "freeze and release of 11 threads %llu us; site %llu us, begin %llu us, call %llu "
+	    "ns, end %llu us\n",
+	    (unsigned long long)(freeze_ns / 1000), (unsigned long long)(found - start) / 1000,
+	    (unsigned long long)(begun - found) / 1000, (unsigned long long)(called - begun) / 1000,
+	    (unsigned long long)(ended - called) / 1000);
 	assert_true(called - begun < 1000 * 1000000ULL);
 	held_finish(&p);
 }
@@ -270,6 +297,7 @@ int main(void)
 		cmocka_unit_test(a_stopped_program_stays_stopped),
 		cmocka_unit_test(a_stop_during_calls_stops_afterwards),
 		cmocka_unit_test(a_traced_program_is_refused),
+		cmocka_unit_test(the_number_of_a_restarted_call_is_found),
 		cmocka_unit_test(cost),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

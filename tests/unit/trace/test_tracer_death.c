@@ -18,8 +18,8 @@
 
 #define KILLS 200
 
-/* A thread between its stop and the repair of the call that the stop broke off sees EINTR if snap is
- * killed just there: a few microseconds of each freeze, which no order of steps can avoid. */
+/* A thread between its stop and the repair of the call that the stop broke off sees EINTR if snap
+ * is killed just there: a few microseconds of each freeze, which no order of steps can avoid. */
 #define INTERRUPTED_MAX (KILLS / 10)
 
 /* Freezes and calls without end. */
@@ -39,8 +39,8 @@ static void hold_forever(pid_t pid)
 			if (inject_begin(t, &site) != R_OK)
 				_exit(3);
 			for (int n = 0; n < 10; n++)
-				if (inject_syscall(t, &site, &ret, SYS_getcwd, site.data, 4096, 0, 0, 0,
-						   0) != R_OK)
+				if (inject_syscall(t, &site, &ret, SYS_getcwd, site.data, 4096, 0,
+						   0, 0, 0) != R_OK)
 					_exit(4);
 			if (inject_end(t, &site) != R_OK)
 				_exit(5);
