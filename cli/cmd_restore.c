@@ -57,6 +57,11 @@ static int restore_generation(const struct options *options, struct store *store
 	struct target target;
 	int result, code;
 
+	if (options->replace && target_load(options->store_dir, gen->lineage, &target) == R_OK &&
+	    target_alive(&target)) {
+		r.options.living_pid = target.pid;
+		r.options.living_start = target.start;
+	}
 	bar_begin(options);
 	result = with_wait(options, do_restore, &r);
 	bar_end();

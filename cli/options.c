@@ -69,7 +69,7 @@ static const struct option_row rows[] = {
 	  "read and check every stored page, not only the structure" },
 	{ "off", 0, VALUE_FLAG, AT(off), NULL, "pin", "remove the pin" },
 	{ "store", 's', VALUE_TEXT, AT(store_dir), "DIR", NULL,
-	  "the store (default: $SNAP_STORE, else /var/lib/snap or $XDG_DATA_HOME/snap)" },
+	  "the store; else $SNAP_STORE, /var/lib/snap, $XDG_DATA_HOME/snap" },
 	{ "wait", 'w', VALUE_DURATION, AT(wait_seconds), "SECONDS", NULL,
 	  "wait this long for a lock or a pid that is taken (default: 0)" },
 	{ "json", 'j', VALUE_FLAG, AT(json), NULL, NULL, "print the result as JSON" },
@@ -271,7 +271,9 @@ static int read_operands(const struct command *command, int argc, char **argv, s
 	}
 	for (i = 0; i < argc; i++) {
 		if (!strstr(command->synopsis, "N...")) {
-			warn("%s takes no operand, and \"%s\" is one", command->name, argv[i]);
+			warn("%s: what is \"%s\"?  generations are given by --gen, targets by "
+			     "--name or --pid",
+			     command->name, argv[i]);
 			return R_FAILED;
 		}
 		if (value_generations(argv[i], o) != R_OK)

@@ -51,6 +51,11 @@ struct restore_options {
 	uint64_t generation;
 	/* End the living target of the lineage first, if it provably is the same target. */
 	bool replace;
+	/* What the caller knows to be the living target, 0 for nothing: its pid, and its start time
+	 * (/proc/PID/stat field 22).  It need not have the pid of the generation's root.  Without
+	 * it, a process is the target if a generation of the lineage was taken of it. */
+	pid_t living_pid;
+	uint64_t living_start;
 	/* Wait for the root and give its exit status in restore_result.status. */
 	bool foreground;
 };

@@ -146,7 +146,6 @@ static int build(struct rebuild *r)
  */
 static int plan(struct rebuild *r, const struct restore_options *opts)
 {
-	bool living = false;
 	int rc = plan_read(r);
 
 	if (rc == R_OK)
@@ -156,12 +155,12 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 	if (rc == R_OK)
 		rc = plan_files(r);
 	if (rc == R_OK)
-		rc = check_pids(r, opts->replace, &living);
+		rc = check_pids(r, opts);
 	if (rc == R_OK)
 		rc = describe_for_files(r);
 	if (rc == R_OK)
 		rc = scratch_map(r);
-	if (rc == R_OK && living)
+	if (rc == R_OK && r->living)
 		rc = replace_living(r);
 	return rc;
 }

@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/warn.h"
+#include "engine/engine.h"
 #include "engine/proc/freeze.h"
 #include "engine/proc/stat.h"
 
@@ -160,13 +161,26 @@ static int same_target(const struct generation *gen, void *arg)
 	return 1;
 }
 
-static int prove_living(struct rebuild *r, bool *living)
+/* True if the caller knows the living target and it still is that one. */
+static bool known_living(const struct restore_options *opts)
+{
+	struct proc_stat stat;
+
+	return opts->living_pid && proc_stat_read(opts->living_pid, 0, &stat) == R_OK &&
+	       stat.start_time == opts->living_start;
+}
+
+static int prove_living(struct rebuild *r, const struct restore_options *opts)
 {
 	struct identity identity = { .r = r };
 	struct proc_stat stat;
-	int rc = proc_stat_read(r->root->pid, 0, &stat);
+	int rc;
 
-	*living = false;
+	if (known_living(opts)) {
+		r->living = opts->living_pid;
+		return R_OK;
+	}
+	rc = proc_stat_read(r->root->pid, 0, &stat);
 	if (rc)
 		return rc == R_NOT_FOUND ? R_OK : rc;
 	rc = own_boot_id(identity.boot);
@@ -175,7 +189,7 @@ static int prove_living(struct rebuild *r, bool *living)
 	identity.start = stat.start_time;
 	rc = store_generation_each(r->view, same_target, &identity);
 	if (rc == 1) {
-		*living = true;
+		r->living = r->root->pid;
 		return R_OK;
 	}
 	if (rc)
@@ -207,23 +221,22 @@ static bool in_use(pid_t tid)
 	return kill(tid, 0) == 0 || errno == EPERM;
 }
 
-int check_pids(struct rebuild *r, bool replace, bool *living)
+int check_pids(struct rebuild *r, const struct restore_options *opts)
 {
 	int rc = R_OK;
 
-	*living = false;
-	if (replace)
-		rc = prove_living(r, living);
+	if (opts->replace)
+		rc = prove_living(r, opts);
 	for (size_t i = 0; rc == R_OK && i < r->n_tasks; i++)
 		for (size_t k = 0; k < r->tasks[i]->n_threads; k++) {
 			pid_t tid = r->tasks[i]->threads[k].tid;
 
 			if (!in_use(tid))
 				continue;
-			if (*living && descends_from(tid, r->root->pid))
+			if (r->living && descends_from(tid, r->living))
 				continue;
 			warn("pid %d is in use; end that process%s, then restore again", tid,
-			     tid == r->root->pid && !replace
+			     tid == r->root->pid && !opts->replace
 				 ? " (or give --replace if it is the target itself)"
 				 : "");
 			return R_BUSY;
@@ -249,7 +262,7 @@ int replace_living(struct rebuild *r)
 	int rc;
 
 	/* Held still first, so that it cannot make children while it is being ended. */
-	rc = tree_freeze(r->root->pid, &tree);
+	rc = tree_freeze(r->living, &tree);
 	if (rc == R_OK)
 		rc = tree_kill(&tree);
 	if (rc && rc != R_NOT_FOUND)

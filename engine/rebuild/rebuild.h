@@ -92,6 +92,7 @@ struct rebuild {
 	struct store_view *view;
 	struct generation gen;
 	bool foreground;
+	pid_t living; /* root of the tree to be ended first, 0: none */
 	struct rebuild_task **tasks; /* parents before children; helpers behind all others */
 	size_t n_tasks;
 	struct rebuild_task *root;
@@ -130,10 +131,10 @@ struct rebuild_task *task_find(struct rebuild *r, pid_t pid);
 int check_environment(struct rebuild *r);
 
 /*
- * All pids and tids must be free.  With `replace`, those of the living target count as free, if the
- * root's pid, start time and boot prove that it is that target.  `*living` tells.  R_OK, R_BUSY.
+ * All pids and tids must be free.  To replace, those of the living target count as free, if pid,
+ * start time and boot prove that it is that target; its root is then in `living`.  R_OK, R_BUSY.
  */
-int check_pids(struct rebuild *r, bool replace, bool *living);
+int check_pids(struct rebuild *r, const struct restore_options *opts);
 /* Ends the living target found by check_pids and waits until its pids are free. */
 int replace_living(struct rebuild *r);
 
