@@ -30,7 +30,7 @@ static void *thread(void *arg)
 	sigfillset(&all);
 	sigdelset(&all, SIGRTMIN + 3);
 	sigdelset(&all, SIGUSR1);
-	CHECK(sigtimedwait(&all, &info, &none) == SIGUSR2 && info.si_code == SI_TKILL);
+	CHECK(sigtimedwait(&all, &info, &none) == SIGUSR2 && info.si_code == SI_USER);
 	CHECK(sigtimedwait(&all, &info, &none) == SIGRTMIN + 4);
 	CHECK(info.si_value.sival_int == 444 && info.si_code == SI_QUEUE);
 	CHECK(sigtimedwait(&all, &info, &none) < 0);
