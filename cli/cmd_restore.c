@@ -3,6 +3,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "cli/exit_codes.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/target.h"
 #include "engine/engine.h"
@@ -11,6 +12,8 @@
 #include <sys/wait.h>
 
 struct restoring {
+	const struct options *cli;
+	const char *lineage;
 	struct store *store;
 	struct restore_options options;
 	struct restore_result result;
@@ -23,55 +26,89 @@ static int do_restore(void *arg)
 	return engine_restore(r->store, &r->options, &r->result);
 }
 
-static int print_restored(const struct options *options, const struct restore_result *r)
+/* All tasks run.  Notes the new target, and in the foreground hands it the signals. */
+static void on_running(const struct restore_result *result, void *arg)
 {
+	const struct restoring *r = arg;
+	struct target target;
 	char wall[WORDS_MAX];
-	json_t *object;
 
-	if (options->json) {
-		object = json_pack("{s:I, s:i, s:I}", "generation", (json_int_t)r->generation,
-				   "root_pid", (int)r->root_pid, "wall_ns", (json_int_t)r->wall_ns);
-		if (object && options->foreground && WIFEXITED(r->status))
-			json_object_set_new(object, "exit_status",
-					    json_integer(WEXITSTATUS(r->status)));
-		if (object && options->foreground && WIFSIGNALED(r->status))
-			json_object_set_new(object, "signal", json_integer(WTERMSIG(r->status)));
-		return output_json(object);
-	}
-	if (options->quiet)
-		return EXIT_DONE;
-	printf("%d\n", r->root_pid);
+	bar_end();
+	/* That it is gone again already is possible and no fault. */
+	if (target_of_pid(result->root_pid, &target) == R_OK)
+		target_save(r->cli->store_dir, r->lineage, &target);
+	if (r->options.foreground)
+		interrupt_pass_on(result->root_pid);
+	if (r->cli->json || r->cli->quiet)
+		return;
+	printf("%d\n", result->root_pid);
 	fflush(stdout);
-	note("generation %llu is back as process %d after %s", (unsigned long long)r->generation,
-	     r->root_pid, words_duration(wall, r->wall_ns));
-	return EXIT_DONE;
+	note("generation %llu is back as process %d after %s",
+	     (unsigned long long)result->generation, result->root_pid,
+	     words_duration(wall, result->wall_ns));
+}
+
+static int print_json(const struct restoring *r)
+{
+	const struct restore_result *result = &r->result;
+	json_t *object = json_pack(
+	    "{s:I, s:s, s:i, s:I}", "generation", (json_int_t)result->generation, "lineage",
+	    r->lineage, "root_pid", (int)result->root_pid, "wall_ns", (json_int_t)result->wall_ns);
+
+	if (object && r->options.foreground && WIFEXITED(result->status))
+		json_object_set_new(object, "exit_status",
+				    json_integer(WEXITSTATUS(result->status)));
+	if (object && r->options.foreground && WIFSIGNALED(result->status))
+		json_object_set_new(object, "signal", json_integer(WTERMSIG(result->status)));
+	return output_json(object);
+}
+
+static void note_end(const struct restore_result *result)
+{
+	if (WIFEXITED(result->status))
+		note("process %d ended with status %d", result->root_pid,
+		     WEXITSTATUS(result->status));
+	else if (WIFSIGNALED(result->status))
+		note("process %d was ended by signal %d", result->root_pid,
+		     WTERMSIG(result->status));
 }
 
 static int restore_generation(const struct options *options, struct store *store,
 			      const struct generation *gen)
 {
-	struct restoring r = { .store = store,
+	struct restoring r = { .cli = options,
+			       .lineage = gen->lineage,
+			       .store = store,
 			       .options = { .generation = gen->number,
 					    .replace = options->replace,
-					    .foreground = options->foreground } };
+					    .foreground = options->foreground,
+					    .running = on_running,
+					    .arg = &r } };
 	struct target target;
-	int result, code;
+	int result;
 
 	if (options->replace && target_load(options->store_dir, gen->lineage, &target) == R_OK &&
 	    target_alive(&target)) {
+		if (runs_below(target.pid)) {
+			warn("snap itself runs below process %d, which --replace would end: call "
+			     "it from outside of that tree",
+			     target.pid);
+			return EXIT_UNSUPPORTED;
+		}
 		r.options.living_pid = target.pid;
 		r.options.living_start = target.start;
 	}
 	bar_begin(options);
 	result = with_wait(options, do_restore, &r);
 	bar_end();
+	interrupt_pass_on(0);
 	if (result != R_OK)
 		return exit_code_of(result);
-	/* Gone again already is possible and no fault. */
-	if (!options->foreground && target_of_pid(r.result.root_pid, &target) == R_OK)
-		target_save(options->store_dir, gen->lineage, &target);
-	code = print_restored(options, &r.result);
-	return code;
+	if (options->json)
+		return print_json(&r);
+	if (options->foreground)
+		note_end(&r.result);
+	return EXIT_DONE;
 }
 
 int cmd_restore(const struct options *options)

@@ -57,4 +57,8 @@ int gc_in_store(const struct options *options, struct store *store, const char *
 struct target;
 int find_target(const struct options *options, struct target *target);
 
+/* True if snap is `ancestor` or runs below it: freezing or ending that tree would be its own end.
+ */
+bool runs_below(pid_t ancestor);
+
 #endif

@@ -8,8 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Freezing a tree that snap is part of would be its own end. */
-static bool runs_below(pid_t ancestor)
+bool runs_below(pid_t ancestor)
 {
 	struct proc_stat stat;
 	pid_t pid = getpid();

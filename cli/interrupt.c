@@ -2,14 +2,23 @@
 
 #include "cli/exit_codes.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t came;
 static volatile sig_atomic_t at_once;
+static volatile sig_atomic_t heir; /* pid that gets the signals */
 
 static void on_signal(int number)
 {
+	int saved = errno;
+
+	if (heir) {
+		kill(heir, number);
+		errno = saved;
+		return;
+	}
 	if (at_once || came)
 		_exit(EXIT_SIGNAL + number);
 	came = number;
@@ -39,4 +48,9 @@ void interrupt_install(enum command_kind kind)
 int interrupt_signal(void)
 {
 	return came;
+}
+
+void interrupt_pass_on(pid_t pid)
+{
+	heir = pid;
 }

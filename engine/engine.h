@@ -47,6 +47,7 @@ struct take_result {
 int engine_take(struct store *store, const struct take_options *opts, struct take_result *result);
 void take_result_free(struct take_result *result);
 
+struct restore_result;
 struct restore_options {
 	uint64_t generation;
 	/* End the living target of the lineage first, if it provably is the same target. */
@@ -58,6 +59,9 @@ struct restore_options {
 	uint64_t living_start;
 	/* Wait for the root and give its exit status in restore_result.status. */
 	bool foreground;
+	/* Told when all tasks run, before that wait.  May be NULL. */
+	void (*running)(const struct restore_result *result, void *arg);
+	void *arg;
 };
 
 struct restore_result {

@@ -209,6 +209,8 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 			.wall_ns = now_ns() - begun,
 		};
 		detail("%llu pages written", (unsigned long long)r.pages_written);
+		if (opts->running)
+			opts->running(result, opts->arg);
 		if (opts->foreground)
 			rc = wait_root(&r, &result->status);
 	}
