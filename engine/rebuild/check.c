@@ -221,6 +221,23 @@ static bool in_use(pid_t tid)
 	return kill(tid, 0) == 0 || errno == EPERM;
 }
 
+/* What has ended is as good as free, but its number is not until its parent (init, mostly) has
+ * reaped it: that is worth a wait. */
+static bool freed_soon(pid_t tid)
+{
+	for (int i = 0; in_use(tid); i++) {
+		struct proc_status status;
+		int rc = proc_status_read(tid, 0, &status);
+
+		if (rc == R_OK && status.state != 'Z' && status.state != 'X')
+			return false;
+		if (i == VANISH_TRIES)
+			return false;
+		usleep(VANISH_PAUSE_US);
+	}
+	return true;
+}
+
 int check_pids(struct rebuild *r, const struct restore_options *opts)
 {
 	int rc = R_OK;
@@ -234,6 +251,8 @@ int check_pids(struct rebuild *r, const struct restore_options *opts)
 			if (!in_use(tid))
 				continue;
 			if (r->living && descends_from(tid, r->living))
+				continue;
+			if (freed_soon(tid))
 				continue;
 			warn("pid %d is in use; end that process%s, then restore again", tid,
 			     tid == r->root->pid && !opts->replace

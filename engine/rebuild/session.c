@@ -83,6 +83,14 @@ static int add_group_helpers(struct rebuild *r)
 	return R_OK;
 }
 
+/* True if the leader of session `sid` is a sibling of `t`, which can make it in its place. */
+static bool sibling_leads(struct rebuild *r, const struct rebuild_task *t, pid_t sid)
+{
+	const struct rebuild_task *leader = task_find(r, sid);
+
+	return leader && leader != t && leader->parent == t->parent;
+}
+
 /* The session `t` must be born into: its own, or for a leader the old one that a child still has.
  */
 static pid_t session_at_birth(struct rebuild *r, struct rebuild_task *t)
@@ -96,7 +104,7 @@ static pid_t session_at_birth(struct rebuild *r, struct rebuild_task *t)
 		if (child->parent != t)
 			continue;
 		born = session_at_birth(r, child);
-		if (born && born != t->pid)
+		if (born && born != t->pid && !sibling_leads(r, child, born))
 			return born;
 	}
 	return 0;
@@ -105,8 +113,6 @@ static pid_t session_at_birth(struct rebuild *r, struct rebuild_task *t)
 /* Who makes `t`, and when: see rebuild.h for the fields. */
 static int choose_maker(struct rebuild *r, struct rebuild_task *t)
 {
-	struct rebuild_task *leader;
-
 	if (!t->parent) {
 		if (!t->born_sid || t->born_sid == t->pid)
 			return R_OK;
@@ -121,9 +127,8 @@ static int choose_maker(struct rebuild *r, struct rebuild_task *t)
 	}
 	/* Its session came from a relative that is no ancestor (any more): a sibling can make it.
 	 */
-	leader = task_find(r, t->born_sid);
-	if (leader && leader != t && leader->parent == t->parent) {
-		t->maker = leader;
+	if (sibling_leads(r, t, t->born_sid)) {
+		t->maker = task_find(r, t->born_sid);
 		return R_OK;
 	}
 impossible:
