@@ -26,7 +26,7 @@
 #define KEEP_OFF_USED_BYTES (64 * 1024ULL)
 
 #define MAPS_MAX_BYTES (256 * 1024 * 1024)
-#define SCAN_BYTES 65536
+#define SCAN_BYTES 16384
 
 struct mapping {
 	uint64_t start, end;
@@ -57,9 +57,7 @@ static bool is_named(const struct mapping *m, const char *name)
 
 static void scan_code(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GADGET_COUNT])
 {
-	uint8_t *code = malloc(SCAN_BYTES);
-	if (!code)
-		return;
+	uint8_t code[SCAN_BYTES];
 	for (uint64_t at = m->start; at < m->end; at += SCAN_BYTES - ARCH_GADGET_MAX_BYTES) {
 		size_t n = m->end - at < SCAN_BYTES ? (size_t)(m->end - at) : SCAN_BYTES;
 		bool missing = false;
@@ -74,7 +72,6 @@ static void scan_code(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GA
 		if (!missing)
 			break;
 	}
-	free(code);
 }
 
 /* Only code that comes from a file or the kernel: other executable memory may be rewritten by the

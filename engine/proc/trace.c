@@ -1,6 +1,7 @@
 #include "engine/proc/trace.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/ptrace.h>
 
 #include "base/result.h"
@@ -51,9 +52,17 @@ static void let_go(struct tracee *t)
 		warn_errno("cannot let go of thread %d of process %d", t->tid, t->pid);
 }
 
+static void clear(struct tracee *t, pid_t pid, pid_t tid)
+{
+	memset(t, 0, offsetof(struct tracee, xstate));
+	t->xstate.bytes = 0;
+	t->pid = pid;
+	t->tid = tid;
+}
+
 int trace_seize(pid_t pid, pid_t tid, struct tracee *t)
 {
-	*t = (struct tracee){ .pid = pid, .tid = tid };
+	clear(t, pid, tid);
 	int rc = seize(t);
 	if (rc)
 		return rc;
@@ -67,7 +76,7 @@ int trace_seize(pid_t pid, pid_t tid, struct tracee *t)
 
 int trace_adopt(pid_t pid, pid_t tid, struct tracee *t)
 {
-	*t = (struct tracee){ .pid = pid, .tid = tid };
+	clear(t, pid, tid);
 	int rc = trace_park(t, true);
 	return rc ? rc : trace_look(t);
 }

@@ -22,8 +22,7 @@
 struct tracee {
 	pid_t pid; /* thread group */
 	pid_t tid;
-	struct arch_regs regs;	   /* as found at the stop; what release puts back */
-	struct arch_xstate xstate; /* the whole of NT_X86_XSTATE */
+	struct arch_regs regs; /* as found at the stop; what release puts back */
 	uint64_t sigmask;
 	bool group_stopped; /* was stopped by job control; its stop signal in stop_signal */
 	int stop_signal;
@@ -35,6 +34,9 @@ struct tracee {
 	/* inside trace*.c and inject*.c: */
 	bool injected;	/* registers currently are not the original ones */
 	bool in_signal; /* stands in PTRACE_EVENT_STOP, not at a system call */
+	/* The whole of NT_X86_XSTATE.  Last: most of its room is never touched, which saves a page
+	 * fault for each page of it. */
+	struct arch_xstate xstate;
 };
 
 /* Where remote calls are made from, one for each address space.  One thread at a time. */
