@@ -1,0 +1,3 @@
+#include "cli/options.h"
+
+const struct command commands[] = { { 0 } };
