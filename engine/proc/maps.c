@@ -26,7 +26,6 @@ static const struct {
 	{ "ex", 0 },
 	{ "sh", 0 },
 	{ "mr", 0 },
-	{ "mw", 0 },
 	{ "me", 0 },
 	{ "ms", 0 },
 	{ "ac", 0 },
@@ -36,6 +35,7 @@ static const struct {
 	{ "mt", 0 },
 	{ "bt", 0 },
 	/* Memory protection keys would follow as values, not flags. */
+	{ "mw", VMA_MARK_MAYWRITE },
 	{ "gd", VMA_MARK_GROWSDOWN },
 	{ "lo", VMA_MARK_LOCKED },
 	{ "lf", VMA_MARK_LOCKONFAULT },

@@ -31,8 +31,9 @@ enum vma_mark {
 	VMA_MARK_SHADOW_STACK = 1 << 17,
 	VMA_MARK_SEALED = 1 << 18,
 	VMA_MARK_DROPPABLE = 1 << 19,
-	VMA_MARK_SYNC = 1 << 20,    /* MAP_SYNC */
-	VMA_MARK_UNKNOWN = 1 << 21, /* a flag this code does not know: text in `unknown` */
+	VMA_MARK_SYNC = 1 << 20,     /* MAP_SYNC */
+	VMA_MARK_MAYWRITE = 1 << 21, /* mprotect(PROT_WRITE) would be allowed */
+	VMA_MARK_UNKNOWN = 1 << 22,  /* a flag this code does not know: text in `unknown` */
 };
 
 struct vma {

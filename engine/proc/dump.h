@@ -1,0 +1,108 @@
+/*
+ * Describing a frozen tree in images.
+ *
+ * Everything is collected first and nothing is stored but images; memory is copied when it is known
+ * that nothing will be refused.  A finding that makes a take impossible is named by dump_refuse()
+ * and collecting goes on, so that one try shows all of them.
+ */
+#ifndef SNAP_ENGINE_PROC_DUMP_H
+#define SNAP_ENGINE_PROC_DUMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/image/image.h"
+#include "engine/proc/freeze.h"
+#include "engine/proc/maps.h"
+#include "engine/proc/trace.h"
+
+struct fds_take;
+struct ingest;
+struct dump_shmem;
+struct dump_mapped;
+
+/* Enough that the calls do not count, small enough to stay in the cache of one core. */
+#define DUMP_BUFFER_BYTES (1u << 20)
+
+/* One task being described. */
+struct dump_task {
+	const struct tree_task *task;
+	struct maps maps;
+	struct inject_site site;
+	TaskKobjIdsEntry ids;
+	MmEntry mm;
+	FsEntry fs;
+	uint32_t cwd_id, root_id, exe_id;
+	CoreEntry **cores; /* one for each thread */
+	SnapThreadEntry **extras;
+	SnapTaskEntry extra;
+};
+
+struct dump_ctx {
+	struct ingest *ingest; /* NULL: look only */
+	struct fds_take *fds;
+	const struct tree *tree;
+	struct dump_task *tasks; /* as in tree */
+	struct dump_shmem *shmems;
+	size_t n_shmems;
+	struct dump_mapped *mapped; /* files met as mappings */
+	size_t n_mapped;
+	uint8_t *buffer; /* DUMP_BUFFER_BYTES that pages pass through */
+	SeccompEntry seccomp;
+	size_t refused;	      /* findings so far */
+	uint64_t pages_found; /* that had contents of their own */
+	void **memory;	      /* see dump_alloc() */
+	size_t n_memory, room_memory;
+};
+
+/* Starts on a frozen tree.  R_OK or R_FAILED; dump_end() in any case. */
+int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ingest,
+	       uint64_t ghost_max_bytes);
+void dump_end(struct dump_ctx *ctx);
+
+/* Collects everything but memory contents.  R_OK, R_UNSUPPORTED (all named), R_NOT_FOUND (a thread
+ * died meanwhile), R_FAILED. */
+int dump_collect(struct dump_ctx *ctx);
+/* Stores the images and the contents of memory. */
+int dump_store(struct dump_ctx *ctx);
+
+/* Zeroed memory that lives until dump_end(); NULL: reported. */
+void *dump_alloc(struct dump_ctx *ctx, size_t bytes);
+char *dump_strdup(struct dump_ctx *ctx, const char *text);
+
+/* Names a finding that makes the take impossible: "pid N: " and the message. */
+void dump_refuse(struct dump_ctx *ctx, pid_t pid, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * The collectors; each fills its part of `t`.  R_OK also after dump_refuse(); R_NOT_FOUND,
+ * R_FAILED.
+ */
+int dump_namespaces(struct dump_ctx *ctx, const struct dump_task *t);
+int dump_kobj_ids(struct dump_ctx *ctx); /* of all tasks at once */
+int dump_mm(struct dump_ctx *ctx, struct dump_task *t);
+int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
+int dump_creds(struct dump_ctx *ctx, const struct tracee *th, CredsEntry **creds);
+int dump_seccomp(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *core);
+int dump_sched(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *core,
+	       SnapThreadEntry *extra);
+int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared,
+		 SignalQueueEntry **queue);
+int dump_limits(struct dump_ctx *ctx, const struct dump_task *t, TaskCoreEntry *core);
+int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);
+/* Those that make remote calls, between inject_begin() and inject_end() of the thread. */
+int dump_remote_task(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);
+int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
+/* Registers of all kinds. */
+int dump_registers(struct dump_ctx *ctx, const struct tracee *th, CoreEntry *core);
+
+/* The id of the shared anonymous memory behind a mapping, noted for dump_shmems(). */
+int dump_shmem_id(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, uint64_t *id);
+/* Stores the contents and sizes of those noted. */
+int dump_shmems(struct dump_ctx *ctx);
+/* Stores what the private mappings of a task hold, as object "pages-PID". */
+int dump_memory(struct dump_ctx *ctx, struct dump_task *t);
+
+#endif

@@ -1,0 +1,167 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "engine/proc/dump.h"
+#include "engine/proc/procfs.h"
+#include "engine/proc/stat.h"
+
+int dump_limits(struct dump_ctx *ctx, const struct dump_task *t, TaskCoreEntry *core)
+{
+	TaskRlimitsEntry *all = dump_alloc(ctx, sizeof(*all));
+	struct proc_limits limits;
+	char *text;
+	int rc;
+
+	if (!all)
+		return R_FAILED;
+	task_rlimits_entry__init(all);
+	all->rlimits = dump_alloc(ctx, PROC_LIMITS * sizeof(*all->rlimits));
+	if (!all->rlimits)
+		return R_FAILED;
+	rc = procfs_read(t->task->pid, 0, "limits", &text, NULL);
+	if (rc != R_OK)
+		return rc;
+	rc = proc_limits_parse(text, &limits);
+	free(text);
+	if (rc != R_OK) {
+		warn("pid %d: /proc/%d/limits is not what this version of snap understands",
+		     t->task->pid, t->task->pid);
+		return R_FAILED;
+	}
+	for (int i = 0; i < PROC_LIMITS; i++) {
+		RlimitEntry *entry = dump_alloc(ctx, sizeof(*entry));
+
+		if (!entry)
+			return R_FAILED;
+		rlimit_entry__init(entry);
+		entry->cur = limits.cur[i];
+		entry->max = limits.max[i];
+		all->rlimits[all->n_rlimits++] = entry;
+	}
+	core->rlimits = all;
+	return R_OK;
+}
+
+/* A file of one number; R_NOT_FOUND where this kernel has none. */
+static int read_number(pid_t pid, const char *name, int base, int64_t *value)
+{
+	char *text, *end;
+	int rc = procfs_read(pid, 0, name, &text, NULL);
+
+	if (rc != R_OK)
+		return rc;
+	errno = 0;
+	*value = (int64_t)strtoll(text, &end, base);
+	if (errno || end == text) {
+		warn("pid %d: /proc/%d/%s holds no number", pid, pid, name);
+		rc = R_FAILED;
+	}
+	free(text);
+	return rc;
+}
+
+static int read_cgroup(struct dump_ctx *ctx, struct dump_task *t)
+{
+	char *text, *path;
+	int rc = procfs_read(t->task->pid, 0, "cgroup", &text, NULL);
+
+	if (rc == R_NOT_FOUND)
+		return R_OK;
+	if (rc != R_OK)
+		return rc;
+	rc = proc_cgroup_parse(text, &path);
+	free(text);
+	if (rc != R_OK) {
+		warn("pid %d: no memory for the path of its cgroup", t->task->pid);
+		return R_FAILED;
+	}
+	if (!path)
+		return R_OK;
+	t->extra.cgroup = dump_strdup(ctx, path);
+	free(path);
+	return t->extra.cgroup ? R_OK : R_FAILED;
+}
+
+int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core)
+{
+	pid_t pid = t->task->pid;
+	struct proc_status status;
+	int64_t value;
+	int rc;
+
+	rc = read_number(pid, "personality", 16, &value);
+	if (rc != R_OK)
+		return rc;
+	core->personality = (uint32_t)value;
+	rc = read_number(pid, "loginuid", 10, &value);
+	if (rc == R_OK) {
+		core->has_loginuid = true;
+		core->loginuid = (uint32_t)value;
+	} else if (rc != R_NOT_FOUND) {
+		return rc;
+	}
+	rc = read_number(pid, "oom_score_adj", 10, &value);
+	if (rc != R_OK)
+		return rc;
+	core->has_oom_score_adj = true;
+	core->oom_score_adj = (int32_t)value;
+	rc = read_number(pid, "coredump_filter", 16, &value);
+	if (rc == R_OK) {
+		t->extra.has_coredump_filter = true;
+		t->extra.coredump_filter = (uint64_t)value;
+	} else if (rc != R_NOT_FOUND) {
+		return rc;
+	}
+	rc = proc_status_read(pid, 0, &status);
+	if (rc != R_OK)
+		return rc;
+	t->fs.has_umask = true;
+	t->fs.umask = status.umask;
+	return read_cgroup(ctx, t);
+}
+
+static const char *const namespaces[] = {
+	"cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children",
+	"user",	  "uts",
+};
+
+int dump_namespaces(struct dump_ctx *ctx, const struct dump_task *t)
+{
+	for (size_t i = 0; i < t->task->thread_count; i++) {
+		pid_t tid = t->task->threads[i]->tid;
+
+		for (size_t k = 0; k < sizeof(namespaces) / sizeof(namespaces[0]); k++) {
+			char ours[64], theirs[64];
+			struct stat here, there;
+
+			snprintf(ours, sizeof(ours), "/proc/self/ns/%s", namespaces[k]);
+			snprintf(theirs, sizeof(theirs), "/proc/%d/ns/%s", tid, namespaces[k]);
+			/* A kernel built without a kind of namespace has no such file. */
+			if (stat(ours, &here) < 0)
+				continue;
+			if (stat(theirs, &there) < 0) {
+				/* An emptied pid_for_children leads nowhere yet. */
+				if (errno == ENOENT && strstr(namespaces[k], "_for_children")) {
+					dump_refuse(ctx, tid,
+						    "its children will be in a %s "
+						    "namespace of their own",
+						    namespaces[k]);
+					continue;
+				}
+				warn_errno("pid %d: %s", tid, theirs);
+				return R_FAILED;
+			}
+			if (here.st_ino != there.st_ino || here.st_dev != there.st_dev)
+				dump_refuse(ctx, tid, "it is in a %s namespace other than snap's",
+					    namespaces[k]);
+		}
+	}
+	return R_OK;
+}

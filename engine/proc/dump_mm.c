@@ -1,0 +1,335 @@
+/* Address spaces: which ranges there are and what they show. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "engine/proc/dump.h"
+#include "engine/proc/fds/fds.h"
+#include "engine/proc/pagemap.h"
+#include "engine/proc/procfs.h"
+#include "engine/proc/stat.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* A file met as a mapping; one program maps a library several times, many tasks map it too. */
+struct dump_mapped {
+	uint32_t dev_major, dev_minor;
+	uint64_t ino;
+	const char *name;
+	bool deleted;
+	int flags;
+	uint32_t id;
+};
+
+static bool starts(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* Ranges no restore can make again, by their marks. */
+static const struct {
+	uint32_t mark;
+	const char *what;
+} refused_marks[] = {
+	{ VMA_MARK_UFFD, "is watched by a userfaultfd" },
+	{ VMA_MARK_HUGETLB, "is made of huge pages (hugetlb)" },
+	{ VMA_MARK_SHADOW_STACK, "is a shadow stack" },
+	{ VMA_MARK_SEALED, "is sealed (mseal)" },
+	{ VMA_MARK_DROPPABLE, "is droppable (MAP_DROPPABLE)" },
+	{ VMA_MARK_SYNC, "is mapped with MAP_SYNC" },
+	{ VMA_MARK_IO | VMA_MARK_PFNMAP | VMA_MARK_MIXEDMAP, "maps the memory of a device" },
+};
+
+/* And by their names.  A file of the same name elsewhere begins with another directory. */
+static const struct {
+	const char *name, *what;
+} refused_names[] = {
+	{ "[uprobes]", "belongs to a uprobe that is in use" },
+	{ "/SYSV", "is System V shared memory" },
+	{ "/secretmem", "is secret memory (memfd_secret)" },
+	{ "/[aio]", "is the ring of an asynchronous I/O context (io_setup)" },
+	{ "/anon_hugepage", "is made of huge pages (hugetlb)" },
+	{ "anon_inode:[io_uring]", "is a ring of io_uring" },
+	{ "anon_inode:", "maps a kernel object" },
+	{ "socket:", "is the ring of a packet socket" },
+};
+
+static bool is_refused(struct dump_ctx *ctx, pid_t pid, const struct vma *vma)
+{
+	const char *what = NULL;
+
+	for (size_t i = 0; !what && i < sizeof(refused_marks) / sizeof(refused_marks[0]); i++)
+		if (vma->marks & refused_marks[i].mark)
+			what = refused_marks[i].what;
+	for (size_t i = 0; !what && i < sizeof(refused_names) / sizeof(refused_names[0]); i++)
+		if (starts(vma->name, refused_names[i].name) &&
+		    (vma->name[0] != '/' || vma->deleted))
+			what = refused_names[i].what;
+	if (vma->marks & VMA_MARK_UNKNOWN) {
+		dump_refuse(ctx, pid, "0x%lx-0x%lx has the unknown mark '%s'",
+			    (unsigned long)vma->start, (unsigned long)vma->end, vma->unknown);
+		return true;
+	}
+	if (what)
+		dump_refuse(ctx, pid, "0x%lx-0x%lx%s%s %s", (unsigned long)vma->start,
+			    (unsigned long)vma->end, *vma->name ? " " : "", vma->name, what);
+	return what != NULL;
+}
+
+/* Pages the kernel gives every task. */
+static uint32_t kernel_status(const struct vma *vma)
+{
+	if (strcmp(vma->name, "[vdso]") == 0)
+		return VMA_STATUS_REGULAR | VMA_STATUS_ANON_PRIVATE | VMA_STATUS_VDSO;
+	if (starts(vma->name, "[vvar"))
+		return VMA_STATUS_REGULAR | VMA_STATUS_ANON_PRIVATE | VMA_STATUS_VVAR;
+	if (strcmp(vma->name, "[vsyscall]") == 0)
+		return VMA_STATUS_VSYSCALL | VMA_STATUS_ANON_PRIVATE;
+	return 0;
+}
+
+static uint64_t advice(const struct vma *vma)
+{
+	static const struct {
+		uint32_t mark;
+		int advice;
+	} table[] = {
+		{ VMA_MARK_RANDOM, MADV_RANDOM },	{ VMA_MARK_SEQUENTIAL, MADV_SEQUENTIAL },
+		{ VMA_MARK_DONTFORK, MADV_DONTFORK },	{ VMA_MARK_DONTDUMP, MADV_DONTDUMP },
+		{ VMA_MARK_HUGEPAGE, MADV_HUGEPAGE },	{ VMA_MARK_NOHUGEPAGE, MADV_NOHUGEPAGE },
+		{ VMA_MARK_MERGEABLE, MADV_MERGEABLE }, { VMA_MARK_WIPEONFORK, MADV_WIPEONFORK },
+	};
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (vma->marks & table[i].mark)
+			bits |= 1ull << table[i].advice;
+	return bits;
+}
+
+static int mapped_file(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, int flags,
+		       uint32_t *id)
+{
+	struct dump_mapped *more, *m;
+	char link[64];
+	int rc;
+
+	for (size_t i = 0; i < ctx->n_mapped; i++) {
+		m = &ctx->mapped[i];
+		if (m->ino == vma->ino && m->dev_major == vma->dev_major &&
+		    m->dev_minor == vma->dev_minor && m->flags == flags &&
+		    m->deleted == vma->deleted && strcmp(m->name, vma->name) == 0) {
+			*id = m->id;
+			return R_OK;
+		}
+	}
+	snprintf(link, sizeof(link), "map_files/%lx-%lx", (unsigned long)vma->start,
+		 (unsigned long)vma->end);
+	rc = fds_register_path_file(ctx->fds, pid, link, flags, id);
+	if (rc == R_UNSUPPORTED) {
+		ctx->refused++;
+		return R_OK;
+	}
+	if (rc != R_OK)
+		return rc;
+	more = reallocarray(ctx->mapped, ctx->n_mapped + 1, sizeof(*more));
+	if (!more) {
+		warn("pid %d: no memory for its mappings", pid);
+		return R_FAILED;
+	}
+	ctx->mapped = more;
+	more[ctx->n_mapped++] = (struct dump_mapped){
+		vma->dev_major, vma->dev_minor, vma->ino, vma->name, vma->deleted, flags, *id,
+	};
+	return R_OK;
+}
+
+/* A range that shows a file. */
+static int file_range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
+{
+	int flags = vma->shared && vma->marks & VMA_MARK_MAYWRITE ? O_RDWR : O_RDONLY;
+	uint32_t id = 0;
+	int rc;
+
+	entry->status = VMA_STATUS_REGULAR;
+	entry->status |= vma->shared ? VMA_STATUS_FILE_SHARED : VMA_STATUS_FILE_PRIVATE;
+	if (vma->deleted && starts(vma->name, "/memfd:"))
+		entry->status |= VMA_STATUS_MEMFD;
+	rc = mapped_file(ctx, pid, vma, flags, &id);
+	entry->shmid = id;
+	entry->has_fdflags = true;
+	entry->fdflags = (uint32_t)flags;
+	return rc;
+}
+
+static int anonymous_range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
+{
+	entry->flags |= MAP_ANONYMOUS;
+	entry->status = VMA_STATUS_REGULAR;
+	if (vma->shared) {
+		entry->status |= VMA_STATUS_ANON_SHARED;
+		return dump_shmem_id(ctx, pid, vma, &entry->shmid);
+	}
+	entry->status |= VMA_STATUS_ANON_PRIVATE;
+	if (strcmp(vma->name, "[heap]") == 0)
+		entry->status |= VMA_STATUS_HEAP;
+	else if (strcmp(vma->name, "[stack]") == 0)
+		entry->status |= VMA_STATUS_STACK;
+	else if (*vma->name && !starts(vma->name, "[anon:"))
+		dump_refuse(ctx, pid, "0x%lx-0x%lx %s is of an unknown kind",
+			    (unsigned long)vma->start, (unsigned long)vma->end, vma->name);
+	return R_OK;
+}
+
+static int range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
+{
+	bool shmem = vma->shared && ((vma->deleted && strcmp(vma->name, "/dev/zero") == 0) ||
+				     starts(vma->name, "[anon_shmem:"));
+
+	vma_entry__init(entry);
+	entry->start = vma->start;
+	entry->end = vma->end;
+	entry->pgoff = vma->offset;
+	entry->prot = vma->prot;
+	entry->flags = vma->shared ? MAP_SHARED : MAP_PRIVATE;
+	entry->fd = -1;
+	entry->status = kernel_status(vma);
+	if (entry->status)
+		return R_OK;
+	if (is_refused(ctx, pid, vma))
+		return R_OK;
+	entry->has_madv = true;
+	entry->madv = advice(vma);
+	if (vma->marks & VMA_MARK_GROWSDOWN)
+		entry->flags |= MAP_GROWSDOWN;
+	if (vma->marks & VMA_MARK_NORESERVE)
+		entry->flags |= MAP_NORESERVE;
+	if (vma->marks & (VMA_MARK_LOCKED | VMA_MARK_LOCKONFAULT))
+		entry->flags |= MAP_LOCKED;
+	if (!shmem && vma->name[0] != '[' && (vma->ino || *vma->name))
+		return file_range(ctx, pid, vma, entry);
+	return anonymous_range(ctx, pid, vma, entry);
+}
+
+static int add_entry(struct dump_ctx *ctx, MmEntry *mm, size_t *room, VmaEntry **entry)
+{
+	*entry = dump_alloc(ctx, sizeof(**entry));
+	if (!*entry)
+		return R_FAILED;
+	if (mm->n_vmas == *room) {
+		size_t more = *room ? *room * 2 : 64;
+		VmaEntry **list = dump_alloc(ctx, more * sizeof(*list));
+
+		if (!list)
+			return R_FAILED;
+		if (mm->n_vmas)
+			memcpy(list, mm->vmas, mm->n_vmas * sizeof(*list));
+		mm->vmas = list;
+		*room = more;
+	}
+	mm->vmas[mm->n_vmas++] = *entry;
+	return R_OK;
+}
+
+/* Guards lie within ranges; they follow them in the list as ranges of their own. */
+static int guards(struct dump_ctx *ctx, struct dump_task *t, size_t *room)
+{
+	struct page_range found[64];
+	struct pagemap map;
+	int rc = pagemap_open(t->task->pid, &map);
+
+	for (size_t i = 0; rc == R_OK && i < t->maps.n; i++) {
+		uint64_t at = t->maps.vmas[i].start;
+
+		if (kernel_status(&t->maps.vmas[i]))
+			continue;
+		while (rc == R_OK && at < t->maps.vmas[i].end) {
+			size_t n = 0;
+
+			rc = pagemap_next(&map, PAGES_GUARD, &at, t->maps.vmas[i].end, found, 64,
+					  &n);
+			for (size_t k = 0; rc == R_OK && k < n; k++) {
+				VmaEntry *entry;
+
+				rc = add_entry(ctx, &t->mm, room, &entry);
+				if (rc != R_OK)
+					break;
+				vma_entry__init(entry);
+				entry->start = found[k].start;
+				entry->end = found[k].end;
+				entry->fd = -1;
+				entry->status = VMA_STATUS_GUARD;
+			}
+		}
+	}
+	pagemap_close(&map);
+	return rc;
+}
+
+static int auxv(struct dump_ctx *ctx, struct dump_task *t)
+{
+	char *text;
+	size_t len;
+	int rc = procfs_read(t->task->pid, 0, "auxv", &text, &len);
+
+	if (rc != R_OK)
+		return rc;
+	t->mm.n_mm_saved_auxv = len / sizeof(uint64_t);
+	t->mm.mm_saved_auxv = dump_alloc(ctx, len);
+	if (t->mm.mm_saved_auxv)
+		memcpy(t->mm.mm_saved_auxv, text, t->mm.n_mm_saved_auxv * sizeof(uint64_t));
+	free(text);
+	return t->mm.mm_saved_auxv ? R_OK : R_FAILED;
+}
+
+static int marks(struct dump_task *t)
+{
+	struct proc_stat stat;
+	int rc = proc_stat_read(t->task->pid, 0, &stat);
+
+	if (rc != R_OK)
+		return rc;
+	t->mm.mm_start_code = stat.start_code;
+	t->mm.mm_end_code = stat.end_code;
+	t->mm.mm_start_data = stat.start_data;
+	t->mm.mm_end_data = stat.end_data;
+	t->mm.mm_start_stack = stat.start_stack;
+	t->mm.mm_start_brk = stat.start_brk;
+	t->mm.mm_arg_start = stat.arg_start;
+	t->mm.mm_arg_end = stat.arg_end;
+	t->mm.mm_env_start = stat.env_start;
+	t->mm.mm_env_end = stat.env_end;
+	return R_OK;
+}
+
+int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
+{
+	size_t room = 0;
+	int rc;
+
+	for (size_t i = 0; i < t->maps.n; i++) {
+		VmaEntry *entry;
+
+		if (!t->maps.vmas[i].has_flags) {
+			warn("pid %d: this kernel does not tell the marks of memory ranges "
+			     "(CONFIG_PROC_PAGE_MONITOR)",
+			     t->task->pid);
+			return R_FAILED;
+		}
+		rc = add_entry(ctx, &t->mm, &room, &entry);
+		if (rc == R_OK)
+			rc = range(ctx, t->task->pid, &t->maps.vmas[i], entry);
+		if (rc != R_OK)
+			return rc;
+	}
+	rc = guards(ctx, t, &room);
+	if (rc == R_OK)
+		rc = auxv(ctx, t);
+	return rc == R_OK ? marks(t) : rc;
+}
