@@ -1,0 +1,290 @@
+#include "engine/proc/dump.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "engine/proc/fds/fds.h"
+#include "engine/proc/stat.h"
+
+void *dump_alloc(struct dump_ctx *ctx, size_t bytes)
+{
+	void *memory;
+
+	if (ctx->n_memory == ctx->room_memory) {
+		size_t more = ctx->room_memory ? ctx->room_memory * 2 : 1024;
+		void **list = reallocarray(ctx->memory, more, sizeof(*list));
+
+		if (!list)
+			goto err0;
+		ctx->memory = list;
+		ctx->room_memory = more;
+	}
+	memory = calloc(1, bytes ? bytes : 1);
+	if (!memory)
+		goto err0;
+	ctx->memory[ctx->n_memory++] = memory;
+	return memory;
+
+err0:
+	warn("no memory to describe the target; free some and try again");
+	return NULL;
+}
+
+char *dump_strdup(struct dump_ctx *ctx, const char *text)
+{
+	size_t len = strlen(text) + 1;
+	char *copy = dump_alloc(ctx, len);
+
+	if (copy)
+		memcpy(copy, text, len);
+	return copy;
+}
+
+void dump_refuse(struct dump_ctx *ctx, pid_t pid, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	warn("pid %d: %s, which is not supported", pid, text);
+	ctx->refused++;
+}
+
+int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ingest,
+	       uint64_t ghost_max_bytes)
+{
+	memset(ctx, 0, sizeof(*ctx));
+	ctx->tree = tree;
+	ctx->ingest = ingest;
+	seccomp_entry__init(&ctx->seccomp);
+	ctx->tasks = calloc(tree->task_count, sizeof(*ctx->tasks));
+	if (ingest)
+		ctx->buffer = mmap(NULL, DUMP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (!ctx->tasks || ctx->buffer == MAP_FAILED) {
+		warn("no memory to describe the target; free some and try again");
+		return R_FAILED;
+	}
+	for (size_t i = 0; i < tree->task_count; i++) {
+		struct dump_task *t = &ctx->tasks[i];
+
+		t->task = &tree->tasks[i];
+		task_kobj_ids_entry__init(&t->ids);
+		mm_entry__init(&t->mm);
+		fs_entry__init(&t->fs);
+		snap_task_entry__init(&t->extra);
+	}
+	return fds_take_begin(ingest, ghost_max_bytes, &ctx->fds);
+}
+
+void dump_end(struct dump_ctx *ctx)
+{
+	if (ctx->fds)
+		fds_take_end(ctx->fds);
+	for (size_t i = 0; ctx->tasks && i < ctx->tree->task_count; i++)
+		maps_free(&ctx->tasks[i].maps);
+	free(ctx->tasks);
+	free(ctx->shmems);
+	free(ctx->mapped);
+	if (ctx->buffer && ctx->buffer != MAP_FAILED)
+		munmap(ctx->buffer, DUMP_BUFFER_BYTES);
+	for (size_t i = 0; i < ctx->n_memory; i++)
+		free(ctx->memory[i]);
+	free(ctx->memory);
+	memset(ctx, 0, sizeof(*ctx));
+}
+
+/* R_UNSUPPORTED of another module has named its finding already. */
+static int count_refusal(struct dump_ctx *ctx, int rc)
+{
+	if (rc != R_UNSUPPORTED)
+		return rc;
+	ctx->refused++;
+	return R_OK;
+}
+
+static int collect_files(struct dump_ctx *ctx, struct dump_task *t)
+{
+	pid_t pid = t->task->pid;
+	int rc;
+
+	rc = count_refusal(ctx, fds_take_task(ctx->fds, pid, &t->ids.files_id));
+	if (rc == R_OK)
+		rc = count_refusal(ctx, fds_register_path_file(ctx->fds, pid, "exe", O_RDONLY,
+							       &t->mm.exe_file_id));
+	if (rc == R_OK)
+		rc = count_refusal(
+		    ctx, fds_register_path_file(ctx->fds, pid, "cwd", O_RDONLY, &t->fs.cwd_id));
+	if (rc == R_OK)
+		rc = count_refusal(
+		    ctx, fds_register_path_file(ctx->fds, pid, "root", O_RDONLY, &t->fs.root_id));
+	return rc;
+}
+
+static int collect_task_core(struct dump_ctx *ctx, struct dump_task *t)
+{
+	TaskCoreEntry *core = dump_alloc(ctx, sizeof(*core));
+	const struct tracee *leader = t->task->threads[0];
+	struct proc_stat stat;
+	int rc;
+
+	if (!core)
+		return R_FAILED;
+	task_core_entry__init(core);
+	t->cores[0]->tc = core;
+	rc = proc_stat_read(t->task->pid, 0, &stat);
+	if (rc != R_OK)
+		return rc;
+	core->task_state = t->task->stopped ? TASK_STATE_STOPPED : TASK_STATE_ALIVE;
+	core->has_stop_signo = t->task->stopped;
+	core->stop_signo = (uint32_t)leader->stop_signal;
+	core->flags = (uint32_t)stat.flags;
+	core->blk_sigset = leader->sigmask;
+	core->comm = t->cores[0]->thread_core->comm;
+	t->extra.pid = (uint32_t)t->task->pid;
+	t->extra.has_start_ticks = true;
+	t->extra.start_ticks = t->task->start_time;
+	rc = dump_limits(ctx, t, core);
+	if (rc == R_OK)
+		rc = dump_misc(ctx, t, core);
+	return rc == R_OK ? dump_pending(ctx, leader, true, &core->signals_s) : rc;
+}
+
+static int collect_task(struct dump_ctx *ctx, struct dump_task *t)
+{
+	int rc;
+
+	t->cores = dump_alloc(ctx, t->task->thread_count * sizeof(*t->cores));
+	t->extras = dump_alloc(ctx, t->task->thread_count * sizeof(*t->extras));
+	if (!t->cores || !t->extras)
+		return R_FAILED;
+	rc = dump_namespaces(ctx, t);
+	if (rc == R_OK)
+		rc = collect_files(ctx, t);
+	if (rc == R_OK)
+		rc = maps_read(t->task->pid, &t->maps);
+	if (rc == R_OK)
+		rc = dump_mm(ctx, t);
+	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)
+		rc = dump_thread(ctx, t, i);
+	return rc == R_OK ? collect_task_core(ctx, t) : rc;
+}
+
+/* A dead task has nothing but its last words. */
+static int collect_zombie(struct dump_ctx *ctx, struct dump_task *t)
+{
+	TaskCoreEntry *core = dump_alloc(ctx, sizeof(*core));
+
+	t->cores = dump_alloc(ctx, sizeof(*t->cores));
+	if (!core || !t->cores)
+		return R_FAILED;
+	t->cores[0] = dump_alloc(ctx, sizeof(**t->cores));
+	if (!t->cores[0])
+		return R_FAILED;
+	core_entry__init(t->cores[0]);
+	task_core_entry__init(core);
+	t->cores[0]->mtype = CORE_ENTRY__MARCH__X86_64;
+	t->cores[0]->tc = core;
+	core->task_state = TASK_STATE_ZOMBIE;
+	core->exit_code = (uint32_t)t->task->exit_code;
+	core->comm = dump_strdup(ctx, t->task->comm);
+	return core->comm ? R_OK : R_FAILED;
+}
+
+/* False, after naming it, if no call can be made within the task. */
+static bool can_ask(struct dump_ctx *ctx, const struct dump_task *t)
+{
+	for (size_t i = 0; i < t->task->thread_count; i++) {
+		if (!t->task->threads[i]->seccomp_live)
+			continue;
+		dump_refuse(ctx, t->task->pid,
+			    "its seccomp filter cannot be suspended here (that "
+			    "needs CAP_SYS_ADMIN)");
+		return false;
+	}
+	return true;
+}
+
+static int ask_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
+{
+	struct tracee *th = t->task->threads[thread];
+	int rc = inject_begin(th, &t->site), end;
+
+	if (rc != R_OK)
+		return rc;
+	if (thread == 0)
+		rc = dump_remote_task(ctx, t, t->cores[0]->tc);
+	if (rc == R_OK)
+		rc = dump_remote_thread(ctx, t, thread);
+	end = inject_end(th, &t->site);
+	return rc == R_OK ? end : rc;
+}
+
+static int ask_task(struct dump_ctx *ctx, struct dump_task *t)
+{
+	int rc, close;
+
+	if (!can_ask(ctx, t))
+		return R_OK;
+	rc = count_refusal(ctx, inject_site_find(t->task->threads[0], &t->site));
+	if (rc != R_OK || !t->site.data)
+		return rc;
+	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)
+		rc = ask_thread(ctx, t, i);
+	close = inject_site_close(&t->site);
+	return rc == R_OK ? close : rc;
+}
+
+static bool is_asked(const struct dump_ctx *ctx, const struct dump_task *t)
+{
+	if (t->task->zombie)
+		return false;
+	/* Two tasks in one address space would write to the same place. */
+	for (const struct dump_task *other = ctx->tasks; other < t; other++)
+		if (other->ids.vm_id == t->ids.vm_id)
+			return false;
+	return true;
+}
+
+static bool leader_is_alive(struct dump_ctx *ctx, const struct dump_task *t)
+{
+	if (t->task->thread_count > 0 && t->task->threads[0]->tid == t->task->pid)
+		return true;
+	dump_refuse(ctx, t->task->pid, "its first thread has ended, but not the others");
+	return false;
+}
+
+int dump_collect(struct dump_ctx *ctx)
+{
+	size_t n = ctx->tree->task_count;
+	int rc = R_OK;
+
+	for (size_t i = 0; i < n; i++)
+		if (!ctx->tasks[i].task->zombie && !leader_is_alive(ctx, &ctx->tasks[i]))
+			return R_UNSUPPORTED;
+	rc = dump_kobj_ids(ctx);
+	for (size_t i = 0; rc == R_OK && i < n; i++) {
+		struct dump_task *t = &ctx->tasks[i];
+
+		rc = t->task->zombie ? collect_zombie(ctx, t) : collect_task(ctx, t);
+	}
+	if (rc == R_OK)
+		rc = count_refusal(ctx, fds_take_finish(ctx->fds));
+	/* What is refused anyway is not touched; a mere look goes on to find the rest. */
+	if (rc == R_OK && ctx->ingest && ctx->refused)
+		return R_UNSUPPORTED;
+	for (size_t i = 0; rc == R_OK && i < n; i++)
+		if (is_asked(ctx, &ctx->tasks[i]))
+			rc = ask_task(ctx, &ctx->tasks[i]);
+	if (rc == R_OK && ctx->refused)
+		return R_UNSUPPORTED;
+	return rc;
+}
