@@ -44,6 +44,10 @@ static const struct image_kind kinds[IMAGE_KINDS] = {
 			       &snap_file_entry__descriptor },
 	[IMAGE_SNAP_META] = { "snap-meta", HEAD_COMMON, SNAP_MAGIC(5),
 			      &snap_meta_entry__descriptor },
+	[IMAGE_SNAP_SOCKETS] = { "snap-sockets", HEAD_COMMON, SNAP_MAGIC(6),
+				 &snap_socket_entry__descriptor },
+	[IMAGE_SNAP_SK_PACKETS] = { "snap-sk-packets", HEAD_COMMON, SNAP_MAGIC(7),
+				    &snap_sk_packet_entry__descriptor },
 };
 
 const struct image_kind *image_kind(enum image_kind_id id)

@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "engine/engine.h"
 #include "engine/image/image.h"
 
 struct ingest;
@@ -55,6 +56,10 @@ struct taken_file {
 /* Begins; nothing is touched yet.  `ingest` may be NULL to look only (snap check).  Deleted files
  * with more data than `ghost_max_bytes` (0: 1 MiB) are refused. */
 int fds_take_begin(struct ingest *ingest, uint64_t ghost_max_bytes, struct fds_take **take);
+
+/* What becomes of connections; TCP_CLOSE if not called.  Before the first task. */
+void fds_take_set_tcp(struct fds_take *take, enum tcp_policy policy);
+enum tcp_policy fds_take_tcp(struct fds_take *take);
 
 /*
  * Registers and dumps the fd table of one stopped task.  `*files_id` is its number in the images:

@@ -58,6 +58,7 @@ struct fds_take {
 	struct image_writer images[IMAGE_KINDS];
 	bool image_used[IMAGE_KINDS];
 	uint64_t ghost_max_bytes;
+	enum tcp_policy tcp;
 	int result; /* worst of what was refused or failed so far */
 };
 

@@ -87,6 +87,16 @@ uint64_t fds_take_ghost_max(struct fds_take *take)
 	return take->ghost_max_bytes ? take->ghost_max_bytes : 1u << 20;
 }
 
+void fds_take_set_tcp(struct fds_take *take, enum tcp_policy policy)
+{
+	take->tcp = policy;
+}
+
+enum tcp_policy fds_take_tcp(struct fds_take *take)
+{
+	return take->tcp;
+}
+
 uint32_t fds_take_inode_id(struct fds_take *take, const char *what, dev_t dev, ino_t ino,
 			   bool *fresh)
 {
