@@ -164,6 +164,16 @@ judge() {
 	wait_for 5 gone "$2" || fail "$3: process $2 passed but did not end"
 }
 
+# free_port: a TCP port nobody listens on.
+free_port() {
+	local port
+	while :; do
+		port=$((20000 + RANDOM % 20000))
+		(: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+	done
+	echo $port
+}
+
 # options WORD PROGRAM: what the target's source says in its line `// WORD: ...`.
 options() {
 	local name src
