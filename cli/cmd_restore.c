@@ -98,7 +98,7 @@ static int restore_generation(const struct options *options, struct store *store
 		r.options.living_pid = target.pid;
 		r.options.living_start = target.start;
 	}
-	bar_begin(options);
+	r.options.progress = bar_begin(options);
 	result = with_wait(options, do_restore, &r);
 	bar_end();
 	interrupt_pass_on(0);

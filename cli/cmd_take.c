@@ -150,7 +150,7 @@ int cmd_take(const struct options *options)
 					   .tcp = policies[options->tcp],
 					   .kill = options->kill,
 					   .stop = options->stop };
-	bar_begin(options);
+	t.options.progress = bar_begin(options);
 	result = with_wait(options, do_take, &t);
 	bar_end();
 	code = exit_code_of(result);

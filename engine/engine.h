@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/progress.h"
 #include "store/store.h"
 
 /* What becomes of established TCP connections and of unix connections to peers outside the tree. */
@@ -29,6 +30,7 @@ struct take_options {
 	bool stop; /* leave the tree stopped (SIGSTOP) */
 	/* Ghost files (open but deleted) longer than this are refused; 0: 1 MiB. */
 	uint64_t ghost_max_bytes;
+	const struct progress *progress; /* may be NULL */
 };
 
 struct take_result {
@@ -59,6 +61,7 @@ struct restore_options {
 	uint64_t living_start;
 	/* Wait for the root and give its exit status in restore_result.status. */
 	bool foreground;
+	const struct progress *progress; /* may be NULL */
 	/* Told when all tasks run, before that wait.  May be NULL. */
 	void (*running)(const struct restore_result *result, void *arg);
 	void *arg;

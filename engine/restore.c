@@ -179,7 +179,7 @@ static int wait_root(const struct rebuild *r, int *status)
 int engine_restore(struct store *store, const struct restore_options *opts,
 		   struct restore_result *result)
 {
-	struct rebuild r = { .foreground = opts->foreground };
+	struct rebuild r = { .foreground = opts->foreground, .progress = opts->progress };
 	uint64_t begun = now_ns();
 	int rc;
 

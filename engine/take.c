@@ -79,6 +79,7 @@ static int copy_tree(struct ingest *ingest, const struct tree *tree,
 	int rc;
 
 	rc = dump_begin(&ctx, tree, ingest, opts->ghost_max_bytes);
+	ctx.progress = opts->progress;
 	if (rc == R_OK)
 		rc = describe_tree(tree, opts, result);
 	if (rc == R_OK)
@@ -154,8 +155,11 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 		rc = commit_held(&ingest, &tree, opts, result, start_ns);
 	else
 		rc = commit_running(&ingest, &tree, result, start_ns);
-	if (rc == R_OK)
+	if (rc == R_OK) {
+		/* What the record holds could not include its own commit. */
+		result->gen.wall_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
 		return R_OK;
+	}
 err1:
 	if (ingest)
 		ingest_abort(ingest);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/progress.h"
 #include "engine/image/image.h"
 #include "engine/proc/freeze.h"
 #include "engine/proc/maps.h"
@@ -53,6 +54,7 @@ struct dump_ctx {
 	SeccompEntry seccomp;
 	size_t refused;	      /* findings so far */
 	uint64_t pages_found; /* that had contents of their own */
+	const struct progress *progress;
 	void **memory;	      /* see dump_alloc() */
 	size_t n_memory, room_memory;
 };

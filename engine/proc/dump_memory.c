@@ -75,6 +75,9 @@ static int flush(struct copy *copy)
 	}
 	copy->n = 0;
 	copy->bytes = 0;
+	if (!progress_tell(copy->ctx->progress, "storing memory", copy->ctx->pages_found, 0,
+			   PROGRESS_PAGES))
+		return R_FAILED;
 	return R_OK;
 }
 

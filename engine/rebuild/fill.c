@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "base/progress.h"
 #include "base/warn.h"
 #include "engine/image/image.h"
 
@@ -63,6 +64,10 @@ static int flush(struct filler *f)
 	}
 	f->t->r->pages_written += f->n_pages;
 	f->n_pages = f->n_runs = 0;
+	/* The pages of the generation are about those of all memory. */
+	if (!progress_tell(f->t->r->progress, "filling memory", f->t->r->pages_written,
+			   f->t->r->gen.bytes_logical / PAGE_BYTES, PROGRESS_PAGES))
+		return R_FAILED;
 	return R_OK;
 }
 

@@ -92,6 +92,7 @@ struct rebuild {
 	struct store_view *view;
 	struct generation gen;
 	bool foreground;
+	const struct progress *progress;
 	pid_t living; /* root of the tree to be ended first, 0: none */
 	struct rebuild_task **tasks; /* parents before children; helpers behind all others */
 	size_t n_tasks;
