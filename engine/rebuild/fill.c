@@ -64,9 +64,11 @@ static int flush(struct filler *f)
 	}
 	f->t->r->pages_written += f->n_pages;
 	f->n_pages = f->n_runs = 0;
-	/* The pages of the generation are about those of all memory. */
+	/* The pages of the generation are about those of all memory.  Once the old target has been
+	 * ended for this one, stopping would leave neither. */
 	if (!progress_tell(f->t->r->progress, "filling memory", f->t->r->pages_written,
-			   f->t->r->gen.bytes_logical / PAGE_BYTES, PROGRESS_PAGES))
+			   f->t->r->gen.bytes_logical / PAGE_BYTES, PROGRESS_PAGES) &&
+	    !f->t->r->living)
 		return R_FAILED;
 	return R_OK;
 }
