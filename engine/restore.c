@@ -66,8 +66,10 @@ static int describe_for_files(struct rebuild *r)
 /* The address space of one task, and its descriptors. */
 static int rebuild_space(struct rebuild_task *t)
 {
-	int rc = layout_map(t);
+	int rc;
 
+	props_cgroup(t);
+	rc = layout_map(t);
 	if (rc == R_OK)
 		rc = fill_task(t);
 	if (rc == R_OK)

@@ -125,7 +125,7 @@ int fill_task(struct rebuild_task *t)
 		f->vma = t->mm->vmas[i];
 		if (!(f->vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE)))
 			continue;
-		if (f->vma->status & VMA_STATUS_GUARD)
+		if (f->vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
 			continue;
 		rc = store_object_walk(t->r->view, &t->pages, f->vma->start / PAGE_BYTES,
 				       f->vma->end / PAGE_BYTES, take_run, f);

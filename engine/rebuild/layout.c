@@ -22,8 +22,6 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-#define VMA_OF_KERNEL (VMA_STATUS_VDSO | VMA_STATUS_VVAR | VMA_STATUS_VSYSCALL)
-
 static bool is_private(const VmaEntry *vma)
 {
 	return vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE) ||
@@ -168,6 +166,31 @@ int layout_map(struct rebuild_task *t)
 	return rc;
 }
 
+/* Guards first: the kernel installs none in a locked range. */
+static int install_guards(struct rebuild_task *t)
+{
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
+		const VmaEntry *vma = t->mm->vmas[i];
+
+		if (vma->status & VMA_STATUS_GUARD)
+			rc = remote_must(&t->threads[0], "madvise(MADV_GUARD_INSTALL)", SYS_madvise,
+					 vma->start, vma->end - vma->start, MADV_GUARD_INSTALL, 0,
+					 0, 0);
+	}
+	return rc;
+}
+
+static bool has_guard(const MmEntry *mm, const VmaEntry *vma)
+{
+	for (size_t i = 0; i < mm->n_vmas; i++)
+		if (mm->vmas[i]->status & VMA_STATUS_GUARD && mm->vmas[i]->start < vma->end &&
+		    vma->start < mm->vmas[i]->end)
+			return true;
+	return false;
+}
+
 static int lock_range(struct rebuild_task *t, const VmaEntry *vma)
 {
 	int64_t ret;
@@ -176,8 +199,9 @@ static int lock_range(struct rebuild_task *t, const VmaEntry *vma)
 
 	if (rc)
 		return rc;
-	/* The range is marked all the same where there is nothing to bring in. */
-	if (ret == 0 || (ret == -ENOMEM && !(vma->prot & (PROT_READ | PROT_WRITE))))
+	/* The range is marked all the same where not every page can be brought in. */
+	if (ret == 0 || (ret == -ENOMEM && !(vma->prot & (PROT_READ | PROT_WRITE))) ||
+	    has_guard(t->mm, vma))
 		return R_OK;
 	errno = (int)-ret;
 	warn_errno("task %d: mlock of 0x%llx-0x%llx", t->pid, (unsigned long long)vma->start,
@@ -188,22 +212,16 @@ static int lock_range(struct rebuild_task *t, const VmaEntry *vma)
 int layout_seal(struct rebuild_task *t)
 {
 	struct rebuild_thread *th = &t->threads[0];
-	int rc = R_OK;
+	int rc = install_guards(t);
 
 	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
 		const VmaEntry *vma = t->mm->vmas[i];
-		uint64_t bytes = vma->end - vma->start;
 
-		if (vma->status & VMA_OF_KERNEL)
+		if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
 			continue;
-		if (vma->status & VMA_STATUS_GUARD) {
-			rc = remote_must(th, "madvise(MADV_GUARD_INSTALL)", SYS_madvise, vma->start,
-					 bytes, MADV_GUARD_INSTALL, 0, 0, 0);
-			continue;
-		}
 		if (t->opened[i])
-			rc = remote_must(th, "mprotect", SYS_mprotect, vma->start, bytes, vma->prot,
-					 0, 0, 0);
+			rc = remote_must(th, "mprotect", SYS_mprotect, vma->start,
+					 vma->end - vma->start, vma->prot, 0, 0, 0);
 		if (rc == R_OK && vma->flags & MAP_LOCKED)
 			rc = lock_range(t, vma);
 	}

@@ -77,7 +77,7 @@ static void set_limits(struct rebuild_task *t)
 }
 
 /* The group is entered if it is still there; limits of another one are not ours to change. */
-static void enter_cgroup(struct rebuild_task *t)
+void props_cgroup(struct rebuild_task *t)
 {
 	char path[4096], pid[16];
 
@@ -154,7 +154,6 @@ int props_folders(struct rebuild_task *t)
 	const char *root_path = fds_restore_path(t->r->fds, t->fs->root_id);
 	int rc;
 
-	enter_cgroup(t);
 	rc = set_loginuid(t);
 	if (rc)
 		return rc;

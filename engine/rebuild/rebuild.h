@@ -38,6 +38,9 @@
 struct fds_restore;
 struct fds_task;
 
+/* Ranges that the kernel puts into every task itself, with VMA_STATUS_* of image.h. */
+#define VMA_OF_KERNEL (VMA_STATUS_VDSO | VMA_STATUS_VVAR | VMA_STATUS_VSYSCALL)
+
 enum task_kind {
 	TASK_ALIVE,
 	TASK_STOPPED, /* by job control */
@@ -93,7 +96,7 @@ struct rebuild {
 	struct generation gen;
 	bool foreground;
 	const struct progress *progress;
-	pid_t living; /* root of the tree to be ended first, 0: none */
+	pid_t living;		     /* root of the tree to be ended first, 0: none */
 	struct rebuild_task **tasks; /* parents before children; helpers behind all others */
 	size_t n_tasks;
 	struct rebuild_task *root;
@@ -191,7 +194,9 @@ int mmprops_set(struct rebuild_task *t);
 int threads_make(struct rebuild_task *t);
 /* Registrations with the kernel: robust list, rseq, clear-tid, alternate stack. */
 int thread_register(struct rebuild_thread *th);
-/* Root, working directory, umask, control group: while the prepared descriptors are there. */
+/* Joins the old control group, if it is there: before memory is charged to the wrong one. */
+void props_cgroup(struct rebuild_task *t);
+/* Root, working directory, umask: while the prepared descriptors are there. */
 int props_folders(struct rebuild_task *t);
 int props_set(struct rebuild_task *t);
 int props_thread(struct rebuild_thread *th);
