@@ -48,6 +48,10 @@ static const struct image_kind kinds[IMAGE_KINDS] = {
 				 &snap_socket_entry__descriptor },
 	[IMAGE_SNAP_SK_PACKETS] = { "snap-sk-packets", HEAD_COMMON, SNAP_MAGIC(7),
 				    &snap_sk_packet_entry__descriptor },
+	[IMAGE_SNAP_PIPES] = { "snap-pipes", HEAD_COMMON, SNAP_MAGIC(16),
+			       &snap_pipe_entry__descriptor },
+	[IMAGE_SNAP_EPOLL] = { "snap-epoll", HEAD_COMMON, SNAP_MAGIC(17),
+			       &snap_epoll_entry__descriptor },
 };
 
 const struct image_kind *image_kind(enum image_kind_id id)

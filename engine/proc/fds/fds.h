@@ -84,6 +84,11 @@ int fds_register_path(struct fds_take *take, const char *path, int flags, uint32
  */
 int fds_register_local(struct fds_take *take, int local, uint32_t *id);
 
+/* A second entry for the same file under an id of its own and another kind, which dumps it: the
+ * path of a FIFO or terminal. */
+int fds_take_twin(struct fds_take *take, const struct taken_file *f, const struct fd_kind *kind,
+		  uint32_t *id);
+
 /* Is `pid` one of the tasks given to fds_take_task so far? */
 bool fds_take_has_pid(struct fds_take *take, pid_t pid);
 
@@ -187,9 +192,15 @@ struct fds_restore_kinds {
 	struct ttys *ttys;
 	struct sockets *sockets;
 };
+/* The entry of a file; NULL if there is none (not reported). */
+const FileEntry *fds_restore_entry(struct fds_restore *restore, uint32_t id);
 struct fds_restore_kinds *fds_restore_kinds(struct fds_restore *restore);
 /* Opens the file `id` now if it is not yet; its restored_file, NULL on failure (reported). */
 struct restored_file *fds_restore_file(struct fds_restore *restore, uint32_t id);
+/* The same without opening; NULL if there is none (not reported). */
+struct restored_file *fds_restore_known(struct fds_restore *restore, uint32_t id);
+/* The file at descriptor `fd` of a table; 0 if there is none. */
+uint32_t fds_restore_id_at(struct fds_restore *restore, uint32_t files_id, int fd);
 /* Takes over `fd` as the local descriptor of `f`, moved to a high number.  R_OK or R_FAILED. */
 int fds_restore_adopt(struct fds_restore *restore, struct restored_file *f, int fd);
 /* Moves any other descriptor to a high number, where tasks inherit it and drop it by themselves. */
@@ -237,7 +248,8 @@ struct fd_kind {
 	 * NULL and -1 if it is in no table. */
 	int (*finish)(struct fds_restore *restore, struct restored_file *f,
 		      const struct fds_task *task, int fd);
-	/* The kind is done with (undo of load, removal of temporary names).  Also after failure. */
+	/* The kind is done with (undo of load and what was held besides the files): when the tasks
+	 * are about to run, or after a failure.  May be called twice. */
 	void (*done)(struct fds_restore *restore);
 	/* One line about an entry for people (snap show). */
 	void (*describe)(const FileEntry *entry, char *buf, size_t len);

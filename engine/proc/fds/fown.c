@@ -95,10 +95,16 @@ int fown_restore(struct fds_restore *restore)
 {
 	for (size_t i = 0; i < restore->n_files; i++) {
 		struct restored_file *f = &restore->files[i];
+		const FileEntry *entry = f->entry;
+		const FownEntry *fown;
 		uint32_t flags = 0;
-		const FownEntry *fown = file_entry_fown(f->entry, &flags);
 
-		if (!fown || (flags & O_PATH) || f->local < 0)
+		/* A FIFO's owner is in the entry that has its path, which itself is held by path.
+		 */
+		if (entry->type == FD_TYPES__FIFO && entry->fifo)
+			entry = fds_restore_entry(restore, entry->fifo->regf_id);
+		fown = entry ? file_entry_fown(entry, &flags) : NULL;
+		if (!fown || f->local < 0 || (fcntl(f->local, F_GETFL) & O_PATH))
 			continue;
 		if (restore_one(f, fown, flags) != R_OK)
 			return R_FAILED;

@@ -72,20 +72,18 @@ static int put_extents(struct object_writer *writer, int fd, off_t size)
 	}
 }
 
-static int put_contents(struct fds_take *take, struct taken_file *f, uint32_t ghost)
+int contents_take(struct fds_take *take, const struct taken_file *f, const char *name)
 {
 	struct object_writer *writer;
-	char name[32];
 	int fd, result;
 
 	if (!fds_take_ingest(take))
 		return R_OK;
-	fd = reopen(f->local, O_RDONLY | O_NOATIME);
+	fd = reopen(f->local, O_RDONLY);
 	if (fd < 0) {
-		warn_errno("%s: deleted, and cannot be opened to read it", taken_file_name(f));
+		warn_errno("%s: cannot be opened to read it", taken_file_name(f));
 		return R_FAILED;
 	}
-	snprintf(name, sizeof(name), "ghost-%u", ghost);
 	result = object_begin(fds_take_ingest(take), name, &writer);
 	if (result == R_OK) {
 		int read_result = put_extents(writer, fd, f->st.st_size);
@@ -104,6 +102,7 @@ static int put_ghost(struct fds_take *take, struct taken_file *f, uint32_t ghost
 {
 	GhostFileEntry entry = GHOST_FILE_ENTRY__INIT;
 	Timeval atim = TIMEVAL__INIT, mtim = TIMEVAL__INIT;
+	char name[32];
 
 	if ((uint64_t)f->st.st_blocks * 512 > fds_take_ghost_max(take)) {
 		warn("%s: deleted, with %lld bytes of data; more than is kept of such files",
@@ -124,7 +123,8 @@ static int put_ghost(struct fds_take *take, struct taken_file *f, uint32_t ghost
 	mtim.tv_usec = (uint64_t)f->st.st_mtim.tv_nsec / 1000;
 	entry.atim = &atim;
 	entry.mtim = &mtim;
-	if (S_ISREG(f->st.st_mode) && put_contents(take, f, ghost) != R_OK)
+	snprintf(name, sizeof(name), "ghost-%u", ghost);
+	if (S_ISREG(f->st.st_mode) && contents_take(take, f, name) != R_OK)
 		return R_FAILED;
 	return fds_take_put_one(take, IMAGE_GHOST_FILE, ghost, &entry.base);
 }

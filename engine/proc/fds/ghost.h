@@ -11,6 +11,11 @@
  */
 int path_take(struct fds_take *take, struct taken_file *f, const char **name);
 
+/* Writes the data of a file (not its holes) as the object `name`. */
+int contents_take(struct fds_take *take, const struct taken_file *f, const char *name);
+/* Gives the empty file `fd`, open for reading and writing, its size and data back. */
+int contents_restore(struct fds_restore *restore, int fd, const char *name, uint64_t size);
+
 /* Reads "remap-fpath"; once for all kinds. */
 int remap_load(struct fds_restore *restore);
 /* Is file `id` to be brought back from something else than its path? */

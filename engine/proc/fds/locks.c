@@ -143,22 +143,6 @@ static int remote_range(const struct fds_task *task, const FileLockEntry *lock, 
 	return remote(task, lock, SYS_fcntl, (uint64_t)command, task->site->data);
 }
 
-/* The file behind a descriptor of a task, in this process. */
-static int local_of(struct fds_restore *restore, const struct fds_task *task, int fd)
-{
-	for (size_t i = 0; i < restore->n_tables; i++) {
-		struct restored_table *table = &restore->tables[i];
-
-		if (table->id != task->files_id)
-			continue;
-		for (size_t k = 0; k < table->n; k++) {
-			if ((int)table->entries[k]->fd == fd)
-				return fds_restore_fd(restore, table->entries[k]->id);
-		}
-	}
-	return -1;
-}
-
 /*
  * A lease on its way out is set as it was and broken again by an open that does not wait.  Nobody
  * is told a second time: the owner is cleared, and set when the owners are.
@@ -168,7 +152,8 @@ static int restore_lease(struct fds_restore *restore, const struct fds_task *tas
 {
 	uint32_t target = lock->type & ~LEASE_BREAKING;
 	bool breaking = lock->type & LEASE_BREAKING;
-	int local = local_of(restore, task, lock->fd), flags, fd;
+	int local = fds_restore_fd(restore, fds_restore_id_at(restore, task->files_id, lock->fd)),
+	    flags, fd;
 	uint64_t type = target;
 	char path[64];
 

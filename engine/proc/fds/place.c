@@ -286,6 +286,10 @@ int fds_restore_finish(struct fds_restore *restore, const struct fds_task *tasks
 		return R_FAILED;
 	if (fown_restore(restore) != R_OK)
 		return R_FAILED;
+	for (size_t i = 0; fd_kinds[i]; i++) {
+		if (fd_kinds[i]->done)
+			fd_kinds[i]->done(restore);
+	}
 	/* The tasks' ends are the only ones from here on: a pipe whose writers leave must end. */
 	for (size_t i = 0; i < restore->n_files; i++) {
 		if (restore->files[i].local >= 0)

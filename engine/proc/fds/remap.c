@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/store.h"
@@ -219,60 +218,6 @@ static int make_inode(const GhostFileEntry *entry, const char *name)
 	}
 }
 
-struct fill {
-	struct store_view *view;
-	int fd;
-	uint64_t size;
-};
-
-static int fill_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
-{
-	static _Alignas(PAGE_BYTES) char pages[512 * PAGE_BYTES];
-	struct fill *fill = arg;
-	uint64_t offset = index * PAGE_BYTES, bytes = n * PAGE_BYTES;
-	page_no bad;
-
-	if (n > 512 || offset >= fill->size)
-		return R_DAMAGED;
-	if (store_read_pages(fill->view, numbers, n, pages, &bad) != R_OK)
-		return R_DAMAGED;
-	if (bytes > fill->size - offset)
-		bytes = fill->size - offset;
-	if (io_pwrite_all(fill->fd, pages, bytes, (off_t)offset) != R_OK) {
-		warn_errno("cannot write a deleted file back at offset %llu",
-			   (unsigned long long)offset);
-		return R_FAILED;
-	}
-	return R_OK;
-}
-
-static int fill_ghost(struct fds_restore *restore, const struct ghost *ghost)
-{
-	struct fill fill = { fds_restore_view(restore), ghost->master, ghost->entry->size };
-	struct object object;
-	char name[32];
-	int result;
-
-	snprintf(name, sizeof(name), "ghost-%u", ghost->id);
-	if (store_object(fill.view, fds_restore_generation(restore), name, &object) != R_OK) {
-		warn("generation %llu: object %s is not there; run 'snap verify'",
-		     (unsigned long long)fds_restore_generation(restore), name);
-		return R_DAMAGED;
-	}
-	if (ftruncate(fill.fd, (off_t)fill.size) != 0) {
-		warn_errno("cannot make a deleted file of %llu bytes",
-			   (unsigned long long)fill.size);
-		return R_FAILED;
-	}
-	result = store_object_walk(fill.view, &object, 0, UINT64_MAX, fill_run, &fill);
-	if (result == R_DAMAGED)
-		warn(
-		    "generation %llu: the contents of a deleted file are damaged; run 'snap verify "
-		    "--data'",
-		    (unsigned long long)fds_restore_generation(restore));
-	return result;
-}
-
 /* Owner, mode and times, through the name: a FIFO's or device's inode is not opened for it. */
 static int dress_ghost(const GhostFileEntry *entry, const char *name)
 {
@@ -297,7 +242,7 @@ static int open_master(const GhostFileEntry *entry, const char *name)
 /* Makes the ghost under its old name, or beside it if that is taken, and takes the name away. */
 static int make_ghost(struct fds_restore *restore, struct ghost *ghost, const char *name)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], object[32];
 	unsigned int made;
 	int result = R_FAILED, fd;
 
@@ -319,7 +264,9 @@ static int make_ghost(struct fds_restore *restore, struct ghost *ghost, const ch
 		warn_errno("%s: cannot open it again as a deleted file", path);
 		goto err1;
 	}
-	if (S_ISREG(ghost->entry->mode) && fill_ghost(restore, ghost) != R_OK)
+	snprintf(object, sizeof(object), "ghost-%u", ghost->id);
+	if (S_ISREG(ghost->entry->mode) &&
+	    contents_restore(restore, ghost->master, object, ghost->entry->size) != R_OK)
 		goto err1;
 	if (dress_ghost(ghost->entry, path) != 0) {
 		warn_errno("%s: cannot give the deleted file its owner, mode and times", path);

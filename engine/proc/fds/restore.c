@@ -175,6 +175,11 @@ static struct restored_file *find_file(struct fds_restore *restore, uint32_t id)
 	return NULL;
 }
 
+struct restored_file *fds_restore_known(struct fds_restore *restore, uint32_t id)
+{
+	return find_file(restore, id);
+}
+
 static int load_row(struct fds_restore *restore, const ProtobufCMessage *message,
 		    const void *payload, size_t bytes)
 {
@@ -360,6 +365,13 @@ int fds_restore_fd(struct fds_restore *restore, uint32_t id)
 	return f ? f->local : -1;
 }
 
+const FileEntry *fds_restore_entry(struct fds_restore *restore, uint32_t id)
+{
+	struct restored_file *f = find_file(restore, id);
+
+	return f ? f->entry : NULL;
+}
+
 const char *fds_restore_path(struct fds_restore *restore, uint32_t id)
 {
 	struct restored_file *f = find_file(restore, id);
@@ -421,6 +433,19 @@ bool fds_restore_holder(struct fds_restore *restore, uint32_t id, uint32_t *file
 		}
 	}
 	return false;
+}
+
+uint32_t fds_restore_id_at(struct fds_restore *restore, uint32_t files_id, int fd)
+{
+	for (size_t i = 0; i < restore->n_tables; i++) {
+		struct restored_table *table = &restore->tables[i];
+
+		for (size_t k = 0; table->id == files_id && k < table->n; k++) {
+			if ((int)table->entries[k]->fd == fd)
+				return table->entries[k]->id;
+		}
+	}
+	return 0;
 }
 
 void fds_restore_end(struct fds_restore *restore)

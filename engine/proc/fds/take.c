@@ -367,6 +367,26 @@ static int list_numbers(pid_t pid, const char *what, int **numbers, size_t *n)
 	return R_OK;
 }
 
+int fds_take_twin(struct fds_take *take, const struct taken_file *f, const struct fd_kind *kind,
+		  uint32_t *id)
+{
+	struct taken_file model = *f, *twin;
+
+	model.local = fcntl(f->local, F_DUPFD_CLOEXEC, 0);
+	if (model.local < 0) {
+		warn_errno("%s: no descriptor for it", taken_file_name(f));
+		return note_result(take, R_FAILED);
+	}
+	if (add_file(take, &model, &twin) != R_OK)
+		return note_result(take, R_FAILED);
+	*id = twin->id;
+	twin->kind = kind;
+	file_entry__init(&twin->entry);
+	twin->entry.id = twin->id;
+	twin->entry.type = kind->type;
+	return note_result(take, kind->dump(take, twin));
+}
+
 /* A thread with a descriptor table of its own (unshare(CLONE_FILES)) has no place in the images. */
 static int check_threads(pid_t pid)
 {

@@ -1,0 +1,267 @@
+/* memfd_create(2): name, contents, seals.  Contents are kept once for an inode, as shared memory
+ * is, whether it is open, mapped or both. */
+#include "engine/proc/fds/ghost.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <linux/memfd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/result.h"
+#include "base/warn.h"
+
+#define PREFIX "/memfd:"
+
+/* One inode being brought back. */
+struct memfd {
+	const MemfdInodeEntry *entry;
+	int master;
+	bool sealed;
+};
+
+struct memfds {
+	struct memfd *list;
+	size_t n;
+};
+
+static bool memfd_probe(const struct taken_file *f)
+{
+	struct statfs fs;
+
+	return strncmp(f->link, PREFIX, strlen(PREFIX)) == 0 && S_ISREG(f->st.st_mode) &&
+	       fstatfs(f->local, &fs) == 0 &&
+	       (fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC) && !(f->flags & O_PATH);
+}
+
+static int get_seals(const struct taken_file *f)
+{
+	char path[64];
+	int fd, seals;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->local);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	seals = fcntl(fd, F_GET_SEALS);
+	close(fd);
+	return seals;
+}
+
+/* MFD_HUGE_* is the logarithm of the page size in the upper bits. */
+static uint32_t huge_flag(uint64_t page_bytes)
+{
+	uint32_t log = 0;
+
+	while (page_bytes >> (log + 1))
+		log++;
+	return log << MFD_HUGE_SHIFT;
+}
+
+static int put_inode(struct fds_take *take, struct taken_file *f, uint32_t inode_id)
+{
+	MemfdInodeEntry *inode = fds_take_alloc(take, sizeof(*inode));
+	char *name = fds_take_strdup(take, f->link + strlen(PREFIX)), object[32];
+	int seals = get_seals(f);
+	struct statfs fs;
+	size_t len;
+
+	if (!inode || !name)
+		return R_FAILED;
+	if (seals < 0 || fstatfs(f->local, &fs) != 0) {
+		warn_errno("%s: cannot ask for its seals", taken_file_name(f));
+		return R_FAILED;
+	}
+	len = strlen(name);
+	if (len > 10 && strcmp(name + len - 10, " (deleted)") == 0)
+		name[len - 10] = '\0';
+	memfd_inode_entry__init(inode);
+	inode->name = name;
+	inode->uid = f->st.st_uid;
+	inode->gid = f->st.st_gid;
+	inode->size = (uint64_t)f->st.st_size;
+	/* Shared memory is numbered by inode; huge pages live in another file system. */
+	inode->shmid = (uint32_t)f->st.st_ino;
+	inode->seals = (uint32_t)seals;
+	inode->inode_id = inode_id;
+	inode->has_mode = 1;
+	inode->mode = f->st.st_mode & 07777;
+	if (fs.f_type == HUGETLBFS_MAGIC) {
+		inode->has_hugetlb_flag = 1;
+		inode->hugetlb_flag = huge_flag((uint64_t)fs.f_bsize);
+		inode->shmid |= 0x40000000u;
+	}
+	fds_take_put(take, IMAGE_MEMFD, &inode->base, NULL, 0);
+	snprintf(object, sizeof(object), "pages-shmem-%u", inode->shmid);
+	return contents_take(take, f, object);
+}
+
+static int memfd_dump(struct fds_take *take, struct taken_file *f)
+{
+	MemfdFileEntry *memfd = fds_take_alloc(take, sizeof(*memfd));
+	bool fresh;
+
+	if (!memfd)
+		return R_FAILED;
+	memfd_file_entry__init(memfd);
+	memfd->id = f->id;
+	memfd->flags = f->flags;
+	memfd->pos = f->pos;
+	memfd->fown = &f->fown;
+	memfd->inode_id = fds_take_inode_id(take, "memfd", f->st.st_dev, f->st.st_ino, &fresh);
+	f->entry.memfd = memfd;
+	return fresh ? put_inode(take, f, memfd->inode_id) : R_OK;
+}
+
+static int load_inode(struct fds_restore *restore, const ProtobufCMessage *message,
+		      const void *payload, size_t bytes)
+{
+	struct memfds *memfds = fds_restore_kinds(restore)->memfds;
+	struct memfd *more = realloc(memfds->list, (memfds->n + 1) * sizeof(*more));
+
+	(void)payload;
+	(void)bytes;
+	if (!more) {
+		warn("no memory for the list of memfds; free some and try again");
+		return R_FAILED;
+	}
+	memfds->list = more;
+	memfds->list[memfds->n++] =
+	    (struct memfd){ .entry = (const MemfdInodeEntry *)message, .master = -1 };
+	return R_OK;
+}
+
+static int memfd_load(struct fds_restore *restore)
+{
+	struct fds_restore_kinds *kinds = fds_restore_kinds(restore);
+
+	kinds->memfds = calloc(1, sizeof(*kinds->memfds));
+	if (!kinds->memfds) {
+		warn("no memory for the list of memfds; free some and try again");
+		return R_FAILED;
+	}
+	return fds_restore_each(restore, IMAGE_MEMFD, NULL, load_inode);
+}
+
+static struct memfd *find_memfd(struct fds_restore *restore, const struct restored_file *f)
+{
+	struct memfds *memfds = fds_restore_kinds(restore)->memfds;
+
+	for (size_t i = 0; memfds && f->entry->memfd && i < memfds->n; i++) {
+		if (memfds->list[i].entry->inode_id == f->entry->memfd->inode_id)
+			return &memfds->list[i];
+	}
+	return NULL;
+}
+
+static int memfd_check(struct fds_restore *restore, struct restored_file *f)
+{
+	if (find_memfd(restore, f))
+		return R_OK;
+	warn("open file %u: its memfd is not in the images; run 'snap verify'", f->id);
+	return R_DAMAGED;
+}
+
+static int make_memfd(struct fds_restore *restore, struct memfd *memfd)
+{
+	const MemfdInodeEntry *entry = memfd->entry;
+	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	char object[32];
+	int fd;
+
+	if (entry->has_hugetlb_flag)
+		flags |= MFD_HUGETLB | entry->hugetlb_flag;
+	fd = memfd_create(entry->name, flags);
+	memfd->master = fd < 0 ? -1 : fds_restore_high(restore, fd);
+	if (memfd->master < 0) {
+		warn_errno("memfd %s: cannot make it", entry->name);
+		return R_FAILED;
+	}
+	snprintf(object, sizeof(object), "pages-shmem-%u", entry->shmid);
+	if (contents_restore(restore, memfd->master, object, entry->size) != R_OK)
+		return R_FAILED;
+	if (fchown(memfd->master, entry->uid, entry->gid) == 0 &&
+	    (!entry->has_mode || fchmod(memfd->master, entry->mode) == 0))
+		return R_OK;
+	warn_errno("memfd %s: cannot give it its owner and mode", entry->name);
+	return R_FAILED;
+}
+
+static int memfd_open(struct fds_restore *restore, struct restored_file *f)
+{
+	const MemfdFileEntry *entry = f->entry->memfd;
+	struct memfd *memfd = find_memfd(restore, f);
+	char path[64];
+	int fd;
+
+	if (memfd->master < 0 && make_memfd(restore, memfd) != R_OK)
+		return R_FAILED;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd->master);
+	fd = open(path, (int)(entry->flags & ~(uint32_t)(O_ASYNC | O_CREAT | O_EXCL | O_TRUNC)));
+	if (fd < 0) {
+		warn_errno("memfd %s: cannot open it again", memfd->entry->name);
+		return R_FAILED;
+	}
+	if (fds_restore_adopt(restore, f, fd) != R_OK)
+		return R_FAILED;
+	return fds_restore_flags(f, 0, (int64_t)entry->pos);
+}
+
+/* Seals come when everything is written and mapped, as some forbid just that. */
+static int memfd_finish(struct fds_restore *restore, struct restored_file *f,
+			const struct fds_task *task, int fd)
+{
+	struct memfd *memfd = find_memfd(restore, f);
+	int now;
+
+	(void)task;
+	(void)fd;
+	if (memfd->sealed)
+		return R_OK;
+	memfd->sealed = true;
+	now = fcntl(memfd->master, F_GET_SEALS);
+	if (now >= 0 && ((uint32_t)now == memfd->entry->seals ||
+			 fcntl(memfd->master, F_ADD_SEALS, (int)memfd->entry->seals) == 0))
+		return R_OK;
+	warn_errno("memfd %s: cannot seal it again (%x)", memfd->entry->name, memfd->entry->seals);
+	return R_FAILED;
+}
+
+static void memfd_done(struct fds_restore *restore)
+{
+	struct fds_restore_kinds *kinds = fds_restore_kinds(restore);
+
+	for (size_t i = 0; kinds->memfds && i < kinds->memfds->n; i++) {
+		if (kinds->memfds->list[i].master >= 0)
+			close(kinds->memfds->list[i].master);
+	}
+	if (kinds->memfds)
+		free(kinds->memfds->list);
+	free(kinds->memfds);
+	kinds->memfds = NULL;
+}
+
+static void memfd_describe(const FileEntry *entry, char *buf, size_t len)
+{
+	snprintf(buf, len, "memfd %u at %" PRIu64, entry->memfd->inode_id, entry->memfd->pos);
+}
+
+const struct fd_kind fd_kind_memfd = {
+	.name = "memfd",
+	.type = FD_TYPES__MEMFD,
+	.probe = memfd_probe,
+	.dump = memfd_dump,
+	.load = memfd_load,
+	.check = memfd_check,
+	.open = memfd_open,
+	.finish = memfd_finish,
+	.done = memfd_done,
+	.describe = memfd_describe,
+};
