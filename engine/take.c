@@ -138,6 +138,9 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 	int rc;
 
 	memset(result, 0, sizeof(*result));
+	rc = dump_check_root(opts->pid);
+	if (rc != R_OK)
+		goto err0;
 	rc = ingest_begin(store, opts->lineage, &ingest);
 	if (rc != R_OK)
 		goto err0;

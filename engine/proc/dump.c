@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/result.h"
 #include "base/warn.h"
@@ -56,6 +57,24 @@ void dump_refuse(struct dump_ctx *ctx, pid_t pid, const char *fmt, ...)
 	va_end(args);
 	warn("pid %d: %s, which is not supported", pid, text);
 	ctx->refused++;
+}
+
+int dump_check_root(pid_t root)
+{
+	struct proc_stat stat;
+	pid_t pid = getpid();
+	int rc = proc_stat_read(root, 0, &stat);
+
+	if (rc == R_NOT_FOUND)
+		warn("there is no process %d", root);
+	while (rc == R_OK && pid > 0 && pid != root) {
+		rc = proc_stat_read(pid, 0, &stat);
+		pid = rc == R_OK ? stat.ppid : 0;
+	}
+	if (rc != R_OK || pid != root)
+		return rc == R_OK ? R_OK : rc;
+	warn("pid %d: snap itself runs below this process; start it from elsewhere", root);
+	return R_UNSUPPORTED;
 }
 
 int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ingest,

@@ -59,6 +59,10 @@ struct dump_ctx {
 	size_t n_memory, room_memory;
 };
 
+/* Refuses a tree that snap itself is part of: it could not stop itself.  R_OK, R_UNSUPPORTED (named),
+ * R_NOT_FOUND without such a process (named), R_FAILED. */
+int dump_check_root(pid_t root);
+
 /* Starts on a frozen tree.  R_OK or R_FAILED; dump_end() in any case. */
 int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ingest,
 	       uint64_t ghost_max_bytes);

@@ -141,6 +141,28 @@ static int check_parent(struct dump_ctx *ctx)
 	return R_OK;
 }
 
+/* clone(CLONE_FS) shares with the parent; other ways to share are not made again. */
+static void check_shared_fs(struct dump_ctx *ctx)
+{
+	for (size_t i = 1; i < ctx->tree->task_count; i++) {
+		const struct dump_task *t = &ctx->tasks[i];
+		bool shared = false, with_parent = false;
+
+		for (size_t k = 0; k < i && !t->task->zombie; k++) {
+			const struct dump_task *other = &ctx->tasks[k];
+
+			if (other->task->zombie || other->ids.fs_id != t->ids.fs_id)
+				continue;
+			shared = true;
+			with_parent |= other->task->pid == t->task->ppid;
+		}
+		if (shared && !with_parent)
+			dump_refuse(ctx, t->task->pid,
+				    "it shares its working directory with a "
+				    "task that is not its parent");
+	}
+}
+
 int dump_kobj_ids(struct dump_ctx *ctx)
 {
 	int rc = check_parent(ctx);
@@ -154,5 +176,7 @@ int dump_kobj_ids(struct dump_ctx *ctx)
 		rc = number(ctx, KCMP_SIGHAND, "signal handlers");
 	if (rc == R_OK)
 		rc = number(ctx, KCMP_FS, NULL);
+	if (rc == R_OK)
+		check_shared_fs(ctx);
 	return rc;
 }

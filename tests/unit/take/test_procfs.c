@@ -1,0 +1,117 @@
+/* Limits, timers and cgroup paths of /proc. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/result.h"
+#include "engine/proc/procfs.h"
+
+static void test_limits(void **state)
+{
+	struct proc_limits limits;
+	char *text;
+
+	(void)state;
+	assert_int_equal(procfs_read(getpid(), 0, "limits", &text, NULL), R_OK);
+	assert_int_equal(proc_limits_parse(text, &limits), R_OK);
+	for (int i = 0; i < PROC_LIMITS; i++) {
+		struct rlimit own;
+
+		assert_int_equal(getrlimit((__rlimit_resource_t)i, &own), 0);
+		assert_int_equal(limits.cur[i], own.rlim_cur);
+		assert_int_equal(limits.max[i], own.rlim_max);
+	}
+	/* Cut anywhere it is no longer whole. */
+	*strstr(text, "Max realtime timeout") = '\0';
+	assert_int_equal(proc_limits_parse(text, &limits), R_DAMAGED);
+	assert_int_equal(proc_limits_parse("", &limits), R_DAMAGED);
+	free(text);
+}
+
+static void test_timers(void **state)
+{
+	static const char text[] = "ID: 2\n"
+				   "signal: 10/00000000fffffffd\n"
+				   "notify: thread/tid.28887\n"
+				   "ClockID: 0\n"
+				   "ID: 1\n"
+				   "signal: 0/0000000000000000\n"
+				   "notify: none/pid.28887\n"
+				   "ClockID: -2\n";
+	struct proc_timer *timers;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(proc_timers_parse(text, &timers, &n), R_OK);
+	assert_int_equal(n, 2);
+	assert_int_equal(timers[0].id, 2);
+	assert_int_equal(timers[0].signo, 10);
+	assert_int_equal(timers[0].value, 0xfffffffd);
+	assert_int_equal(timers[0].notify, SIGEV_THREAD | SIGEV_THREAD_ID);
+	assert_int_equal(timers[0].notify_tid, 28887);
+	assert_int_equal(timers[1].notify, SIGEV_NONE);
+	assert_int_equal(timers[1].clock, -2);
+	free(timers);
+	assert_int_equal(proc_timers_parse("", &timers, &n), R_OK);
+	assert_int_equal(n, 0);
+	free(timers);
+}
+
+static void test_hostile_timers(void **state)
+{
+	static const char whole[] = "ID: 2\nsignal: 10/00ff\nnotify: signal/pid.1\nClockID: 0\n";
+	static const char *const bad[] = {
+		"ID: 99999999999\nsignal: 10/00ff\nnotify: signal/pid.1\nClockID: 0\n",
+		"ID: -1\nsignal: 10/00ff\nnotify: signal/pid.1\nClockID: 0\n",
+		"ID: 2\nsignal: 65/00ff\nnotify: signal/pid.1\nClockID: 0\n",
+		"ID: 2\nsignal: 10/xyz\nnotify: signal/pid.1\nClockID: 0\n",
+		"ID: 2\nsignal: 10/00ff\nnotify: morse/pid.1\nClockID: 0\n",
+		"ID: 2\nsignal: 10/00ff\nnotify: signal/gid.1\nClockID: 0\n",
+		"ID: 2\nsignal: 10/00ff\nnotify: signal/pid.1\nClockID: x\n",
+	};
+	struct proc_timer *timers;
+	size_t n;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(proc_timers_parse(bad[i], &timers, &n), R_DAMAGED);
+	for (size_t cut = 1; cut < strlen(whole); cut++) {
+		char *copy = strndup(whole, cut);
+
+		assert_int_equal(proc_timers_parse(copy, &timers, &n), R_DAMAGED);
+		free(copy);
+	}
+}
+
+static void test_cgroup(void **state)
+{
+	char *path;
+
+	(void)state;
+	assert_int_equal(proc_cgroup_parse("12:cpu:/a\n0::/user.slice/b c\n", &path), R_OK);
+	assert_string_equal(path, "/user.slice/b c");
+	free(path);
+	assert_int_equal(proc_cgroup_parse("12:cpu:/a\n", &path), R_OK);
+	assert_null(path);
+	assert_int_equal(proc_cgroup_parse("", &path), R_OK);
+	assert_null(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_hostile_timers),
+		cmocka_unit_test(test_cgroup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
