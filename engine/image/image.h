@@ -44,6 +44,9 @@
 #define VMA_STATUS_MEMFD (1u << 14)
 #define VMA_STATUS_GUARD (1u << 16) /* no range of its own: guarded pages within another one */
 
+/* A bit of vma_entry.flags that mmap(2) does not use: locked as its pages are touched only. */
+#define VMA_FLAG_LOCK_ONFAULT (1u << 30)
+
 /* Values of task_core_entry.task_state. */
 #define TASK_STATE_ALIVE 1u
 #define TASK_STATE_ZOMBIE 3u

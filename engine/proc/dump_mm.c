@@ -212,6 +212,8 @@ static int range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntr
 		entry->flags |= MAP_NORESERVE;
 	if (vma->marks & (VMA_MARK_LOCKED | VMA_MARK_LOCKONFAULT))
 		entry->flags |= MAP_LOCKED;
+	if (vma->marks & VMA_MARK_LOCKONFAULT)
+		entry->flags |= VMA_FLAG_LOCK_ONFAULT;
 	if (!shmem && vma->name[0] != '[' && (vma->ino || *vma->name))
 		return file_range(ctx, pid, vma, entry);
 	return anonymous_range(ctx, pid, vma, entry);

@@ -194,8 +194,9 @@ static bool has_guard(const MmEntry *mm, const VmaEntry *vma)
 static int lock_range(struct rebuild_task *t, const VmaEntry *vma)
 {
 	int64_t ret;
-	int rc = remote_try(&t->threads[0], &ret, SYS_mlock, vma->start, vma->end - vma->start, 0,
-			    0, 0, 0);
+	uint64_t how = vma->flags & VMA_FLAG_LOCK_ONFAULT ? MLOCK_ONFAULT : 0;
+	int rc = remote_try(&t->threads[0], &ret, SYS_mlock2, vma->start, vma->end - vma->start,
+			    how, 0, 0, 0);
 
 	if (rc)
 		return rc;

@@ -76,14 +76,14 @@ int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
 	return adopt(child);
 }
 
-/* What the root has of us that it must not keep: its registration of restartable sequences would
- * write into memory that is about to go, and signal actions are inherited. */
+/* Signal actions are inherited.  Asked of the kernel itself: the C library would leave its mark on
+ * those that are default again. */
 static void reset_seed(void)
 {
-	struct sigaction plain = { .sa_handler = SIG_DFL };
+	const uint64_t plain[4] = { 0 }; /* handler, flags, restorer, mask */
 
 	for (int sig = 1; sig < NSIG; sig++)
-		sigaction(sig, &plain, NULL);
+		syscall(SYS_rt_sigaction, sig, plain, NULL, sizeof(uint64_t));
 }
 
 /* Life of the root until it is stopped: nothing that could go wrong. */

@@ -94,12 +94,15 @@ static int arm_interval(struct rebuild_thread *th, int which, const ItimerEntry 
 {
 	struct timer_args *args = (struct timer_args *)th->task->r->data;
 
-	if (!entry || (!entry->vsec && !entry->vusec))
+	if (!entry || (!entry->vsec && !entry->vusec && !entry->isec && !entry->iusec))
 		return R_OK;
 	args->interval_value = (struct itimerval){
 		.it_interval = { (time_t)entry->isec, (suseconds_t)entry->iusec },
 		.it_value = { (time_t)entry->vsec, (suseconds_t)entry->vusec },
 	};
+	/* One whose signal is still pending is wound up again only as that is taken. */
+	if (!entry->vsec && !entry->vusec)
+		args->interval_value.it_value = args->interval_value.it_interval;
 	return remote_must(th, "setitimer", SYS_setitimer, (uint64_t)which,
 			   remote_address(&args->interval_value), 0, 0, 0, 0);
 }
