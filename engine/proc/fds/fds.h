@@ -199,6 +199,11 @@ struct fds_restore_kinds *fds_restore_kinds(struct fds_restore *restore);
 struct restored_file *fds_restore_file(struct fds_restore *restore, uint32_t id);
 /* The same without opening; NULL if there is none (not reported). */
 struct restored_file *fds_restore_known(struct fds_restore *restore, uint32_t id);
+/* Calls `fn` for every file in order of ids until it returns non-zero, which is then the result. */
+int fds_restore_each_file(struct fds_restore *restore,
+			  int (*fn)(struct fds_restore *restore, struct restored_file *f,
+				    void *arg),
+			  void *arg);
 /* The file at descriptor `fd` of a table; 0 if there is none. */
 uint32_t fds_restore_id_at(struct fds_restore *restore, uint32_t files_id, int fd);
 /* Takes over `fd` as the local descriptor of `f`, moved to a high number.  R_OK or R_FAILED. */
@@ -248,6 +253,8 @@ struct fd_kind {
 	 * NULL and -1 if it is in no table. */
 	int (*finish)(struct fds_restore *restore, struct restored_file *f,
 		      const struct fds_task *task, int fd);
+	/* The same once for all files of the kind, after that. */
+	int (*finish_all)(struct fds_restore *restore, const struct fds_task *tasks, size_t n);
 	/* The kind is done with (undo of load and what was held besides the files): when the tasks
 	 * are about to run, or after a failure.  May be called twice. */
 	void (*done)(struct fds_restore *restore);

@@ -271,6 +271,10 @@ static int finish_files(struct fds_restore *restore, const struct fds_task *task
 		if (f->kind->finish(restore, f, task, fd) != R_OK)
 			return R_FAILED;
 	}
+	for (size_t i = 0; fd_kinds[i]; i++) {
+		if (fd_kinds[i]->finish_all && fd_kinds[i]->finish_all(restore, tasks, n) != R_OK)
+			return R_FAILED;
+	}
 	return R_OK;
 }
 

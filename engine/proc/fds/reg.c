@@ -159,8 +159,8 @@ static int open_flags(const RegFileEntry *reg)
 {
 	int flags = (int)reg->flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC);
 
-	/* Only the path of a FIFO or terminal, whose own kind opens it. */
-	if (S_ISFIFO(reg->mode) || (S_ISCHR(reg->mode) && reg->ext))
+	/* Only the path of a FIFO, whose own kind opens it. */
+	if (S_ISFIFO(reg->mode))
 		return O_PATH;
 
 	if (!S_ISDIR(reg->mode))

@@ -435,6 +435,20 @@ bool fds_restore_holder(struct fds_restore *restore, uint32_t id, uint32_t *file
 	return false;
 }
 
+int fds_restore_each_file(struct fds_restore *restore,
+			  int (*fn)(struct fds_restore *restore, struct restored_file *f,
+				    void *arg),
+			  void *arg)
+{
+	for (size_t i = 0; i < restore->n_files; i++) {
+		int result = fn(restore, &restore->files[i], arg);
+
+		if (result)
+			return result;
+	}
+	return R_OK;
+}
+
 uint32_t fds_restore_id_at(struct fds_restore *restore, uint32_t files_id, int fd)
 {
 	for (size_t i = 0; i < restore->n_tables; i++) {
