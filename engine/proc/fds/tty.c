@@ -276,7 +276,7 @@ static int tty_finish_all(struct fds_restore *restore, const struct fds_task *ta
 	for (size_t i = 0; ttys && i < ttys->n; i++) {
 		if (ttys->list[i].master < 0)
 			continue;
-		/* In this order: a new size is told to a session that has the terminal. */
+		/* In this order: a session that had the terminal would be told of a new size. */
 		if (tty_settings_restore(ttys->list[i].master, ttys->list[i].info) != R_OK ||
 		    tty_session_restore(&ttys->list[i], tasks, n) != R_OK)
 			return R_FAILED;
