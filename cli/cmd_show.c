@@ -6,12 +6,20 @@
 #include "cli/output.h"
 #include "cli/show_tree.h"
 
+#include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 struct objects {
 	json_t *array; /* NULL: printed as text */
 	bool failed;
 };
+
+/* "pages-PID", but not "pages-shmem-ID". */
+static bool is_address_space(const char *name)
+{
+	return !strncmp(name, "pages-", 6) && isdigit((unsigned char)name[6]);
+}
 
 static int one_object(const char *name, const struct object *object, void *arg)
 {
@@ -20,7 +28,9 @@ static int one_object(const char *name, const struct object *object, void *arg)
 	json_t *row;
 
 	if (!o->array) {
-		printf("  %-20s %s\n", name, words_bytes(text, object->length_bytes));
+		/* The length of an address space says where it ends, not how much is in it. */
+		printf("  %-20s %s\n", name,
+		       is_address_space(name) ? "memory" : words_bytes(text, object->length_bytes));
 		return 0;
 	}
 	row = json_pack("{s:s, s:I}", "name", name, "bytes", (json_int_t)object->length_bytes);
