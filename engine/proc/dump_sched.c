@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -69,7 +70,8 @@ int dump_sched(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *c
 		return R_FAILED;
 	}
 	core->has_sched_nice = true;
-	core->sched_nice = attr.nice;
+	/* sched_getattr does not tell it of a real-time thread, which has one all the same. */
+	core->sched_nice = getpriority(PRIO_PROCESS, (id_t)th->tid);
 	core->has_sched_policy = true;
 	core->sched_policy = attr.policy;
 	core->has_sched_prio = true;

@@ -225,8 +225,11 @@ static int set_schedule(struct rebuild_thread *th)
 	const SnapThreadEntry *extra = th->extra;
 	struct kernel_sched_attr attr = { .size = sizeof(attr) };
 
+	/* By itself first: a real-time policy does not take one along. */
+	if (setpriority(PRIO_PROCESS, (id_t)th->tid, tc->sched_nice))
+		return -1;
 	if (!tc->sched_policy && !(extra && extra->sched_flags))
-		return setpriority(PRIO_PROCESS, (id_t)th->tid, tc->sched_nice);
+		return 0;
 	attr.policy = tc->sched_policy;
 	attr.nice = tc->sched_nice;
 	attr.priority = tc->sched_prio;
