@@ -253,9 +253,9 @@ static int ask_task(struct dump_ctx *ctx, struct dump_task *t)
 
 	if (!can_ask(ctx, t))
 		return R_OK;
-	rc = count_refusal(ctx, inject_site_find(t->task->threads[0], &t->site));
-	if (rc != R_OK || !t->site.data)
-		return rc;
+	rc = inject_site_find(t->task->threads[0], &t->site);
+	if (rc != R_OK)
+		return count_refusal(ctx, rc);
 	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)
 		rc = ask_thread(ctx, t, i);
 	close = inject_site_close(&t->site);
