@@ -134,5 +134,30 @@ for child in $(pgrep -s "$pid"); do kill -KILL "$child"; done
 wait_for 5 sh -c "! pgrep -s $pid" || fail "children stay"
 code 0 restore --name shell
 [ "$(cat "$W/out")" = "$pid" ] || fail "restore printed $(cat "$W/out")"
+
+note "waiting, and being interrupted"
+code 6 restore --name shell --wait 1
+[ "$(grep -c "$pid" "$W/err")" = 1 ] || fail "each try complained: $(cat "$W/err")"
+"$SNAP" restore --name shell --wait 60 2>"$W/err" >"$W/out" &
+waiting=$!
+sleep 0.5
+alive $waiting || fail "restore --wait did not wait: $(cat "$W/err")"
+kill -TERM $waiting
+wait $waiting
+[ $? = 143 ] || fail "SIGTERM while waiting: not exit code 143"
+"$SNAP" restore --name shell --wait 60 2>"$W/err" >"$W/out" &
+waiting=$!
+sleep 0.3
+for child in $(pgrep -s "$pid"); do kill -KILL "$child"; done
+wait $waiting || fail "restore --wait failed though the pids are free: $(cat "$W/err")"
+[ "$(cat "$W/out")" = "$pid" ] || fail "restore --wait printed $(cat "$W/out")"
+
+note "no capabilities for those who only need the store"
 code 0 verify --data
+chown -R 65534:65534 "$SNAP_STORE"
+for line in ls stats verify "show --name shell" "pin --gen 2" gc; do
+	# shellcheck disable=SC2086
+	code 1 $line
+	grep -qi permission "$W/err" || fail "snap $line: does not say why: $(cat "$W/err")"
+done
 exit 0
