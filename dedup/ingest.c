@@ -1,0 +1,371 @@
+#include "dedup/dedup.h"
+
+#include "base/endian.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "dedup/tree_write.h"
+#include "store/commit.h"
+#include "store/page.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ingest {
+	struct store *store;
+	struct store_view *view;
+	struct classifier classifier;
+	char lineage[LINEAGE_NAME_MAX];
+	uint64_t last_generation; /* of the lineage; 0: none */
+	struct object_writer *open;
+	/* The directory as far as it is known. */
+	uint8_t *names;
+	size_t names_len, names_room;
+	uint64_t scanned, fresh, shared, zero;
+	bool failed; /* something is missing: it cannot be committed any more */
+};
+
+struct object_writer {
+	struct ingest *ingest;
+	char *name; /* NULL: the directory, whose pages are not counted */
+	struct previous *previous;
+	struct tree_writer *tree;
+	uint64_t next_index;
+	bool failed;
+};
+
+int ingest_begin(struct store *store, const char *lineage, struct ingest **ingest)
+{
+	struct ingest *new;
+	struct generation last;
+	int result;
+
+	if (*lineage == '\0' || strlen(lineage) >= LINEAGE_NAME_MAX) {
+		warn("the name '%s' of a lineage must have 1 to %d bytes", lineage,
+		     LINEAGE_NAME_MAX - 1);
+		return R_FAILED;
+	}
+	if (!store->writable) {
+		warn("%s was opened for reading only", store->dir);
+		return R_FAILED;
+	}
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		goto err0;
+	new->store = store;
+	strcpy(new->lineage, lineage);
+	new->classifier.recent = recent_new();
+	if (!new->classifier.recent)
+		goto err1;
+	if (store_view_open(store, &new->view) != R_OK)
+		goto err2;
+	new->classifier.view = new->view;
+	result = store_generation_latest(new->view, lineage, &last);
+	if (result == R_OK)
+		new->last_generation = last.number;
+	else if (result != R_NOT_FOUND)
+		goto err3;
+	if (segment_writer_open(store, &new->classifier.writer) != R_OK)
+		goto err3;
+	*ingest = new;
+	return R_OK;
+
+err3:
+	store_view_close(new->view);
+err2:
+	recent_free(new->classifier.recent);
+	free(new);
+	return R_FAILED;
+err1:
+	free(new);
+err0:
+	warn("out of memory");
+	return R_FAILED;
+}
+
+static void free_object(struct object_writer *writer)
+{
+	writer->ingest->open = NULL;
+	tree_writer_free(writer->tree);
+	previous_free(writer->previous);
+	free(writer->name);
+	free(writer);
+}
+
+/* The view goes last: it protects what a commit refers to. */
+static void free_ingest(struct ingest *ingest, bool committed)
+{
+	if (ingest->open)
+		free_object(ingest->open);
+	segment_writer_close(ingest->classifier.writer, committed);
+	store_view_close(ingest->view);
+	recent_free(ingest->classifier.recent);
+	free(ingest->names);
+	free(ingest);
+}
+
+void ingest_abort(struct ingest *ingest)
+{
+	if (ingest)
+		free_ingest(ingest, false);
+}
+
+static bool name_taken(const struct ingest *ingest, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t at = 0; at < ingest->names_len;) {
+		const uint8_t *entry = ingest->names + at;
+		size_t there = get_le16(entry);
+
+		if (there == len && memcmp(entry + DIRECTORY_ENTRY_BYTES, name, len) == 0)
+			return true;
+		at += DIRECTORY_ENTRY_BYTES + there;
+	}
+	return false;
+}
+
+static int add_name(struct ingest *ingest, const char *name, const struct object *object)
+{
+	size_t len = strlen(name), need = ingest->names_len + DIRECTORY_ENTRY_BYTES + len;
+	uint8_t *entry;
+
+	if (need > ingest->names_room) {
+		size_t room = need * 2 + PAGE_BYTES;
+		uint8_t *more = realloc(ingest->names, room);
+
+		if (!more) {
+			warn("out of memory");
+			return R_FAILED;
+		}
+		ingest->names = more;
+		ingest->names_room = room;
+	}
+	entry = ingest->names + ingest->names_len;
+	put_le16(entry, (uint16_t)len);
+	put_le32(entry + 2, object->height);
+	put_le64(entry + 6, object->root);
+	put_le64(entry + 14, object->length_bytes);
+	memcpy(entry + DIRECTORY_ENTRY_BYTES, name, len);
+	ingest->names_len = need;
+	return R_OK;
+}
+
+/* What the last generation has under this name; a damaged one counts as none. */
+static int open_previous(struct object_writer *writer)
+{
+	struct ingest *ingest = writer->ingest;
+	struct object old;
+	int result;
+
+	if (!writer->name || ingest->last_generation == 0)
+		return R_OK;
+	result = store_object(ingest->view, ingest->last_generation, writer->name, &old);
+	if (result == R_FAILED)
+		return R_FAILED;
+	if (result != R_OK)
+		return R_OK;
+	writer->previous = previous_new(ingest->view, &old);
+	if (writer->previous)
+		return R_OK;
+	warn("out of memory");
+	return R_FAILED;
+}
+
+static int begin_object(struct ingest *ingest, const char *name, struct object_writer **writer)
+{
+	struct object_writer *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		goto err0;
+	new->ingest = ingest;
+	if (name && !(new->name = strdup(name)))
+		goto err1;
+	if (open_previous(new) != R_OK)
+		goto err2;
+	new->tree = tree_writer_new(&ingest->classifier, new->previous);
+	if (!new->tree)
+		goto err2;
+	ingest->open = new;
+	*writer = new;
+	return R_OK;
+
+err2:
+	previous_free(new->previous);
+	free(new->name);
+err1:
+	free(new);
+err0:
+	warn("cannot begin object %s", name ? name : "(directory)");
+	ingest->failed = true;
+	return R_FAILED;
+}
+
+int object_begin(struct ingest *ingest, const char *name, struct object_writer **writer)
+{
+	if (*name == '\0' || strlen(name) > OBJECT_NAME_MAX || ingest->open ||
+	    name_taken(ingest, name)) {
+		warn("object %s: begun twice, or beside another, or badly named", name);
+		ingest->failed = true;
+		return R_FAILED;
+	}
+	return begin_object(ingest, name, writer);
+}
+
+static int check_order(struct object_writer *writer, uint64_t index, size_t n)
+{
+	if (index >= writer->next_index && index + n >= index) {
+		writer->next_index = index + n;
+		return R_OK;
+	}
+	warn("object %s: page %" PRIu64 " comes after page %" PRIu64, writer->name, index,
+	     writer->next_index - 1);
+	writer->failed = true;
+	return R_FAILED;
+}
+
+static int write_page(struct object_writer *writer, uint64_t index, const uint8_t *page)
+{
+	struct ingest *ingest = writer->ingest;
+	page_no expected = PAGE_ABSENT, number, ignored;
+	const page_no *old;
+	bool is_new;
+
+	if (page_is_zero(page)) {
+		ingest->zero += writer->name != NULL;
+		return tree_writer_put(writer->tree, index, PAGE_ZERO);
+	}
+	if (writer->previous) {
+		old = previous_node(writer->previous, 1, index / NODE_ENTRIES, &ignored);
+		if (old)
+			expected = old[index % NODE_ENTRIES];
+	}
+	if (classify_page(&ingest->classifier, page, expected, &number, &is_new) != R_OK)
+		return R_FAILED;
+	if (writer->name && is_new)
+		ingest->fresh++;
+	else if (writer->name)
+		ingest->shared++;
+	return tree_writer_put(writer->tree, index, number);
+}
+
+int object_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n)
+{
+	const uint8_t *page = pages;
+
+	if (check_order(writer, index, n) != R_OK)
+		return R_FAILED;
+	if (writer->name)
+		writer->ingest->scanned += n;
+	for (size_t i = 0; i < n; i++, page += PAGE_BYTES) {
+		if (write_page(writer, index + i, page) != R_OK) {
+			writer->failed = true;
+			return R_FAILED;
+		}
+	}
+	return R_OK;
+}
+
+int object_zero(struct object_writer *writer, uint64_t index, size_t n)
+{
+	if (check_order(writer, index, n) != R_OK)
+		return R_FAILED;
+	writer->ingest->scanned += n;
+	writer->ingest->zero += n;
+	for (size_t i = 0; i < n; i++) {
+		if (tree_writer_put(writer->tree, index + i, PAGE_ZERO) != R_OK) {
+			writer->failed = true;
+			return R_FAILED;
+		}
+	}
+	return R_OK;
+}
+
+/* Finishes the tree and frees the writer in any case. */
+static int end_object(struct object_writer *writer, uint64_t length_bytes, struct object *object)
+{
+	struct ingest *ingest = writer->ingest;
+	int result = R_FAILED;
+
+	if (!writer->failed)
+		result = tree_writer_end(writer->tree, object);
+	object->length_bytes = length_bytes;
+	if (result == R_OK && writer->name)
+		result = add_name(ingest, writer->name, object);
+	if (result != R_OK)
+		ingest->failed = true;
+	free_object(writer);
+	return result;
+}
+
+int object_end(struct object_writer *writer, uint64_t length_bytes)
+{
+	struct object object;
+
+	return end_object(writer, length_bytes, &object);
+}
+
+/* Writes bytes as pages, the last one filled up with zeroes. */
+static int write_bytes(struct object_writer *writer, const void *data, size_t len)
+{
+	size_t whole = len / PAGE_BYTES, rest = len % PAGE_BYTES;
+	uint8_t last[PAGE_BYTES] = { 0 };
+
+	if (object_pages(writer, 0, data, whole) != R_OK)
+		return R_FAILED;
+	if (rest == 0)
+		return R_OK;
+	memcpy(last, (const uint8_t *)data + whole * PAGE_BYTES, rest);
+	return object_pages(writer, whole, last, 1);
+}
+
+int object_put(struct ingest *ingest, const char *name, const void *data, size_t len)
+{
+	struct object_writer *writer;
+	int result;
+
+	if (object_begin(ingest, name, &writer) != R_OK)
+		return R_FAILED;
+	result = write_bytes(writer, data, len);
+	if (object_end(writer, len) != R_OK)
+		return R_FAILED;
+	return result;
+}
+
+static int write_directory(struct ingest *ingest, struct object *directory)
+{
+	struct object_writer *writer;
+
+	if (begin_object(ingest, NULL, &writer) != R_OK)
+		return R_FAILED;
+	if (write_bytes(writer, ingest->names, ingest->names_len) != R_OK)
+		writer->failed = true;
+	return end_object(writer, ingest->names_len, directory);
+}
+
+int ingest_commit(struct ingest *ingest, struct generation *gen)
+{
+	struct object directory;
+
+	if (ingest->failed || ingest->open) {
+		warn("lineage %s: something of this generation could not be stored: take it again",
+		     ingest->lineage);
+		return R_FAILED;
+	}
+	if (write_directory(ingest, &directory) != R_OK ||
+	    segment_writer_finish(ingest->classifier.writer) != R_OK)
+		return R_FAILED;
+	snprintf(gen->lineage, sizeof(gen->lineage), "%s", ingest->lineage);
+	gen->pinned = false;
+	gen->pages_scanned = ingest->scanned;
+	gen->pages_new = ingest->fresh;
+	gen->pages_shared = ingest->shared;
+	gen->pages_zero = ingest->zero;
+	gen->bytes_logical = ingest->scanned * PAGE_BYTES;
+	gen->bytes_stored = segment_writer_bytes(ingest->classifier.writer);
+	if (commit_generation(ingest->store, ingest->classifier.writer, &directory, gen) != R_OK)
+		return R_FAILED;
+	free_ingest(ingest, true);
+	return R_OK;
+}

@@ -1,0 +1,19 @@
+/* Making what a take has written a generation, and asking what the store already has. */
+#ifndef SNAP_STORE_COMMIT_H
+#define SNAP_STORE_COMMIT_H
+
+#include "store/segment_write.h"
+
+/* The number of the page with this hash, as the view knows it.  R_OK, R_NOT_FOUND, R_FAILED. */
+int view_find_hash(struct store_view *view, const uint8_t hash[HASH_BYTES], page_no *number);
+
+/*
+ * One index transaction: the writer's (finished) segments with their hashes, and the generation
+ * `gen` whose names are in `directory`.  Sets gen->number.  R_OK: durable.  R_FAILED: nothing
+ * happened.  The caller keeps its view open until this is done: it is what keeps gc from pages that
+ * the new generation shares.
+ */
+int commit_generation(struct store *store, struct segment_writer *writer,
+		      const struct object *directory, struct generation *gen);
+
+#endif

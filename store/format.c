@@ -1,0 +1,115 @@
+#include "store/format.h"
+
+#include "base/endian.h"
+
+#include <string.h>
+
+void segment_record_encode(const struct segment_record *record, uint8_t *raw)
+{
+	put_le64(raw, record->pack);
+	put_le64(raw + 8, record->offset);
+	put_le32(raw + 16, record->header_bytes);
+	put_le32(raw + 20, record->body_bytes);
+	put_le32(raw + 24, record->pages);
+	put_le32(raw + 28, 0);
+	put_le64(raw + 32, record->last);
+	put_le64(raw + 40, record->checksum);
+}
+
+void segment_record_decode(page_no first, const uint8_t *raw, struct segment_record *record)
+{
+	record->first = first;
+	record->pack = get_le64(raw);
+	record->offset = get_le64(raw + 8);
+	record->header_bytes = get_le32(raw + 16);
+	record->body_bytes = get_le32(raw + 20);
+	record->pages = get_le32(raw + 24);
+	record->last = get_le64(raw + 32);
+	record->checksum = get_le64(raw + 40);
+}
+
+void pack_record_encode(const struct pack_record *record, uint8_t *raw)
+{
+	put_le64(raw, record->bytes);
+	put_le64(raw + 8, record->segments);
+}
+
+void pack_record_decode(const uint8_t *raw, struct pack_record *record)
+{
+	record->bytes = get_le64(raw);
+	record->segments = get_le64(raw + 8);
+}
+
+void condemned_record_encode(const struct condemned_record *record, uint8_t *raw)
+{
+	put_le64(raw, record->txn);
+	put_le32(raw + 8, record->state);
+	put_le32(raw + 12, 0);
+	put_le64(raw + 16, record->pack);
+	put_le64(raw + 24, record->offset);
+	put_le64(raw + 32, record->bytes);
+}
+
+void condemned_record_decode(const uint8_t *raw, struct condemned_record *record)
+{
+	record->txn = get_le64(raw);
+	record->state = get_le32(raw + 8);
+	record->pack = get_le64(raw + 16);
+	record->offset = get_le64(raw + 24);
+	record->bytes = get_le64(raw + 32);
+}
+
+/* The numbers of a generation in the order of the record, so that both ways share one list. */
+#define GENERATION_NUMBERS 8
+#define AT_NUMBERS 72
+#define AT_LINEAGE 168
+
+void generation_record_encode(const struct generation_record *record, uint8_t *raw)
+{
+	const struct generation *gen = &record->gen;
+	const uint64_t numbers[GENERATION_NUMBERS] = {
+		gen->frozen_ns,	   gen->wall_ns,    gen->pages_scanned, gen->pages_new,
+		gen->pages_shared, gen->pages_zero, gen->bytes_logical, gen->bytes_stored,
+	};
+
+	memset(raw, 0, GENERATION_RECORD_BYTES);
+	put_le64(raw, record->commit_txn);
+	put_le64(raw + 8, record->directory.root);
+	put_le64(raw + 16, record->directory.length_bytes);
+	put_le32(raw + 24, record->directory.height);
+	put_le32(raw + 28, gen->pinned ? 1 : 0);
+	put_le64(raw + 32, (uint64_t)gen->time_ns);
+	put_le64(raw + 40, gen->root_start);
+	put_le32(raw + 48, gen->root_pid);
+	put_le32(raw + 52, gen->tasks);
+	memcpy(raw + 56, gen->boot_id, sizeof(gen->boot_id));
+	for (size_t i = 0; i < GENERATION_NUMBERS; i++)
+		put_le64(raw + AT_NUMBERS + 8 * i, numbers[i]);
+	memcpy(raw + AT_LINEAGE, gen->lineage, LINEAGE_NAME_MAX);
+	raw[GENERATION_RECORD_BYTES - 1] = 0;
+}
+
+void generation_record_decode(uint64_t number, const uint8_t *raw, struct generation_record *record)
+{
+	struct generation *gen = &record->gen;
+	uint64_t *const numbers[GENERATION_NUMBERS] = {
+		&gen->frozen_ns,    &gen->wall_ns,    &gen->pages_scanned, &gen->pages_new,
+		&gen->pages_shared, &gen->pages_zero, &gen->bytes_logical, &gen->bytes_stored,
+	};
+
+	memset(record, 0, sizeof(*record));
+	record->commit_txn = get_le64(raw);
+	record->directory.root = get_le64(raw + 8);
+	record->directory.length_bytes = get_le64(raw + 16);
+	record->directory.height = get_le32(raw + 24);
+	gen->number = number;
+	gen->pinned = get_le32(raw + 28) & 1;
+	gen->time_ns = (int64_t)get_le64(raw + 32);
+	gen->root_start = get_le64(raw + 40);
+	gen->root_pid = get_le32(raw + 48);
+	gen->tasks = get_le32(raw + 52);
+	memcpy(gen->boot_id, raw + 56, sizeof(gen->boot_id));
+	for (size_t i = 0; i < GENERATION_NUMBERS; i++)
+		*numbers[i] = get_le64(raw + AT_NUMBERS + 8 * i);
+	memcpy(gen->lineage, raw + AT_LINEAGE, LINEAGE_NAME_MAX - 1);
+}

@@ -1,0 +1,76 @@
+/* The byte layouts of FORMAT.md and their translation to and from memory. */
+#ifndef SNAP_STORE_FORMAT_H
+#define SNAP_STORE_FORMAT_H
+
+#include "store/store.h"
+
+#define FORMAT_VERSION 1
+#define HASH_BYTES 16
+#define SECRET_BYTES 192 /* XXH3 wants at least 136; as long as its own default */
+#define UUID_BYTES 16
+
+#define NODE_ENTRIES 512u
+#define TREE_HEIGHT_MAX 7 /* 7 * 9 bits cover every index of a 64-bit address >> 12 */
+
+#define SEGMENT_PAGES 256u /* 1 MiB before compression */
+#define CLUSTER_PAGES 16u  /* 64 KiB: what one damaged bit or one page read costs */
+#define SEGMENT_CLUSTERS (SEGMENT_PAGES / CLUSTER_PAGES)
+#define CLUSTER_BYTES (CLUSTER_PAGES * PAGE_BYTES)
+
+#define PACK_MAGIC "SNAPPACK"
+#define PACK_HEADER_BYTES 64
+#define SEGMENT_MAGIC "SNAPSEG1"
+#define SEGMENT_HEAD_BYTES 24
+#define SEGMENT_PAGE_BYTES 24
+#define SEGMENT_CLUSTER_BYTES 12
+#define SEGMENT_HEADER_MAX \
+	(SEGMENT_HEAD_BYTES + SEGMENT_PAGES * SEGMENT_PAGE_BYTES + \
+	 SEGMENT_CLUSTERS * SEGMENT_CLUSTER_BYTES + 8)
+
+enum codec { CODEC_RAW = 0, CODEC_ZSTD = 1 };
+
+/* A segment as the index knows it. */
+struct segment_record {
+	page_no first; /* key */
+	page_no last;
+	uint64_t pack, offset;
+	uint32_t header_bytes, body_bytes, pages;
+	uint64_t checksum;
+};
+#define SEGMENT_RECORD_BYTES 48
+void segment_record_encode(const struct segment_record *record, uint8_t *raw);
+void segment_record_decode(page_no first, const uint8_t *raw, struct segment_record *record);
+
+struct pack_record {
+	uint64_t bytes;	   /* written */
+	uint64_t segments; /* live */
+};
+#define PACK_RECORD_BYTES 16
+void pack_record_encode(const struct pack_record *record, uint8_t *raw);
+void pack_record_decode(const uint8_t *raw, struct pack_record *record);
+
+enum condemned_state { CONDEMNED_WAITING = 0, CONDEMNED_RECLAIMED = 1 };
+struct condemned_record {
+	uint64_t txn; /* readers that began before it may still use the segment */
+	uint32_t state;
+	uint64_t pack, offset, bytes;
+};
+#define CONDEMNED_RECORD_BYTES 40
+void condemned_record_encode(const struct condemned_record *record, uint8_t *raw);
+void condemned_record_decode(const uint8_t *raw, struct condemned_record *record);
+
+struct generation_record {
+	uint64_t commit_txn;
+	struct object directory;
+	struct generation gen;
+};
+#define GENERATION_RECORD_BYTES 232
+void generation_record_encode(const struct generation_record *record, uint8_t *raw);
+void generation_record_decode(uint64_t number, const uint8_t *raw,
+			      struct generation_record *record);
+
+/* One entry of a directory object. */
+#define DIRECTORY_ENTRY_BYTES 22 /* and the name */
+#define OBJECT_NAME_MAX 255
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * The index: small keys and values in one LMDB environment.  This module is the only one that knows
+ * LMDB.  Values are copied in and out; no pointer into the map and no cursor outlives a call, which
+ * is what lets the map grow while read transactions are open.
+ */
+#ifndef SNAP_STORE_INDEX_H
+#define SNAP_STORE_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct index;
+struct index_txn;
+
+enum index_db {
+	DB_META,
+	DB_PAGE,
+	DB_SEGMENT,
+	DB_PACK,
+	DB_GENERATION,
+	DB_LINEAGE,
+	DB_CONDEMNED,
+	DB_COUNT,
+};
+
+/*
+ * Opens the environment in directory `path`, making it (0600) with `create`.  A read-only one falls
+ * back to no locks at all where the directory cannot be written: nothing collects such a store.
+ * Clears readers that died.  R_OK or R_FAILED.
+ */
+int index_open(const char *path, bool create, bool writable, struct index **index);
+void index_close(struct index *index);
+
+/* For tests: the map size the next index_open() starts with; 0 is the default of FORMAT.md. */
+void index_set_map_bytes(size_t bytes);
+
+/* A read transaction: the index as it is now.  Any number per thread. */
+int index_read_begin(struct index *index, struct index_txn **txn);
+void index_read_end(struct index_txn *txn);
+
+/*
+ * Runs `fn` in a write transaction and commits if it gives R_OK.  If the map is full it is grown
+ * and `fn` runs again in a new transaction, so it must not change anything else.  Blocks while
+ * another writer of any process is at work.  R_OK, what `fn` gave, or R_FAILED.
+ */
+int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg), void *arg);
+
+/* Number of a transaction; of a read one, that of the last commit it sees. */
+uint64_t index_txn_id(const struct index_txn *txn);
+
+/* Lowest transaction number an open reader of any process sees; UINT64_MAX without readers.  Clears
+ * readers that died first. */
+int index_oldest_reader(struct index *index, uint64_t *txn_id);
+
+/* Looks up a value of exactly `size` bytes.  R_OK, R_NOT_FOUND, R_FAILED (also for another size).
+ */
+int index_get(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
+	      void *value, size_t size);
+
+/* The same for keys that are numbers: the entry itself, the greatest one not above `key`, the least
+ * one not below it.  */
+int index_get_u64(struct index_txn *txn, enum index_db db, uint64_t key, void *value, size_t size);
+int index_floor(struct index_txn *txn, enum index_db db, uint64_t key, uint64_t *found, void *value,
+		size_t size);
+int index_ceiling(struct index_txn *txn, enum index_db db, uint64_t key, uint64_t *found,
+		  void *value, size_t size);
+
+/* Sets an entry; R_BUSY if it exists and `replace` is false. */
+int index_put(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
+	      const void *value, size_t size, bool replace);
+int index_put_u64(struct index_txn *txn, enum index_db db, uint64_t key, const void *value,
+		  size_t size);
+
+/* Removes an entry.  R_OK, R_NOT_FOUND or R_FAILED. */
+int index_del(struct index_txn *txn, enum index_db db, const void *key, size_t key_size);
+int index_del_u64(struct index_txn *txn, enum index_db db, uint64_t key);
+
+/* Numbers of `meta`; absent ones read as `absent`. */
+int index_meta_get(struct index_txn *txn, const char *name, uint64_t absent, uint64_t *value);
+int index_meta_put(struct index_txn *txn, const char *name, uint64_t value);
+
+/* Entries of a database. */
+int index_count(struct index_txn *txn, enum index_db db, uint64_t *count);
+
+#endif

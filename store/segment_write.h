@@ -1,0 +1,40 @@
+/*
+ * New pages into packs.  A writer belongs to one take: it numbers the pages, gathers them into
+ * segments, and has threads of its own compress and append these while the caller goes on.
+ */
+#ifndef SNAP_STORE_SEGMENT_WRITE_H
+#define SNAP_STORE_SEGMENT_WRITE_H
+
+#include "store/store_internal.h"
+
+struct segment_writer;
+
+/* Begins, with a first range of page numbers reserved.  R_OK or R_FAILED. */
+int segment_writer_open(struct store *store, struct segment_writer **writer);
+
+/* Copies a page with its hash and gives it a number.  May wait for a thread to finish a segment, or
+ * for an index transaction that reserves more numbers.  R_OK, or R_FAILED (disk full, ...). */
+int segment_writer_add(struct segment_writer *writer, const uint8_t *hash, const void *page,
+		       page_no *number);
+
+/* A page this writer was given before, valid until the next call.  R_OK, R_NOT_FOUND (not its own),
+ * R_DAMAGED (not reported), R_FAILED. */
+int segment_writer_page(struct segment_writer *writer, page_no number, const uint8_t **page);
+
+/* Writes what is left and syncs packs and their directory.  R_OK or R_FAILED. */
+int segment_writer_finish(struct segment_writer *writer);
+
+/* After finish: the segments in ascending order of first number. */
+const struct segment_record *segment_writer_records(struct segment_writer *writer, size_t *n);
+
+/* After finish: pack `i`, false behind the last.  `*fd` stays the writer's. */
+bool segment_writer_pack(struct segment_writer *writer, size_t i, uint64_t *pack,
+			 struct pack_record *record, int *fd);
+
+/* Bytes appended so far. */
+uint64_t segment_writer_bytes(struct segment_writer *writer);
+
+/* Frees; unless `committed`, removes the packs. */
+void segment_writer_close(struct segment_writer *writer, bool committed);
+
+#endif

@@ -1,0 +1,361 @@
+#include "base/fault.h"
+#include "base/io.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/segment_read.h"
+#include "store/store_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MARK_FILE "snap-store"
+#define MARK_FILE_NEW "snap-store.new"
+#define MARK_BYTES_MAX 4096
+
+/* LMDB loses its locks if a process opens one environment twice, so that is refused. */
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct store *open_stores;
+
+static int register_store(struct store *store)
+{
+	struct store *other;
+
+	pthread_mutex_lock(&open_lock);
+	for (other = open_stores; other; other = other->next)
+		if (other->dev == store->dev && other->ino == store->ino)
+			break;
+	if (!other) {
+		store->next = open_stores;
+		open_stores = store;
+	}
+	pthread_mutex_unlock(&open_lock);
+	if (!other)
+		return R_OK;
+	warn("%s: this store is already open in this process", store->dir);
+	return R_FAILED;
+}
+
+static void unregister_store(struct store *store)
+{
+	struct store **link;
+
+	pthread_mutex_lock(&open_lock);
+	for (link = &open_stores; *link; link = &(*link)->next) {
+		if (*link == store) {
+			*link = store->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&open_lock);
+}
+
+static int parse_uuid(const char *text, uint8_t uuid[UUID_BYTES])
+{
+	for (size_t i = 0; i < UUID_BYTES; i++) {
+		unsigned int byte;
+
+		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+			return R_FAILED;
+		uuid[i] = (uint8_t)byte;
+	}
+	return R_OK;
+}
+
+/* R_NOT_FOUND (nothing reported) if there is no mark file. */
+static int read_mark(struct store *store)
+{
+	unsigned int version;
+	char *text, uuid[2 * UUID_BYTES + 1];
+	int result = R_FAILED;
+	size_t len;
+
+	if (io_read_file(store->dirfd, MARK_FILE, MARK_BYTES_MAX, &text, &len) != R_OK) {
+		if (errno == ENOENT)
+			return R_NOT_FOUND;
+		warn_errno("%s/" MARK_FILE ": cannot read", store->dir);
+		return R_FAILED;
+	}
+	if (sscanf(text, "snap-store %u", &version) != 1)
+		warn("%s/" MARK_FILE ": not what snap wrote: the store is damaged", store->dir);
+	else if (version > FORMAT_VERSION)
+		warn("%s: a store of format %u; this snap knows formats up to %d: use a newer snap",
+		     store->dir, version, FORMAT_VERSION);
+	else if (sscanf(text, "snap-store %*u\nuuid %32[0-9a-f]", uuid) != 1 ||
+		 strlen(uuid) != 2 * UUID_BYTES || parse_uuid(uuid, store->uuid) != R_OK)
+		warn("%s/" MARK_FILE ": no uuid in it: the store is damaged", store->dir);
+	else
+		result = R_OK;
+	free(text);
+	return result;
+}
+
+static int write_mark(struct store *store)
+{
+	char text[128];
+	int fd, used;
+
+	used = snprintf(text, sizeof(text), "snap-store %d\nuuid ", FORMAT_VERSION);
+	for (size_t i = 0; i < UUID_BYTES; i++)
+		used += snprintf(text + used, sizeof(text) - (size_t)used, "%02x", store->uuid[i]);
+	text[used++] = '\n';
+	fault_point("mark write");
+	fd = openat(store->dirfd, MARK_FILE_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		goto err;
+	if (io_write_all(fd, text, (size_t)used) != R_OK || fsync(fd)) {
+		close(fd);
+		goto err;
+	}
+	close(fd);
+	fault_point("mark rename");
+	if (renameat(store->dirfd, MARK_FILE_NEW, store->dirfd, MARK_FILE))
+		goto err;
+	fault_point("mark directory fsync");
+	if (fsync(store->dirfd))
+		goto err;
+	return R_OK;
+
+err:
+	warn_errno("%s/" MARK_FILE ": cannot write", store->dir);
+	return R_FAILED;
+}
+
+/* What an interrupted creation may have left behind does not make a directory someone else's. */
+static bool is_vacant(int dirfd, bool top)
+{
+	static const char *const own[] = { ".", "..", "index", "packs", MARK_FILE_NEW };
+	struct dirent *entry;
+	bool vacant = true;
+	DIR *dir;
+	int fd;
+
+	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	while (vacant && (entry = readdir(dir))) {
+		vacant = false;
+		for (size_t i = 0; i < (top ? sizeof(own) / sizeof(own[0]) : 2); i++)
+			if (strcmp(entry->d_name, own[i]) == 0)
+				vacant = true;
+	}
+	closedir(dir);
+	return vacant;
+}
+
+static int make_secret(struct index_txn *txn, void *arg)
+{
+	struct store *store = arg;
+	int result;
+
+	result = index_get(txn, DB_META, "secret", 6, store->secret, SECRET_BYTES);
+	if (result != R_NOT_FOUND)
+		return result;
+	if (getrandom(store->secret, SECRET_BYTES, 0) != SECRET_BYTES) {
+		warn_errno("no random bytes for the store's secret");
+		return R_FAILED;
+	}
+	return index_put(txn, DB_META, "secret", 6, store->secret, SECRET_BYTES, true);
+}
+
+static int open_rooms(struct store *store, bool create)
+{
+	char path[4096];
+
+	store->packs_fd = openat(store->dirfd, "packs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->packs_fd < 0) {
+		warn_errno("%s/packs: cannot open", store->dir);
+		return R_FAILED;
+	}
+	if (create && !is_vacant(store->packs_fd, false)) {
+		warn("%s is not a store, and packs/ in it is not empty: name another directory",
+		     store->dir);
+		return R_FAILED;
+	}
+	if (snprintf(path, sizeof(path), "%s/index", store->dir) >= (int)sizeof(path)) {
+		warn("%s: path too long", store->dir);
+		return R_FAILED;
+	}
+	return index_open(path, create, store->writable || create, &store->index);
+}
+
+/* Makes a store of an empty directory.  The mark file comes last: before it there is no store. */
+static int fill_new(struct store *store)
+{
+	if (!is_vacant(store->dirfd, true)) {
+		warn("%s is not a store and not empty: name another directory", store->dir);
+		return R_NOT_FOUND;
+	}
+	if (fchmod(store->dirfd, 0700) ||
+	    (mkdirat(store->dirfd, "index", 0700) && errno != EEXIST) ||
+	    (mkdirat(store->dirfd, "packs", 0700) && errno != EEXIST)) {
+		warn_errno("%s: cannot make a store here", store->dir);
+		return R_FAILED;
+	}
+	if (open_rooms(store, true) != R_OK)
+		return R_FAILED;
+	if (getrandom(store->uuid, UUID_BYTES, 0) != UUID_BYTES ||
+	    index_write(store->index, make_secret, store) != R_OK || write_mark(store) != R_OK)
+		return R_FAILED;
+	return R_OK;
+}
+
+static int load_secret(struct store *store)
+{
+	struct index_txn *txn;
+	int result;
+
+	if (index_read_begin(store->index, &txn) != R_OK)
+		return R_FAILED;
+	result = index_get(txn, DB_META, "secret", 6, store->secret, SECRET_BYTES);
+	index_read_end(txn);
+	if (result == R_NOT_FOUND)
+		warn("%s: the index has lost the store's secret: it is damaged", store->dir);
+	return result == R_OK ? R_OK : R_FAILED;
+}
+
+/* Two commands may want to make one store at the same moment; the lock lets one do it. */
+static int open_or_fill(struct store *store, bool create)
+{
+	int result;
+
+	if (create && flock(store->dirfd, LOCK_EX)) {
+		warn_errno("%s: cannot lock", store->dir);
+		return R_FAILED;
+	}
+	result = read_mark(store);
+	if (result == R_NOT_FOUND && create)
+		return fill_new(store);
+	if (result == R_NOT_FOUND)
+		warn("%s is not a store: there is no " MARK_FILE " in it", store->dir);
+	if (result == R_OK)
+		result = open_rooms(store, false);
+	if (result == R_OK)
+		result = load_secret(store);
+	return result;
+}
+
+static int open_directory(struct store *store, bool create)
+{
+	struct stat st;
+
+	if (create && mkdir(store->dir, 0700) && errno != EEXIST) {
+		warn_errno("%s: cannot make this directory", store->dir);
+		return R_FAILED;
+	}
+	store->dirfd = open(store->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->dirfd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+		warn("no store at %s: the first take makes one", store->dir);
+		return R_NOT_FOUND;
+	}
+	if (store->dirfd < 0 || fstat(store->dirfd, &st)) {
+		warn_errno("%s: cannot open", store->dir);
+		return R_FAILED;
+	}
+	store->dev = st.st_dev;
+	store->ino = st.st_ino;
+	return R_OK;
+}
+
+static void free_store(struct store *store)
+{
+	index_close(store->index);
+	if (store->packs_fd >= 0)
+		close(store->packs_fd);
+	if (store->dirfd >= 0)
+		close(store->dirfd);
+	free(store->dir);
+	free(store);
+}
+
+int store_open(const char *dir, bool create, bool writable, struct store **store)
+{
+	struct store *new = calloc(1, sizeof(*new));
+	int result;
+
+	if (!new || !(new->dir = strdup(dir))) {
+		warn("out of memory");
+		free(new);
+		return R_FAILED;
+	}
+	new->dirfd = new->packs_fd = -1;
+	new->writable = writable;
+	result = open_directory(new, create);
+	if (result != R_OK)
+		goto err0;
+	result = register_store(new);
+	if (result != R_OK)
+		goto err0;
+	result = open_or_fill(new, create);
+	if (result != R_OK)
+		goto err1;
+	flock(new->dirfd, LOCK_UN);
+	if (writable && recover_packs(new, NULL) != R_OK) {
+		result = R_FAILED;
+		goto err1;
+	}
+	*store = new;
+	return R_OK;
+
+err1:
+	unregister_store(new);
+err0:
+	free_store(new);
+	return result;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	unregister_store(store);
+	free_store(store);
+}
+
+int store_view_open(struct store *store, struct store_view **view)
+{
+	struct store_view *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		goto err0;
+	new->store = store;
+	new->cache = segment_cache_new();
+	if (!new->cache)
+		goto err1;
+	if (index_read_begin(store->index, &new->txn) != R_OK)
+		goto err2;
+	*view = new;
+	return R_OK;
+
+err2:
+	segment_cache_free(new->cache);
+	free(new);
+	return R_FAILED;
+err1:
+	free(new);
+err0:
+	warn("out of memory");
+	return R_FAILED;
+}
+
+void store_view_close(struct store_view *view)
+{
+	if (!view)
+		return;
+	index_read_end(view->txn);
+	segment_cache_free(view->cache);
+	directory_free(view->directory);
+	free(view);
+}

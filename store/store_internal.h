@@ -1,0 +1,45 @@
+/* What the files of store/ share, and what dedup/ and gc/ get through the headers beside it. */
+#ifndef SNAP_STORE_STORE_INTERNAL_H
+#define SNAP_STORE_STORE_INTERNAL_H
+
+#include "store/format.h"
+#include "store/index.h"
+
+#include <sys/types.h>
+
+struct store {
+	char *dir;
+	int dirfd, packs_fd;
+	bool writable;
+	uint8_t uuid[UUID_BYTES];
+	uint8_t secret[SECRET_BYTES];
+	struct index *index;
+	dev_t dev;
+	ino_t ino;
+	struct store *next; /* of the stores open in this process */
+};
+
+struct segment_cache;
+struct directory;
+
+struct store_view {
+	struct store *store;
+	struct index_txn *txn;
+	struct segment_cache *cache;
+	struct directory *directory; /* of the generation asked for last */
+};
+
+/* Frees what store/object.c keeps in a view. */
+void directory_free(struct directory *directory);
+
+/* The whole record of a generation in any transaction.  R_OK, R_NOT_FOUND, R_FAILED. */
+int generation_read(struct index_txn *txn, uint64_t number, struct generation_record *record);
+int generation_write(struct index_txn *txn, const struct generation_record *record);
+/* The first generation with at least this number. */
+int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation_record *record);
+
+/* Removes the packs dead writers left.  `*bytes` (may be NULL) grows by what that gave back.
+ * Failures to remove one are reported and passed over; R_OK or R_FAILED. */
+int recover_packs(struct store *store, uint64_t *bytes);
+
+#endif

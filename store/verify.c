@@ -1,0 +1,229 @@
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/page_set.h"
+#include "store/segment_read.h"
+#include "store/tree.h"
+
+#include <string.h>
+
+#define PROGRESS_PAGES 4096
+
+/*
+ * Two passes.  The first looks at every distinct page once and gathers the bad ones; only if there
+ * are any does the second walk all trees in full and tell of each place that refers to one.
+ */
+struct verify {
+	struct store_view *view;
+	const struct store_verify_options *options;
+	struct store_verify_result *result;
+	struct visited visited;
+	struct page_set bad;
+	bool any_bad, telling; /* telling: the second pass */
+	uint64_t total_pages;
+	/* Where the walk is. */
+	uint64_t generation;
+	const char *object; /* NULL: the directory */
+	bool directory_bad;
+};
+
+static void tell(struct verify *verify, uint64_t index, page_no number, const char *reason)
+{
+	struct store_damage damage = {
+		.generation = verify->generation,
+		.object = verify->object,
+		.index = index,
+		.number = number,
+		.reason = reason,
+	};
+
+	verify->result->damaged++;
+	if (!verify->object)
+		verify->directory_bad = true;
+	if (verify->options->damage)
+		verify->options->damage(&damage, verify->options->arg);
+}
+
+static const char *reason_of(struct verify *verify, page_no number)
+{
+	const struct segment *segment;
+	uint32_t place;
+
+	if (view_segment(verify->view, number, &segment, &place) != R_OK)
+		return "its segment is missing or its header damaged";
+	return "its bytes are not what was written";
+}
+
+static int note_bad(struct verify *verify, page_no number)
+{
+	verify->any_bad = true;
+	if (!verify->object)
+		verify->directory_bad = true;
+	return page_set_add(&verify->bad, number, NULL);
+}
+
+static int check_page(struct verify *verify, page_no number)
+{
+	const struct segment *segment;
+	const uint8_t *page;
+	uint32_t place;
+	bool added;
+	int result;
+
+	if (number == PAGE_ZERO)
+		return R_OK;
+	if (page_set_add(&verify->visited.pages, number, &added) != R_OK)
+		return R_FAILED;
+	/* Pages of a directory are always read: without them nothing else is found. */
+	if (!added && verify->object)
+		return R_OK;
+	if (verify->options->data || !verify->object)
+		result = view_page(verify->view, number, &page);
+	else
+		result = view_segment(verify->view, number, &segment, &place);
+	verify->result->pages += added;
+	if (verify->options->progress && verify->result->pages % PROGRESS_PAGES == 0)
+		verify->options->progress(verify->result->pages, verify->total_pages,
+					  verify->options->arg);
+	return result == R_DAMAGED ? note_bad(verify, number) : result;
+}
+
+static int visit_pages(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	struct verify *verify = arg;
+
+	for (size_t i = 0; i < n; i++) {
+		if (verify->telling) {
+			if (page_set_has(&verify->bad, numbers[i]))
+				tell(verify, index + i, numbers[i], reason_of(verify, numbers[i]));
+		} else if (check_page(verify, numbers[i]) != R_OK) {
+			return R_FAILED;
+		}
+	}
+	return R_OK;
+}
+
+static bool visit_enter(page_no number, unsigned int level, void *arg)
+{
+	struct verify *verify = arg;
+
+	if (verify->telling)
+		return true;
+	if (!visited_node(&verify->visited, number, level))
+		return !verify->object; /* see check_page() */
+	verify->result->pages++;
+	return true;
+}
+
+static int visit_damaged(page_no number, uint64_t index, void *arg)
+{
+	struct verify *verify = arg;
+
+	if (!verify->telling)
+		return note_bad(verify, number);
+	tell(verify, index, number, "a node of the page tree, all below it is lost");
+	return R_OK;
+}
+
+static int verify_object(const char *name, const struct object *object, void *arg)
+{
+	struct verify *verify = arg;
+	const struct tree_visitor visitor = {
+		.enter = visit_enter,
+		.pages = visit_pages,
+		.damaged = visit_damaged,
+		.end = UINT64_MAX,
+	};
+
+	verify->object = name;
+	if (name && !verify->telling)
+		verify->result->objects++;
+	return tree_visit(verify->view, object, &visitor, verify);
+}
+
+static int verify_generation(struct verify *verify, const struct generation_record *record)
+{
+	int result;
+
+	verify->generation = record->gen.number;
+	verify->directory_bad = false;
+	if (!verify->telling)
+		verify->result->generations++;
+	result = verify_object(NULL, &record->directory, verify);
+	if (result != R_OK)
+		return result;
+	if (verify->directory_bad)
+		return R_OK; /* what it named cannot be known */
+	return store_object_each(verify->view, record->gen.number, verify_object, verify);
+}
+
+static int walk(struct verify *verify)
+{
+	struct generation_record record;
+	uint64_t next = verify->options->generation;
+	int result;
+
+	while ((result = generation_ceiling(verify->view->txn, next, &record)) == R_OK) {
+		if (verify->options->generation && record.gen.number != next)
+			return R_NOT_FOUND;
+		result = verify_generation(verify, &record);
+		if (result == R_OK && verify->visited.failed)
+			result = R_FAILED;
+		if (result != R_OK)
+			return result;
+		if (verify->options->generation)
+			return R_OK;
+		next = record.gen.number + 1;
+	}
+	if (result == R_NOT_FOUND && !verify->options->generation)
+		return R_OK;
+	return result;
+}
+
+/* The segments do not overlap, and each lies in a pack the index knows. */
+static int verify_index(struct verify *verify)
+{
+	uint8_t raw[SEGMENT_RECORD_BYTES], pack[PACK_RECORD_BYTES];
+	struct segment_record record;
+	uint64_t next = 0, first;
+	int result;
+
+	while ((result = index_ceiling(verify->view->txn, DB_SEGMENT, next, &first, raw,
+				       sizeof(raw))) == R_OK) {
+		segment_record_decode(first, raw, &record);
+		verify->total_pages += record.pages;
+		next = record.last + 1;
+		if (record.last < first) {
+			tell(verify, 0, first, "an impossible segment in the index");
+			next = first + 1;
+		}
+		result = index_get_u64(verify->view->txn, DB_PACK, record.pack, pack, sizeof(pack));
+		if (result == R_NOT_FOUND)
+			tell(verify, 0, first, "a segment in a pack the index does not know");
+		else if (result != R_OK)
+			return result;
+	}
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
+int store_verify(struct store_view *view, const struct store_verify_options *options,
+		 struct store_verify_result *result)
+{
+	struct verify verify = { .view = view, .options = options, .result = result };
+	int outcome;
+
+	memset(result, 0, sizeof(*result));
+	outcome = verify_index(&verify);
+	if (outcome == R_OK)
+		outcome = walk(&verify);
+	if (outcome == R_OK && verify.any_bad) {
+		verify.telling = true;
+		outcome = walk(&verify);
+	}
+	if (outcome == R_OK && options->progress)
+		options->progress(verify.total_pages, verify.total_pages, options->arg);
+	visited_clear(&verify.visited);
+	page_set_clear(&verify.bad);
+	if (outcome == R_OK && result->damaged > 0)
+		return R_DAMAGED;
+	return outcome;
+}
