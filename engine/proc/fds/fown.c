@@ -46,32 +46,58 @@ static int set_owner(int fd, const FownEntry *fown)
 	return fcntl(fd, F_SETOWN_EX, &owner);
 }
 
+/* Waits for a child that exits with 0 or an errno. */
+static int await(pid_t child)
+{
+	int status;
+
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		return R_FAILED;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return R_OK;
+	errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+	return R_FAILED;
+}
+
 /* The kernel notes the identity of who sets the owner, so a child takes it on first. */
 static int set_owner_as(int fd, const FownEntry *fown)
 {
-	pid_t child = fork();
-	int status;
+	pid_t child;
 
-	if (child == 0) {
-		if (setresuid(fown->uid, fown->euid, (uid_t)-1) != 0 || set_owner(fd, fown) != 0)
-			_exit(errno == ESRCH ? 2 : 1);
-		_exit(0);
-	}
-	if (child < 0 || waitpid(child, &status, 0) != child)
-		return R_FAILED;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
-		errno = ESRCH;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? R_OK : R_FAILED;
+	if (fown->uid == 0 && fown->euid == 0)
+		return set_owner(fd, fown);
+	child = fork();
+	if (child == 0)
+		_exit(setresuid(fown->uid, fown->euid, (uid_t)-1) != 0 || set_owner(fd, fown) != 0
+			  ? errno
+			  : 0);
+	return await(child);
 }
 
-static int restore_one(struct restored_file *f, const FownEntry *fown, uint32_t flags)
+/* It also notes the number of the descriptor by which O_ASYNC was set, and tells it (si_fd). */
+static int set_async(struct fds_restore *restore, const struct restored_file *f)
 {
-	int result = R_OK, now;
+	int now = fcntl(f->local, F_GETFL), fd = f->local;
+	uint32_t files_id;
+	pid_t child;
+
+	fds_restore_holder(restore, f->id, &files_id, &fd);
+	child = now < 0 ? -1 : fork();
+	if (child == 0)
+		_exit((fd != f->local && dup2(f->local, fd) < 0) ||
+			      fcntl(fd, F_SETFL, now | O_ASYNC) != 0
+			  ? errno
+			  : 0);
+	return await(child);
+}
+
+static int restore_one(struct fds_restore *restore, struct restored_file *f, const FownEntry *fown,
+		       uint32_t flags)
+{
+	int result = R_OK;
 
 	if (fown->pid) {
-		errno = 0;
-		result = fown->uid || fown->euid ? set_owner_as(f->local, fown)
-						 : set_owner(f->local, fown);
+		result = set_owner_as(f->local, fown);
 		/* An owner that was no part of the tree may have ended long since. */
 		if (result != R_OK && errno == ESRCH) {
 			detail("open file %u: its signal owner %u is gone", f->id, fown->pid);
@@ -80,10 +106,8 @@ static int restore_one(struct restored_file *f, const FownEntry *fown, uint32_t 
 	}
 	if (result == R_OK && fown->signum)
 		result = fcntl(f->local, F_SETSIG, (int)fown->signum);
-	if (result == R_OK && (flags & O_ASYNC)) {
-		now = fcntl(f->local, F_GETFL);
-		result = now < 0 ? R_FAILED : fcntl(f->local, F_SETFL, now | O_ASYNC);
-	}
+	if (result == R_OK && (flags & O_ASYNC))
+		result = set_async(restore, f);
 	if (result == R_OK)
 		return R_OK;
 	warn_errno("open file %u (%s): cannot set its signal owner %u", f->id, f->kind->name,
@@ -106,7 +130,7 @@ int fown_restore(struct fds_restore *restore)
 		fown = entry ? file_entry_fown(entry, &flags) : NULL;
 		if (!fown || f->local < 0 || (fcntl(f->local, F_GETFL) & O_PATH))
 			continue;
-		if (restore_one(f, fown, flags) != R_OK)
+		if (restore_one(restore, f, fown, flags) != R_OK)
 			return R_FAILED;
 	}
 	return R_OK;

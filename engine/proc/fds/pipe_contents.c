@@ -45,21 +45,49 @@ static int read_copy(struct fds_take *take, int fd, char *data, size_t bytes,
 	return R_OK;
 }
 
-static int copy_contents(struct fds_take *take, int reader, int size, int bytes, char *data,
-			 SnapPipeEntry *packets)
+/* A pipe of our own with the same buffers in it; its reading end in `copy[0]`. */
+static int copy_buffers(int reader, int size, int bytes, int copy[2])
 {
-	int copy[2], result = R_FAILED;
-
 	if (pipe2(copy, O_CLOEXEC | O_NONBLOCK) != 0)
 		return R_FAILED;
 	/* As many slots as it has; if we may not, what fits is compared with what there is. */
 	if (size > fcntl(copy[0], F_GETPIPE_SZ))
 		fcntl(copy[0], F_SETPIPE_SZ, size);
 	if (tee(reader, copy[1], INT_MAX, SPLICE_F_NONBLOCK) == bytes)
-		result = read_copy(take, copy[0], data, (size_t)bytes, packets);
+		return R_OK;
+	close(copy[0]);
+	close(copy[1]);
+	return R_FAILED;
+}
+
+static int copy_contents(struct fds_take *take, int reader, int size, int bytes, char *data,
+			 SnapPipeEntry *packets)
+{
+	int copy[2], result;
+
+	if (copy_buffers(reader, size, bytes, copy) != R_OK)
+		return R_FAILED;
+	result = read_copy(take, copy[0], data, (size_t)bytes, packets);
 	close(copy[0]);
 	close(copy[1]);
 	return result;
+}
+
+/* Is the first thing in it a packet?  Only the flags of the writing end tell the mode, and that end
+ * may be anywhere; but of a packet, reading one byte takes away the rest. */
+static bool begins_with_packet(int reader, int size, int bytes, uint32_t first)
+{
+	int copy[2], left = bytes;
+	char byte;
+	bool packet = false;
+
+	if (first == 1 || copy_buffers(reader, size, bytes, copy) != R_OK)
+		return false;
+	if (read(copy[0], &byte, 1) == 1 && ioctl(copy[0], FIONREAD, &left) == 0)
+		packet = left == bytes - (int)first;
+	close(copy[0]);
+	close(copy[1]);
+	return packet;
 }
 
 int pipe_contents_take(struct fds_take *take, const struct taken_file *f, enum image_kind_id image,
@@ -82,13 +110,16 @@ int pipe_contents_take(struct fds_take *take, const struct taken_file *f, enum i
 		warn_errno("%s: cannot copy the %d bytes in the pipe", taken_file_name(f), bytes);
 		goto err0;
 	}
+	if (packets.n_packet_bytes == 1 && !(f->flags & O_DIRECT) &&
+	    !begins_with_packet(reader, size, bytes, packets.packet_bytes[0]))
+		packets.n_packet_bytes = 0;
 	close(reader);
 	entry.pipe_id = pipe_id;
 	entry.bytes = (uint32_t)bytes;
 	entry.has_size = 1;
 	entry.size = (uint32_t)size;
 	fds_take_put(take, image, &entry.base, data, (size_t)bytes);
-	if ((f->flags & O_DIRECT) && bytes) {
+	if (packets.n_packet_bytes) {
 		packets.pipe_id = pipe_id;
 		packets.has_fifo = 1;
 		packets.fifo = image == IMAGE_FIFO_DATA;
