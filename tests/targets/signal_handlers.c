@@ -45,9 +45,12 @@ int main(void)
 		if (i == 32 || i == 33)
 			continue;
 		CHECK(!sigaction(i, NULL, &now));
-		CHECK(now.sa_handler == before[i].sa_handler);
-		CHECK(now.sa_flags == before[i].sa_flags);
-		CHECK(!memcmp(&now.sa_mask, &before[i].sa_mask, 8));
+		if (now.sa_handler != before[i].sa_handler || now.sa_flags != before[i].sa_flags ||
+		    memcmp(&now.sa_mask, &before[i].sa_mask, 8))
+			target_fail("signal %d: handler %p flags %x mask %lx instead of %p %x %lx",
+				    i, (void *)now.sa_handler, (unsigned int)now.sa_flags,
+				    now.sa_mask.__val[0], (void *)before[i].sa_handler,
+				    (unsigned int)before[i].sa_flags, before[i].sa_mask.__val[0]);
 	}
 	raise(SIGUSR1);
 	CHECK(hits == SIGUSR1);
