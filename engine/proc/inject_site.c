@@ -175,6 +175,32 @@ static int area_on_main_stack(struct inject_site *site, const char *maps, uint64
 	return R_NOT_FOUND;
 }
 
+/*
+ * A main stack that is used down to its end grows by being looked at below it, as it would if its
+ * owner stepped there; zeroes below the stack pointer harm nobody.  R_OK: worth another look.
+ */
+static int grow_main_stack(const struct inject_site *site, const char *maps, size_t frame_bytes)
+{
+	struct mapping m;
+	struct inject_site wanted;
+	char path[64], byte;
+	int fd, rc = R_NOT_FOUND;
+
+	snprintf(path, sizeof path, "/proc/%d/mem", site->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return R_NOT_FOUND;
+	area_place(&wanted, 0, frame_bytes);
+	for (const char *p = maps; next_mapping(&p, &m);) {
+		uint64_t more = wanted.area_bytes + KEEP_OFF_UNUSED_BYTES + PAGE_BYTES;
+
+		if (is_named(&m, "[stack]") && m.start > more)
+			rc = io_pread_all(fd, &byte, 1, (off_t)(m.start - more));
+	}
+	close(fd);
+	return rc == R_OK ? R_OK : R_NOT_FOUND;
+}
+
 /* The stack pointer of a held thread, as the kernel prints it: its last number but one. */
 static uint64_t stack_pointer_of(pid_t pid, pid_t tid)
 {
@@ -233,12 +259,16 @@ static int area_on_any_stack(struct inject_site *site, const char *maps, size_t 
 	return rc;
 }
 
-static int find_area(const struct tracee *leader, const char *maps, struct inject_site *site)
+/* R_BUSY: the stack has grown, look again. */
+static int find_area(const struct tracee *leader, const char *maps, bool may_grow,
+		     struct inject_site *site)
 {
 	size_t frame_bytes = arch_frame_bytes(&leader->xstate);
 	int rc = area_on_main_stack(site, maps, arch_sp(&leader->regs), frame_bytes);
 	if (rc == R_NOT_FOUND)
 		rc = area_on_any_stack(site, maps, frame_bytes);
+	if (rc == R_NOT_FOUND && may_grow && grow_main_stack(site, maps, frame_bytes) == R_OK)
+		return R_BUSY;
 	if (rc == R_NOT_FOUND) {
 		warn("process %d has no stack with room for remote calls (%llu KiB unused below "
 		     "it); it "
@@ -249,7 +279,7 @@ static int find_area(const struct tracee *leader, const char *maps, struct injec
 	return rc;
 }
 
-int inject_site_find(const struct tracee *leader, struct inject_site *site)
+static int find_site(const struct tracee *leader, bool may_grow, struct inject_site *site)
 {
 	*site = (struct inject_site){ .pid = leader->pid };
 	char path[64];
@@ -271,10 +301,16 @@ int inject_site_find(const struct tracee *leader, struct inject_site *site)
 		     leader->pid, site->syscall_ret ? "signal return" : "system call");
 		rc = R_UNSUPPORTED;
 	} else {
-		rc = find_area(leader, maps, site);
+		rc = find_area(leader, maps, may_grow, site);
 	}
 	free(maps);
 	return rc;
+}
+
+int inject_site_find(const struct tracee *leader, struct inject_site *site)
+{
+	int rc = find_site(leader, true, site);
+	return rc == R_BUSY ? find_site(leader, false, site) : rc;
 }
 
 int inject_site_close(struct inject_site *site)
