@@ -73,7 +73,8 @@ static int describe_tree(const struct tree *tree, const struct take_options *opt
 
 /* Everything that is done while the tree stands still. */
 static int copy_tree(struct ingest *ingest, const struct tree *tree,
-		     const struct take_options *opts, struct take_result *result)
+		     const struct take_options *opts, struct take_result *result,
+		     struct fds_hold **hold)
 {
 	struct dump_ctx ctx;
 	int rc;
@@ -81,11 +82,14 @@ static int copy_tree(struct ingest *ingest, const struct tree *tree,
 	rc = dump_begin(&ctx, tree, ingest, opts->ghost_max_bytes);
 	ctx.progress = opts->progress;
 	if (rc == R_OK)
+		fds_take_set_tcp(ctx.fds, opts->tcp, opts->kill);
+	if (rc == R_OK)
 		rc = describe_tree(tree, opts, result);
 	if (rc == R_OK)
 		rc = dump_collect(&ctx);
 	if (rc == R_OK)
 		rc = dump_store(&ctx);
+	*hold = rc == R_OK ? fds_take_hold(ctx.fds) : NULL;
 	dump_end(&ctx);
 	return rc;
 }
@@ -95,7 +99,7 @@ static int copy_tree(struct ingest *ingest, const struct tree *tree,
  * commit, whose waiting for the disk is no concern of its.
  */
 static int commit_held(struct ingest **ingest, struct tree *tree, const struct take_options *opts,
-		       struct take_result *result, uint64_t start_ns)
+		       struct take_result *result, uint64_t start_ns, struct fds_hold *hold)
 {
 	int rc;
 
@@ -103,12 +107,16 @@ static int commit_held(struct ingest **ingest, struct tree *tree, const struct t
 	result->gen.wall_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
 	rc = ingest_commit(*ingest, &result->gen);
 	if (rc != R_OK) {
+		fds_hold_end(hold, false);
 		tree_release(tree);
 		return rc;
 	}
 	*ingest = NULL;
-	if (opts->kill)
-		return tree_kill(tree);
+	if (opts->kill) {
+		rc = tree_kill(tree);
+		fds_hold_end(hold, true);
+		return rc;
+	}
 	rc = tree_stop(tree);
 	if (tree_release(tree) != R_OK)
 		rc = R_FAILED;
@@ -134,6 +142,7 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 {
 	uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
 	struct ingest *ingest;
+	struct fds_hold *hold;
 	struct tree tree;
 	int rc;
 
@@ -149,13 +158,13 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 		goto err1;
 	result->freezing_ns = clock_ns(CLOCK_MONOTONIC) - tree.first_stop_ns;
 	result->gen.time_ns = (int64_t)clock_ns(CLOCK_REALTIME);
-	rc = copy_tree(ingest, &tree, opts, result);
+	rc = copy_tree(ingest, &tree, opts, result, &hold);
 	if (rc != R_OK) {
 		tree_release(&tree);
 		goto err1;
 	}
 	if (opts->kill || opts->stop)
-		rc = commit_held(&ingest, &tree, opts, result, start_ns);
+		rc = commit_held(&ingest, &tree, opts, result, start_ns, hold);
 	else
 		rc = commit_running(&ingest, &tree, result, start_ns);
 	if (rc == R_OK) {

@@ -57,9 +57,21 @@ struct taken_file {
  * with more data than `ghost_max_bytes` (0: 1 MiB) are refused. */
 int fds_take_begin(struct ingest *ingest, uint64_t ghost_max_bytes, struct fds_take **take);
 
-/* What becomes of connections; TCP_CLOSE if not called.  Before the first task. */
-void fds_take_set_tcp(struct fds_take *take, enum tcp_policy policy);
+/* What becomes of connections; TCP_CLOSE if not called.  `ends`: the tree is going to be ended, so
+ * that connections to keep are silenced (fds_take_hold).  Before the first task. */
+void fds_take_set_tcp(struct fds_take *take, enum tcp_policy policy, bool ends);
 enum tcp_policy fds_take_tcp(struct fds_take *take);
+bool fds_take_ends(struct fds_take *take);
+
+/*
+ * Connections of a tree that is going to be ended.  They are under repair, so that they close
+ * without telling their peers.  fds_take_hold takes them out of the take, NULL if there are none;
+ * without it fds_take_close brings them back to life.  fds_hold_end after the tree has been ended
+ * (`ended`), or to bring them back to life because it was not.
+ */
+struct fds_hold;
+struct fds_hold *fds_take_hold(struct fds_take *take);
+void fds_hold_end(struct fds_hold *hold, bool ended);
 
 /*
  * Registers and dumps the fd table of one stopped task.  `*files_id` is its number in the images:
@@ -102,6 +114,8 @@ void fds_take_end(struct fds_take *take);
 /* For kinds. */
 struct ingest *fds_take_ingest(struct fds_take *take); /* NULL when only looking */
 uint64_t fds_take_ghost_max(struct fds_take *take);
+/* Adds a connection that has been silenced. */
+int fds_take_hold_tcp(struct fds_take *take, int local);
 /* Memory that lives as long as the take, zeroed; entries of dump are made of it.  NULL: reported.
  */
 void *fds_take_alloc(struct fds_take *take, size_t bytes);

@@ -59,6 +59,8 @@ struct fds_take {
 	bool image_used[IMAGE_KINDS];
 	uint64_t ghost_max_bytes;
 	enum tcp_policy tcp;
+	bool ends;
+	struct fds_hold *hold;
 	int result; /* worst of what was refused or failed so far */
 };
 

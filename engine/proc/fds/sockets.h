@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -186,15 +187,38 @@ int unix_queue_restore(struct fds_restore *restore, uint32_t id,
 				     socklen_t *to_len, void *arg),
 		       void *arg);
 
+/* ---- inet ---- */
+
+union inet_address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+/* The own (or the peer's) address of an entry; its length. */
+socklen_t inet_address(const InetSkEntry *entry, bool peer, union inet_address *address);
+
+/* Steps of the restore, inet_restore.c. */
+int inet_check(struct fds_restore *restore, struct restored_file *f);
+int inet_open(struct fds_restore *restore, struct restored_file *f);
+int inet_finish(struct fds_restore *restore, struct restored_file *f, const struct fds_task *task,
+		int fd);
+
 /* ---- TCP ---- */
 
-/* What shall become of an established connection; `f->entry.isk` is filled but for the state. */
-int tcp_dump(struct fds_take *take, struct taken_file *f, SnapSocketEntry *more);
-/* Makes a socket that its peer has reset.  The descriptor, or -1 (reported). */
-int tcp_open_closed(const InetSkEntry *entry);
-/* Takes a connection over with its queues and numbers.  The descriptor, or -1 (reported). */
+/*
+ * A TCP socket that is neither closed nor listening: refuses it, marks it to come back reset, or
+ * keeps it, as the take's policy says.  The addresses of `entry` are filled in.
+ */
+int tcp_dump(struct fds_take *take, struct taken_file *f, InetSkEntry *entry,
+	     SnapSocketEntry *more);
+
+/* Makes a socket whose peer has reset the connection; `told`: and the program knows, as the error
+ * has been read.  It has its old address if this machine still has it.  -1: reported. */
+int tcp_open_reset(const InetSkEntry *entry, bool told);
+
+/* Takes a connection over with its queues and numbers; silent until tcp_resume.  -1: reported. */
 int tcp_open_kept(struct fds_restore *restore, const InetSkEntry *entry);
-/* Ends the silence of a connection taken over: from here on it sends. */
-int tcp_resume(int fd, const InetSkEntry *entry);
+int tcp_resume(struct fds_restore *restore, int fd, const InetSkEntry *entry);
 
 #endif

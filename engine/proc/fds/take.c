@@ -87,16 +87,6 @@ uint64_t fds_take_ghost_max(struct fds_take *take)
 	return take->ghost_max_bytes ? take->ghost_max_bytes : 1u << 20;
 }
 
-void fds_take_set_tcp(struct fds_take *take, enum tcp_policy policy)
-{
-	take->tcp = policy;
-}
-
-enum tcp_policy fds_take_tcp(struct fds_take *take)
-{
-	return take->tcp;
-}
-
 uint32_t fds_take_inode_id(struct fds_take *take, const char *what, dev_t dev, ino_t ino,
 			   bool *fresh)
 {
@@ -625,6 +615,7 @@ int fds_take_finish(struct fds_take *take)
 
 void fds_take_close(struct fds_take *take)
 {
+	fds_hold_end(fds_take_hold(take), false);
 	for (size_t i = 0; i < take->n_files; i++) {
 		if (take->files[i]->local >= 0)
 			close(take->files[i]->local);
