@@ -1,6 +1,5 @@
 /* An established TCP connection inside the tree, data on the way in both directions, kept. */
 // take: --tcp=keep
-// restore: --tcp=keep
 #include "target.h"
 
 #include <arpa/inet.h>

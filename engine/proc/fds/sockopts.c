@@ -197,6 +197,19 @@ int sk_bytes(struct fds_take *take, ProtobufCBinaryData *to, const void *from, s
 	return R_OK;
 }
 
+/* TCP keeps the hops of the first packet in the options for multicast, which it lets nobody set. */
+static bool means_nothing(const struct sk_sort *sort, const struct symmetric *s)
+{
+	if (sort->type != SOCK_STREAM)
+		return false;
+	return (s->level == IPPROTO_IP &&
+		(s->name == IP_MULTICAST_TTL || s->name == IP_MULTICAST_LOOP ||
+		 s->name == IP_MULTICAST_IF)) ||
+	       (s->level == IPPROTO_IPV6 &&
+		(s->name == IPV6_MULTICAST_HOPS || s->name == IPV6_MULTICAST_LOOP ||
+		 s->name == IPV6_MULTICAST_IF));
+}
+
 /* Keeps the options of the table that a new socket of the sort does not have. */
 static int dump_symmetric(struct fds_take *take, const struct taken_file *f, SnapSocketEntry *more)
 {
@@ -214,7 +227,8 @@ static int dump_symmetric(struct fds_take *take, const struct taken_file *f, Sna
 		socklen_t is_len = sizeof(is), was_len = sizeof(was);
 		SnapSockoptEntry *opt;
 
-		if (getsockopt(f->local, s->level, s->name, is, &is_len) < 0)
+		if (means_nothing(&sort, s) ||
+		    getsockopt(f->local, s->level, s->name, is, &is_len) < 0)
 			continue;
 		if (fresh >= 0 && !getsockopt(fresh, s->level, s->name, was, &was_len) &&
 		    was_len == is_len && !memcmp(is, was, is_len))
