@@ -76,20 +76,9 @@ int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
 	return adopt(child);
 }
 
-/* Signal actions are inherited.  Asked of the kernel itself: the C library would leave its mark on
- * those that are default again. */
-static void reset_seed(void)
-{
-	const uint64_t plain[4] = { 0 }; /* handler, flags, restorer, mask */
-
-	for (int sig = 1; sig < NSIG; sig++)
-		syscall(SYS_rt_sigaction, sig, plain, NULL, sizeof(uint64_t));
-}
-
 /* Life of the root until it is stopped: nothing that could go wrong. */
 static void __attribute__((noreturn)) wait_to_be_taken(void)
 {
-	reset_seed();
 	for (;;)
 		pause();
 }
@@ -141,6 +130,21 @@ static int report_root(const struct rebuild *r, int error)
 	return R_FAILED;
 }
 
+/* Our signal actions were inherited; images hold none that are the default.  Done from outside: the
+ * root may be taken before it has done anything itself. */
+static int reset_signals(struct rebuild_thread *th)
+{
+	void *plain = th->task->r->data;
+	int rc = R_OK;
+
+	memset(plain, 0, 4 * sizeof(uint64_t)); /* handler, flags, restorer, mask */
+	for (int sig = 1; sig < NSIG && rc == R_OK; sig++)
+		if (sig != SIGKILL && sig != SIGSTOP)
+			rc = remote_must(th, "rt_sigaction", SYS_rt_sigaction, (uint64_t)sig,
+					 remote_address(plain), 0, sizeof(uint64_t), 0, 0);
+	return rc;
+}
+
 /* Seizes the root, wherever it stands. */
 static int take_root(struct rebuild *r)
 {
@@ -153,6 +157,8 @@ static int take_root(struct rebuild *r)
 		rc = trace_set_options(&th->tracee, REBUILD_OPTIONS);
 	if (rc == R_OK)
 		rc = inject_begin(&th->tracee, &th->site);
+	if (rc == R_OK)
+		rc = reset_signals(th);
 	if (rc == R_NOT_FOUND) {
 		warn("task %d: ended at once", th->tid);
 		rc = R_FAILED;
