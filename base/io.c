@@ -1,4 +1,6 @@
 #include "base/io.h"
+
+#include "base/fault.h"
 #include "base/result.h"
 
 #include <errno.h>
@@ -160,8 +162,10 @@ int io_replace_file(int dirfd, const char *name, const void *data, size_t len, m
 		goto err1;
 	}
 	fd = -1;
+	fault_point("rename");
 	if (renameat(dirfd, temporary, dirfd, name) < 0)
 		goto err1;
+	fault_point("directory fsync");
 	return fsync(dirfd) < 0 ? R_FAILED : R_OK;
 
 err1:

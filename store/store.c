@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define MARK_FILE "snap-store"
-#define MARK_FILE_NEW "snap-store.new"
 #define MARK_BYTES_MAX 4096
 
 /* LMDB loses its locks if a process opens one environment twice, so that is refused. */
@@ -101,30 +100,15 @@ static int read_mark(struct store *store)
 static int write_mark(struct store *store)
 {
 	char text[128];
-	int fd, used;
+	int used;
 
 	used = snprintf(text, sizeof(text), "snap-store %d\nuuid ", FORMAT_VERSION);
 	for (size_t i = 0; i < UUID_BYTES; i++)
 		used += snprintf(text + used, sizeof(text) - (size_t)used, "%02x", store->uuid[i]);
 	text[used++] = '\n';
 	fault_point("mark write");
-	fd = openat(store->dirfd, MARK_FILE_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		goto err;
-	if (io_write_all(fd, text, (size_t)used) != R_OK || fsync(fd)) {
-		close(fd);
-		goto err;
-	}
-	close(fd);
-	fault_point("mark rename");
-	if (renameat(store->dirfd, MARK_FILE_NEW, store->dirfd, MARK_FILE))
-		goto err;
-	fault_point("mark directory fsync");
-	if (fsync(store->dirfd))
-		goto err;
-	return R_OK;
-
-err:
+	if (io_replace_file(store->dirfd, MARK_FILE, text, (size_t)used, 0600) == R_OK)
+		return R_OK;
 	warn_errno("%s/" MARK_FILE ": cannot write", store->dir);
 	return R_FAILED;
 }
@@ -132,7 +116,8 @@ err:
 /* What an interrupted creation may have left behind does not make a directory someone else's. */
 static bool is_vacant(int dirfd, bool top)
 {
-	static const char *const own[] = { ".", "..", "index", "packs", MARK_FILE_NEW };
+	static const char *const own[] = { ".", "..", "index", "packs" };
+	static const char temporary[] = "." MARK_FILE "."; /* of io_replace_file() */
 	struct dirent *entry;
 	bool vacant = true;
 	DIR *dir;
@@ -146,7 +131,7 @@ static bool is_vacant(int dirfd, bool top)
 		return false;
 	}
 	while (vacant && (entry = readdir(dir))) {
-		vacant = false;
+		vacant = top && strncmp(entry->d_name, temporary, sizeof(temporary) - 1) == 0;
 		for (size_t i = 0; i < (top ? sizeof(own) / sizeof(own[0]) : 2); i++)
 			if (strcmp(entry->d_name, own[i]) == 0)
 				vacant = true;

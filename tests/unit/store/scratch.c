@@ -1,0 +1,204 @@
+#include "scratch.h"
+
+#include "base/result.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define BASE 0x555555554ull
+
+char *scratch_make(void)
+{
+	char *dir = strdup("/tmp/snap-unit.XXXXXX");
+
+	assert_non_null(dir);
+	assert_non_null(mkdtemp(dir));
+	return dir;
+}
+
+void scratch_remove(char *dir)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+	free(dir);
+}
+
+struct store *scratch_open(const char *dir)
+{
+	struct store *store;
+
+	assert_int_equal(store_open(dir, true, true, &store), R_OK);
+	return store;
+}
+
+void scratch_page(uint64_t seed, uint64_t i, void *page)
+{
+	uint64_t *words = page, x = (seed * 1000003 + i) * 0x9e3779b97f4a7c15ull + 1;
+
+	for (size_t w = 0; w < PAGE_BYTES / 8; w++) {
+		/* Runs of eight equal words, so that it compresses. */
+		if (w % 8 == 0) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+		}
+		words[w] = x;
+	}
+}
+
+static void make_page(uint64_t seed, uint64_t other, size_t step, size_t i, void *page)
+{
+	if (i % 7 == 6)
+		memset(page, 0, PAGE_BYTES);
+	else
+		scratch_page(step && i % step == 0 ? other : seed, i, page);
+}
+
+static int put_pages(struct ingest *ingest, uint64_t seed, uint64_t other, size_t step, size_t n)
+{
+	struct object_writer *writer;
+	uint8_t pages[8 * PAGE_BYTES];
+	int result;
+
+	result = object_begin(ingest, "pages-1", &writer);
+	for (size_t i = 0; result == R_OK && i < n;) {
+		size_t batch = n - i < 8 ? n - i : 8;
+
+		for (size_t k = 0; k < batch; k++)
+			make_page(seed, other, step, i + k, pages + k * PAGE_BYTES);
+		result = object_pages(writer, BASE + i, pages, batch);
+		i += batch;
+	}
+	if (result != R_OK)
+		return result;
+	return object_end(writer, (BASE + n) * PAGE_BYTES);
+}
+
+static int put_ghost(struct ingest *ingest, uint64_t seed)
+{
+	struct object_writer *writer;
+	uint8_t page[PAGE_BYTES];
+	int result;
+
+	result = object_begin(ingest, "ghost-1", &writer);
+	scratch_page(seed, 1 << 20, page);
+	if (result == R_OK)
+		result = object_pages(writer, 0, page, 1);
+	if (result == R_OK)
+		result = object_zero(writer, 1000, 3);
+	if (result == R_OK)
+		result = object_pages(writer, 2001, page, 1);
+	if (result != R_OK)
+		return result;
+	return object_end(writer, 2002 * PAGE_BYTES);
+}
+
+int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed, uint64_t other,
+			 size_t step, size_t n, struct generation *gen)
+{
+	struct ingest *ingest;
+	char text[18];
+	int result;
+
+	memset(gen, 0, sizeof(*gen));
+	result = ingest_begin(store, lineage, &ingest);
+	if (result != R_OK)
+		return result;
+	snprintf(text, sizeof(text), "%017lu", (unsigned long)seed);
+	result = object_put(ingest, "image", text, 17);
+	if (result == R_OK)
+		result = put_pages(ingest, seed, other, step, n);
+	if (result == R_OK)
+		result = put_ghost(ingest, seed);
+	gen->time_ns = (int64_t)seed;
+	gen->root_pid = 17;
+	if (result == R_OK)
+		result = ingest_commit(ingest, gen);
+	if (result != R_OK)
+		ingest_abort(ingest);
+	return result;
+}
+
+int scratch_take(struct store *store, const char *lineage, uint64_t seed, size_t n,
+		 struct generation *gen)
+{
+	return scratch_take_changed(store, lineage, seed, 0, 0, n, gen);
+}
+
+struct check {
+	struct store_view *view;
+	uint64_t seed, next;
+};
+
+static int check_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	uint8_t page[PAGE_BYTES], expected[PAGE_BYTES];
+	struct check *check = arg;
+	page_no bad;
+
+	assert_int_equal(index, BASE + check->next);
+	for (size_t i = 0; i < n; i++, check->next++) {
+		make_page(check->seed, 0, 0, check->next, expected);
+		assert_int_equal(store_read_pages(check->view, numbers + i, 1, page, &bad), R_OK);
+		assert_memory_equal(page, expected, PAGE_BYTES);
+	}
+	return 0;
+}
+
+void scratch_check(struct store_view *view, uint64_t generation, uint64_t seed, size_t n)
+{
+	struct check check = { view, seed, 0 };
+	struct object object;
+	char text[18];
+	void *data;
+	size_t len;
+
+	assert_int_equal(store_object(view, generation, "image", &object), R_OK);
+	assert_int_equal(store_read_object(view, &object, &data, &len), R_OK);
+	snprintf(text, sizeof(text), "%017lu", (unsigned long)seed);
+	assert_int_equal(len, 17);
+	assert_string_equal(data, text);
+	free(data);
+	assert_int_equal(store_object(view, generation, "pages-1", &object), R_OK);
+	assert_int_equal(store_object_walk(view, &object, 0, UINT64_MAX, check_run, &check), 0);
+	assert_int_equal(check.next, n);
+}
+
+int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *arg, long fault)
+{
+	char text[24];
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		snprintf(text, sizeof(text), "%ld", fault);
+		setenv("SNAP_FAULT", text, 1);
+		_exit(fn(dir, arg));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int scratch_verify(struct store *store, struct store_verify_result *result)
+{
+	const struct store_verify_options options = { .data = true };
+	struct store_view *view;
+	int outcome;
+
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	outcome = store_verify(view, &options, result);
+	store_view_close(view);
+	return outcome;
+}

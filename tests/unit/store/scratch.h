@@ -1,0 +1,37 @@
+/* A store in a new directory, objects made of recognisable pages, and other processes. */
+#ifndef SNAP_TESTS_UNIT_STORE_SCRATCH_H
+#define SNAP_TESTS_UNIT_STORE_SCRATCH_H
+
+#include "dedup/dedup.h"
+
+/* A new directory below /tmp, without a store in it yet; freed by scratch_remove(). */
+char *scratch_make(void);
+void scratch_remove(char *dir);
+
+/* Opens the store of `dir`, making it; asserts. */
+struct store *scratch_open(const char *dir);
+
+/* Page `i` of the content `seed`: compressible, different for each pair. */
+void scratch_page(uint64_t seed, uint64_t i, void *page);
+
+/* One generation with the objects "image" (17 bytes naming the seed), "pages-1" (`n` pages from
+ * index 0x555555554, every 7th zero) and "ghost-1" (a page, a gap of 2000, a page).  R_OK, or what
+ * failed. */
+int scratch_take(struct store *store, const char *lineage, uint64_t seed, size_t n,
+		 struct generation *gen);
+
+/* Reads that generation back and compares every byte; asserts. */
+void scratch_check(struct store_view *view, uint64_t generation, uint64_t seed, size_t n);
+
+/* The pages of the take are those of `seed`, but for every `step`-th, which is of `other`. */
+int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed, uint64_t other,
+			 size_t step, size_t n, struct generation *gen);
+
+/* Runs `fn` in a child process, with SNAP_FAULT=`fault` unless that is 0; its exit code, or -1 if it
+ * was killed. */
+int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *arg, long fault);
+
+/* Verifies all data; R_OK or R_DAMAGED. */
+int scratch_verify(struct store *store, struct store_verify_result *result);
+
+#endif
