@@ -175,7 +175,8 @@ int cmd_gc(const struct options *options)
 	}
 	code = exit_code_of(result);
 	if (result == R_OK)
-		code = gc_in_store(options, store, lineage, true, options->json ? &json : NULL);
+		code = gc_in_store(options, store, lineage, options_have_policy(options),
+				   options->json ? &json : NULL);
 	store_close(store);
 	if (code == EXIT_DONE && options->json)
 		return output_json(json);
