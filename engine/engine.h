@@ -28,7 +28,7 @@ struct take_options {
 	enum tcp_policy tcp;
 	bool kill; /* end the tree after the commit, before it runs again */
 	bool stop; /* leave the tree stopped (SIGSTOP) */
-	/* Ghost files (open but deleted) longer than this are refused; 0: 1 MiB. */
+	/* Ghost files (open but deleted) longer than this are refused; 0: 64 MiB. */
 	uint64_t ghost_max_bytes;
 	const struct progress *progress; /* may be NULL */
 };

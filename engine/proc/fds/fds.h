@@ -54,7 +54,7 @@ struct taken_file {
 };
 
 /* Begins; nothing is touched yet.  `ingest` may be NULL to look only (snap check).  Deleted files
- * with more data than `ghost_max_bytes` (0: 1 MiB) are refused. */
+ * with more data than `ghost_max_bytes` (0: 64 MiB) are refused. */
 int fds_take_begin(struct ingest *ingest, uint64_t ghost_max_bytes, struct fds_take **take);
 
 /* What becomes of connections; TCP_CLOSE if not called.  `ends`: the tree is going to be ended, so
@@ -279,7 +279,8 @@ struct fd_kind {
 /* The rows, ended by NULL.  Files of a kind not listed are refused by name. */
 extern const struct fd_kind *const fd_kinds[];
 extern const struct fd_kind fd_kind_reg, fd_kind_pipe, fd_kind_fifo, fd_kind_eventfd, fd_kind_epoll,
-    fd_kind_timerfd, fd_kind_signalfd, fd_kind_inotify, fd_kind_memfd, fd_kind_pidfd, fd_kind_tty;
+    fd_kind_timerfd, fd_kind_signalfd, fd_kind_inotify, fd_kind_memfd, fd_kind_pidfd, fd_kind_tty,
+    fd_kind_ns;
 extern const struct fd_kind fd_kind_unix, fd_kind_inet, fd_kind_netlink, fd_kind_packet;
 
 #endif

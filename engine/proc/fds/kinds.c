@@ -2,7 +2,8 @@
 
 #include <stddef.h>
 
-/* Asked in this order at a take; files with a path come last, as any kind may have one.  One a line.
+/* Asked in this order at a take; files with a path come last, as any kind may have one.  One a
+ * line.
  */
 /* clang-format off */
 const struct fd_kind *const fd_kinds[] = {
@@ -17,7 +18,7 @@ const struct fd_kind *const fd_kinds[] = {
 	&fd_kind_memfd,
 	&fd_kind_inotify,
 	&fd_kind_pidfd,
-	&fd_kind_tty,
+	&fd_kind_tty, &fd_kind_ns,
 	&fd_kind_pipe,
 	&fd_kind_fifo,
 	&fd_kind_reg,

@@ -24,6 +24,7 @@
 struct memfd {
 	const MemfdInodeEntry *entry;
 	int master;
+	bool given; /* the description memfd_create(2) made has gone to a file */
 	bool sealed;
 };
 
@@ -198,11 +199,24 @@ static int memfd_open(struct fds_restore *restore, struct restored_file *f)
 {
 	const MemfdFileEntry *entry = f->entry->memfd;
 	struct memfd *memfd = find_memfd(restore, f);
+	uint32_t files_id;
 	char path[64];
 	int fd;
 
 	if (memfd->master < 0 && make_memfd(restore, memfd) != R_OK)
 		return R_FAILED;
+	/* What memfd_create(2) gave does not count as open for writing, so that the memfd can be
+	 * executed; one opened anew does.  Mappings hold it, too, and share it as they have no
+	 * offset. */
+	if ((entry->flags & O_ACCMODE) == O_RDWR &&
+	    (!memfd->given || !fds_restore_holder(restore, f->id, &files_id, &fd))) {
+		if (fds_restore_holder(restore, f->id, &files_id, &fd))
+			memfd->given = true;
+		fd = fcntl(memfd->master, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0 || fds_restore_adopt(restore, f, fd) != R_OK)
+			return R_FAILED;
+		return fds_restore_flags(f, entry->flags, (int64_t)entry->pos);
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd->master);
 	fd = open(path, (int)(entry->flags & ~(uint32_t)(O_ASYNC | O_CREAT | O_EXCL | O_TRUNC)));
 	if (fd < 0) {

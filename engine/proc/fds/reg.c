@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -46,6 +47,22 @@ static bool reg_probe(const struct taken_file *f)
 	}
 }
 
+/* Is it memory the kernel keeps in a file system nobody can see, such as shared anonymous memory
+ * opened through /proc/PID/map_files? */
+static bool hidden_memory(const struct taken_file *f)
+{
+	static dev_t dev;
+	struct stat st;
+	int fd;
+
+	if (!dev && (fd = memfd_create("", MFD_CLOEXEC)) >= 0) {
+		if (fstat(fd, &st) == 0)
+			dev = st.st_dev;
+		close(fd);
+	}
+	return dev && f->st.st_dev == dev;
+}
+
 /* The pid of a path below /proc/PID; 0 if it is none. */
 static pid_t proc_path_pid(const char *name)
 {
@@ -68,6 +85,11 @@ static int reg_dump(struct fds_take *take, struct taken_file *f)
 
 	if (!reg)
 		return R_FAILED;
+	if (hidden_memory(f)) {
+		warn("%s: shared memory opened as a file cannot be snapshotted",
+		     taken_file_name(f));
+		return R_UNSUPPORTED;
+	}
 	if (fstatfs(f->local, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC) {
 		/* Reopened when the task is there again.  Whose task is gone stays unreadable. */
 		if (strstr(f->link, " (deleted)")) {

@@ -225,45 +225,67 @@ int fds_restore_table(struct fds_restore *restore, uint32_t files_id)
 	return each_of(restore, IMAGE_FDINFO, name, NULL, load_row);
 }
 
-/* A run of numbers that no table uses: behind all of them, or the first wide gap. */
+/* Calls `fn` for every number that a table has, or an epoll knows a file by. */
+static void each_number(struct fds_restore *restore, void (*fn)(int fd, void *arg), void *arg)
+{
+	for (size_t i = 0; i < restore->n_tables; i++) {
+		for (size_t k = 0; k < restore->tables[i].n; k++)
+			fn((int)restore->tables[i].entries[k]->fd, arg);
+	}
+	for (size_t i = 0; i < restore->n_files; i++) {
+		const EventpollFileEntry *epfd = restore->files[i].entry->epfd;
+
+		for (size_t k = 0; epfd && k < epfd->n_tfd; k++)
+			fn((int)epfd->tfd[k]->tfd, arg);
+	}
+}
+
+static void find_top(int fd, void *arg)
+{
+	int *top = arg;
+
+	if (fd >= *top)
+		*top = fd + 1;
+}
+
+struct gap {
+	int from, want;
+	bool moved;
+};
+
+static void move_gap(int fd, void *arg)
+{
+	struct gap *gap = arg;
+
+	if (fd < gap->from || fd >= gap->from + gap->want)
+		return;
+	gap->from = fd + 1;
+	gap->moved = true;
+}
+
+/* A run of numbers that no task uses: behind all of them, or the first wide gap. */
 static int choose_numbers(struct fds_restore *restore)
 {
-	int want = (int)restore->n_files + SPARE_HIGH, top = 0, base;
+	struct gap gap = { .from = FIRST_HIGH, .want = (int)restore->n_files + SPARE_HIGH };
 	struct rlimit limit;
 
-	for (size_t i = 0; i < restore->n_tables; i++) {
-		struct restored_table *table = &restore->tables[i];
-
-		if (table->n && (int)table->entries[table->n - 1]->fd >= top)
-			top = (int)table->entries[table->n - 1]->fd + 1;
-	}
+	each_number(restore, find_top, &gap.from);
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		limit.rlim_cur = 1024;
-	base = top > FIRST_HIGH ? top : FIRST_HIGH;
-	for (int from = FIRST_HIGH; (rlim_t)base + (rlim_t)want > limit.rlim_cur;) {
-		bool hit = false;
-
-		if ((rlim_t)from + (rlim_t)want > limit.rlim_cur) {
-			warn("restoring %zu open files needs %d free descriptors; raise the hard "
-			     "limit (ulimit -Hn, now %llu)",
-			     restore->n_files, want, (unsigned long long)limit.rlim_cur);
-			return R_FAILED;
-		}
-		for (size_t i = 0; i < restore->n_tables; i++) {
-			for (size_t k = 0; k < restore->tables[i].n; k++) {
-				int fd = (int)restore->tables[i].entries[k]->fd;
-
-				if (fd < from || fd >= from + want)
-					continue;
-				from = fd + 1;
-				hit = true;
-			}
-		}
-		if (!hit)
-			base = from;
+	if ((rlim_t)gap.from + (rlim_t)gap.want > limit.rlim_cur)
+		gap.from = FIRST_HIGH;
+	do {
+		gap.moved = false;
+		each_number(restore, move_gap, &gap);
+	} while (gap.moved);
+	if ((rlim_t)gap.from + (rlim_t)gap.want > limit.rlim_cur) {
+		warn("restoring %zu open files needs %d free descriptors; raise the hard limit "
+		     "(ulimit -Hn, now %llu)",
+		     restore->n_files, gap.want, (unsigned long long)limit.rlim_cur);
+		return R_FAILED;
 	}
-	restore->base = base;
-	restore->limit = base + want;
+	restore->base = gap.from;
+	restore->limit = gap.from + gap.want;
 	return R_OK;
 }
 

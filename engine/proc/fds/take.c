@@ -18,6 +18,9 @@
 #include "base/warn.h"
 #include "dedup/dedup.h"
 
+/* Read while the target is frozen, at some GB/s: about 50 ms. */
+#define GHOST_MAX_BYTES (64u << 20)
+
 int grow(void *array_pointer, size_t n, size_t *room, size_t size)
 {
 	void **array = array_pointer;
@@ -84,7 +87,7 @@ struct ingest *fds_take_ingest(struct fds_take *take)
 
 uint64_t fds_take_ghost_max(struct fds_take *take)
 {
-	return take->ghost_max_bytes ? take->ghost_max_bytes : 1u << 20;
+	return take->ghost_max_bytes ? take->ghost_max_bytes : GHOST_MAX_BYTES;
 }
 
 uint32_t fds_take_inode_id(struct fds_take *take, const char *what, dev_t dev, ino_t ino,
