@@ -13,6 +13,9 @@
 #include "engine/proc/procfs.h"
 #include "engine/proc/stat.h"
 
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 8
+#endif
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
@@ -41,7 +44,6 @@ static const struct {
 	{ VMA_MARK_HUGETLB, "is made of huge pages (hugetlb)" },
 	{ VMA_MARK_SHADOW_STACK, "is a shadow stack" },
 	{ VMA_MARK_SEALED, "is sealed (mseal)" },
-	{ VMA_MARK_DROPPABLE, "is droppable (MAP_DROPPABLE)" },
 	{ VMA_MARK_SYNC, "is mapped with MAP_SYNC" },
 	{ VMA_MARK_IO | VMA_MARK_PFNMAP | VMA_MARK_MIXEDMAP, "maps the memory of a device" },
 };
@@ -168,14 +170,21 @@ static int file_range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, Vm
 	return rc;
 }
 
-static int anonymous_range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
+/* Memory shared without a file, or a private view of it (by way of /proc/PID/map_files). */
+static int shared_memory(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
+{
+	entry->status = VMA_STATUS_REGULAR | VMA_STATUS_ANON_SHARED;
+	if (vma->shared)
+		entry->flags |= MAP_ANONYMOUS;
+	else
+		entry->status |= VMA_STATUS_FILE_PRIVATE;
+	return dump_shmem_id(ctx, pid, vma, &entry->shmid);
+}
+
+static void private_memory(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
 {
 	entry->flags |= MAP_ANONYMOUS;
 	entry->status = VMA_STATUS_REGULAR;
-	if (vma->shared) {
-		entry->status |= VMA_STATUS_ANON_SHARED;
-		return dump_shmem_id(ctx, pid, vma, &entry->shmid);
-	}
 	entry->status |= VMA_STATUS_ANON_PRIVATE;
 	if (strcmp(vma->name, "[heap]") == 0)
 		entry->status |= VMA_STATUS_HEAP;
@@ -184,13 +193,12 @@ static int anonymous_range(struct dump_ctx *ctx, pid_t pid, const struct vma *vm
 	else if (*vma->name && !starts(vma->name, "[anon:"))
 		dump_refuse(ctx, pid, "0x%lx-0x%lx %s is of an unknown kind",
 			    (unsigned long)vma->start, (unsigned long)vma->end, vma->name);
-	return R_OK;
 }
 
 static int range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
 {
-	bool shmem = vma->shared && ((vma->deleted && strcmp(vma->name, "/dev/zero") == 0) ||
-				     starts(vma->name, "[anon_shmem:"));
+	bool shmem = (vma->deleted && strcmp(vma->name, "/dev/zero") == 0) ||
+		     starts(vma->name, "[anon_shmem:");
 
 	vma_entry__init(entry);
 	entry->start = vma->start;
@@ -198,6 +206,8 @@ static int range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntr
 	entry->pgoff = vma->offset;
 	entry->prot = vma->prot;
 	entry->flags = vma->shared ? MAP_SHARED : MAP_PRIVATE;
+	if (vma->marks & VMA_MARK_DROPPABLE)
+		entry->flags = MAP_DROPPABLE;
 	entry->fd = -1;
 	entry->status = kernel_status(vma);
 	if (entry->status)
@@ -214,9 +224,15 @@ static int range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntr
 		entry->flags |= MAP_LOCKED;
 	if (vma->marks & VMA_MARK_LOCKONFAULT)
 		entry->flags |= VMA_FLAG_LOCK_ONFAULT;
-	if (!shmem && vma->name[0] != '[' && (vma->ino || *vma->name))
+	if (shmem)
+		return shared_memory(ctx, pid, vma, entry);
+	if (vma->name[0] != '[' && (vma->ino || *vma->name))
 		return file_range(ctx, pid, vma, entry);
-	return anonymous_range(ctx, pid, vma, entry);
+	if (vma->shared)
+		dump_refuse(ctx, pid, "0x%lx-0x%lx %s is shared, but with what cannot be told",
+			    (unsigned long)vma->start, (unsigned long)vma->end, vma->name);
+	private_memory(ctx, pid, vma, entry);
+	return R_OK;
 }
 
 static int add_entry(struct dump_ctx *ctx, MmEntry *mm, size_t *room, VmaEntry **entry)

@@ -224,7 +224,9 @@ static int modes(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t)
 		dump_refuse(ctx, th->pid, "it has a local descriptor table (modify_ldt)");
 	rc = must_read(th, t, "prctl(PR_GET_TSC)", SYS_prctl, PR_GET_TSC, t->site.data, &tsc,
 		       sizeof(tsc));
-	if (rc == R_OK && tsc != PR_TSC_ENABLE)
+	/* Strict seccomp takes it away by itself. */
+	if (rc == R_OK && tsc != PR_TSC_ENABLE &&
+	    t->cores[0]->thread_core->seccomp_mode != SECCOMP_MODE__strict)
 		dump_refuse(ctx, th->pid, "it may not read the time stamp counter (PR_SET_TSC)");
 	return rc;
 }

@@ -187,8 +187,38 @@ int creds_late(struct rebuild_thread *th)
 			   tc->pdeath_sig, 0, 0, 0, 0);
 }
 
+static bool has_no_new_privs(const struct rebuild_thread *th)
+{
+	const CredsEntry *creds = th->core->thread_core->creds;
+
+	return creds && creds->has_no_new_privs && creds->no_new_privs;
+}
+
+/*
+ * Threads that had one chain of filters must have one again, not equal ones: only then can a
+ * further filter be given to all at once (SECCOMP_FILTER_FLAG_TSYNC).  The leader installs it for
+ * all.
+ */
+static bool one_for_all(const struct rebuild_task *t)
+{
+	const struct rebuild_thread *leader = &t->threads[0];
+	const ThreadCoreEntry *first = leader->core->thread_core;
+
+	for (size_t i = 1; i < t->n_threads; i++) {
+		const ThreadCoreEntry *other = t->threads[i].core->thread_core;
+
+		if (!other->has_seccomp_mode || other->seccomp_mode != first->seccomp_mode ||
+		    other->seccomp_filter != first->seccomp_filter ||
+		    has_no_new_privs(&t->threads[i]) != has_no_new_privs(leader))
+			return false;
+	}
+	return t->n_threads > 1;
+}
+
 static int install_filter(struct rebuild_thread *th, const SeccompFilter *filter)
 {
+	uint32_t flags = filter->has_flags ? filter->flags : 0;
+
 	struct sock_fprog *prog = (struct sock_fprog *)th->task->r->data;
 	size_t bytes = filter->filter.len;
 
@@ -199,8 +229,10 @@ static int install_filter(struct rebuild_thread *th, const SeccompFilter *filter
 	prog->len = (unsigned short)(bytes / sizeof(struct sock_filter));
 	prog->filter = (struct sock_filter *)(prog + 1);
 	memcpy(prog->filter, filter->filter.data, bytes);
-	return remote_must(th, "seccomp", SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-			   filter->has_flags ? filter->flags : 0, remote_address(prog), 0, 0, 0);
+	if (one_for_all(th->task))
+		flags |= SECCOMP_FILTER_FLAG_TSYNC;
+	return remote_must(th, "seccomp", SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags,
+			   remote_address(prog), 0, 0, 0);
 }
 
 /* Filters are a chain, the newest names its predecessor; the oldest goes in first.  They do not
@@ -231,5 +263,7 @@ int seccomp_set(struct rebuild_thread *th)
 	if (tc->seccomp_mode == SECCOMP_MODE__strict)
 		return remote_must(th, "prctl(PR_SET_SECCOMP)", SYS_prctl, PR_SET_SECCOMP,
 				   SECCOMP_MODE_STRICT, 0, 0, 0, 0);
+	if (th != &th->task->threads[0] && one_for_all(th->task))
+		return R_OK;
 	return install_chain(th, tc->seccomp_filter, 0);
 }

@@ -18,6 +18,9 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 8
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -97,6 +100,8 @@ static int map_one(struct rebuild_task *t, const VmaEntry *vma, uint32_t prot)
 	uint64_t offset = 0;
 	int64_t ret;
 
+	if ((vma->flags & MAP_TYPE) == MAP_DROPPABLE)
+		flags = MAP_DROPPABLE;
 	flags |= MAP_FIXED_NOREPLACE;
 	flags |= (int)(vma->flags & (MAP_GROWSDOWN | MAP_NORESERVE | MAP_STACK));
 	if (vma->status & VMA_STATUS_ANON_PRIVATE ||
