@@ -2,26 +2,26 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static long fatal_point; /* 0: none */
-static atomic_long passed;
-
-static void read_environment(void)
-{
-	const char *text = getenv("SNAP_FAULT");
-
-	if (text)
-		fatal_point = strtol(text, NULL, 10);
-}
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pid_t process; /* that has read its environment; a forked child reads its own */
+static long fatal_point, passed;
 
 void fault_point(const char *what)
 {
+	const char *text;
+
 	(void)what;
-	pthread_once(&once, read_environment);
-	if (fatal_point > 0 && atomic_fetch_add(&passed, 1) + 1 == fatal_point)
-		kill(getpid(), SIGKILL);
+	pthread_mutex_lock(&lock);
+	if (process != getpid()) {
+		process = getpid();
+		text = getenv("SNAP_FAULT");
+		fatal_point = text ? strtol(text, NULL, 10) : 0;
+		passed = 0;
+	}
+	if (fatal_point > 0 && ++passed == fatal_point)
+		kill(process, SIGKILL);
+	pthread_mutex_unlock(&lock);
 }

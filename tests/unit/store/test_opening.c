@@ -1,0 +1,140 @@
+/* Directories that are no store, or none this version can use, are refused and left alone. */
+#include "scratch.h"
+
+#include "base/result.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int setup(void **state)
+{
+	*state = scratch_make();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	scratch_remove(*state);
+	return 0;
+}
+
+static void put_file(const char *dir, const char *name, const char *text)
+{
+	char path[300];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void not_a_store(void **state)
+{
+	struct store *store;
+	char path[300];
+
+	assert_int_equal(store_open("/nonexistent/x", false, false, &store), R_NOT_FOUND);
+	assert_int_equal(store_open(*state, false, false, &store), R_NOT_FOUND);
+	put_file(*state, "letter", "dear");
+	assert_int_equal(store_open(*state, true, true, &store), R_NOT_FOUND);
+	snprintf(path, sizeof(path), "%s/packs", (char *)*state);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof(path), "%s/letter/x", (char *)*state);
+	assert_int_equal(store_open(path, false, false, &store), R_NOT_FOUND);
+}
+
+static void newer_format(void **state)
+{
+	struct store *store = scratch_open(*state);
+
+	store_close(store);
+	put_file(*state, "snap-store", "snap-store 2\nuuid 00\nsomething: new\n");
+	assert_int_equal(store_open(*state, false, false, &store), R_FAILED);
+	assert_int_equal(store_open(*state, true, true, &store), R_FAILED);
+	put_file(*state, "snap-store", "\x7f\x45LF");
+	assert_int_equal(store_open(*state, true, true, &store), R_FAILED);
+}
+
+static void modes(void **state)
+{
+	static const char *const files[] = { "snap-store", "index/data.mdb", "index/lock.mdb",
+					     "packs/0000000000000001.pack" };
+	struct store *store;
+	struct generation gen;
+	char path[300];
+	struct stat st;
+
+	assert_int_equal(chmod(*state, 0755), 0);
+	store = scratch_open(*state);
+	assert_int_equal(scratch_take(store, "a", 1, 10, &gen), R_OK);
+	store_close(store);
+	assert_int_equal(stat(*state, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", (char *)*state, files[i]);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0600);
+	}
+}
+
+#define NOBODY 65534
+
+/* As a user who may read everything and write nothing. */
+static int read_only(const char *dir, void *arg)
+{
+	struct store_verify_result verified;
+	struct generation gen;
+	struct store *store;
+
+	(void)arg;
+	if (setgid(NOBODY) || setuid(NOBODY))
+		return 1;
+	if (store_open(dir, false, true, &store) != R_FAILED)
+		return 2;
+	if (store_open(dir, false, false, &store) != R_OK)
+		return 3;
+	if (scratch_take(store, "a", 1, 10, &gen) != R_FAILED)
+		return 4;
+	if (scratch_verify(store, &verified) != R_OK || verified.generations != 1)
+		return 5;
+	store_close(store);
+	return 0;
+}
+
+static void read_only_directory(void **state)
+{
+	struct store *store;
+	struct generation gen;
+	char command[300];
+
+	if (getuid() != 0)
+		skip();
+	store = scratch_open(*state);
+	assert_int_equal(scratch_take(store, "a", 1, 10, &gen), R_OK);
+	store_close(store);
+	snprintf(command, sizeof(command), "chmod -R a+rX,a-w '%s'", (char *)*state);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(scratch_child(read_only, *state, NULL, 0), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(not_a_store, setup, teardown),
+		cmocka_unit_test_setup_teardown(newer_format, setup, teardown),
+		cmocka_unit_test_setup_teardown(modes, setup, teardown),
+		cmocka_unit_test_setup_teardown(read_only_directory, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
