@@ -120,23 +120,42 @@ static bool is_zero(const uint32_t *words, size_t n)
 }
 
 /*
+ * Does another socket share the port of this one, which may have given its SO_REUSEPORT up since?
+ * Then it is bound with it and gives it up when all are there.
+ */
+static bool port_shared(struct fds_restore *restore, const InetSkEntry *e)
+{
+	const struct sockets *s = fds_restore_kinds(restore)->sockets;
+
+	for (size_t i = 0; i < s->n_reuseport; i++)
+		if (s->reuseport[i]->src_port == e->src_port &&
+		    s->reuseport[i]->proto == e->proto && s->reuseport[i]->id != e->id)
+			return true;
+	return false;
+}
+
+/*
  * The old connections of a killed server linger in TIME_WAIT, and options may have changed since
  * the socket was bound: so it is bound with SO_REUSEADDR (TCP) and IP_FREEBIND, whatever it says
  * later.
  */
-static int bind_socket(const InetSkEntry *e, int fd)
+static int bind_socket(struct fds_restore *restore, const InetSkEntry *e, int fd)
 {
 	union inet_address a;
 	socklen_t len = inet_address(e, false, &a);
 	int off = 0;
 
-	if (e->has_v6only && sk_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, e->v6only))
+	if (e->has_v6only && e->type != SOCK_RAW &&
+	    sk_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, e->v6only))
 		goto err;
 	if (sk_opts_restore_early(fd, e->opts))
 		goto err;
-	if (!e->src_port && is_zero(e->src_addr, e->n_src_addr))
+	/* The port of a raw socket is its protocol. */
+	if ((!e->src_port || e->type == SOCK_RAW) && is_zero(e->src_addr, e->n_src_addr))
 		return R_OK;
 	if (e->type == SOCK_STREAM && sk_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1))
+		goto err;
+	if (port_shared(restore, e) && sk_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1))
 		goto err;
 	if (sk_set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) && errno != ENOPROTOOPT && errno != EINVAL)
 		goto err;
@@ -263,10 +282,12 @@ int inet_open(struct fds_restore *restore, struct restored_file *f)
 	}
 	if (fd < 0)
 		return R_FAILED;
-	if (fresh && (bind_socket(e, fd) || connect_socket(e, fd)))
+	if (fresh && (bind_socket(restore, e, fd) || connect_socket(e, fd)))
 		goto err;
 	/* While under repair a connection may share its port, whatever its options say. */
 	if (!is_kept(e, more) && set_options(e, fd, more))
+		goto err;
+	if (fresh && port_shared(restore, e) && sk_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1))
 		goto err;
 	if (fds_restore_adopt(restore, f, fd))
 		return R_FAILED;
@@ -284,8 +305,11 @@ int inet_finish(struct fds_restore *restore, struct restored_file *f, const stru
 	int r;
 
 	(void)task, (void)fd;
-	if (!is_kept(e, more))
+	if (!is_kept(e, more)) {
+		if (!e->opts->so_reuseport && port_shared(restore, e))
+			sk_set_int(f->local, SOL_SOCKET, SO_REUSEPORT, 0);
 		return R_OK;
+	}
 	r = tcp_resume(restore, f->local, e);
 	return r ? r : set_options(e, f->local, more);
 }

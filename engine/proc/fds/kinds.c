@@ -11,6 +11,7 @@ const struct fd_kind *const fd_kinds[] = {
 	&fd_kind_unix,
 	&fd_kind_inet,
 	&fd_kind_netlink,
+	&fd_kind_packet,
 	&fd_kind_eventfd,
 	&fd_kind_timerfd,
 	&fd_kind_signalfd,

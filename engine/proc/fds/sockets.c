@@ -67,13 +67,20 @@ static int load_more(struct fds_restore *restore, const ProtobufCMessage *entry,
 	return R_OK;
 }
 
-static int load_unix(struct fds_restore *restore, const ProtobufCMessage *entry,
+static int load_file(struct fds_restore *restore, const ProtobufCMessage *entry,
 		     const void *payload, size_t bytes)
 {
 	struct sockets *s = fds_restore_kinds(restore)->sockets;
 	const FileEntry *file = (const FileEntry *)entry;
 
 	(void)payload, (void)bytes;
+	if (file->type == FD_TYPES__INETSK && file->isk && file->isk->opts &&
+	    file->isk->opts->so_reuseport && file->isk->src_port) {
+		if (room_for(&s->reuseport, s->n_reuseport, &s->room_reuseport,
+			     sizeof(*s->reuseport)))
+			return R_FAILED;
+		s->reuseport[s->n_reuseport++] = file->isk;
+	}
 	if (file->type != FD_TYPES__UNIXSK || !file->usk)
 		return R_OK;
 	if (room_for(&s->unix_list, s->n_unix, &s->room_unix, sizeof(*s->unix_list)))
@@ -102,7 +109,7 @@ int sockets_load(struct fds_restore *restore)
 	}
 	r = fds_restore_each(restore, IMAGE_SNAP_SOCKETS, NULL, load_more);
 	if (!r)
-		r = fds_restore_each(restore, IMAGE_FILES, NULL, load_unix);
+		r = fds_restore_each(restore, IMAGE_FILES, NULL, load_file);
 	if (!r)
 		r = unix_queue_load(restore);
 	return r;
@@ -121,6 +128,7 @@ void sockets_done(struct fds_restore *restore)
 	for (size_t i = 0; i < s->n_queue; i++)
 		free(s->queue[i].data);
 	free(s->queue);
+	free(s->reuseport);
 	free(s->unix_list);
 	free(s->more);
 	free(s);

@@ -60,6 +60,8 @@ struct queued {
 struct sockets {
 	SnapSocketEntry **more; /* one for each id */
 	size_t n_more, room_more;
+	const InetSkEntry **reuseport; /* those that share their port */
+	size_t n_reuseport, room_reuseport;
 	struct usk *unix_list;
 	size_t n_unix, room_unix;
 	struct queued *queue; /* in the order of the image */

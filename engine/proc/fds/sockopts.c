@@ -470,7 +470,13 @@ int sk_opts_restore(int fd, uint32_t id, const SkOptsEntry *o, const SnapSocketE
 		return failed(id, "the owner");
 	for (size_t i = 0; more && i < more->n_opts; i++) {
 		const SnapSockoptEntry *opt = more->opts[i];
+		uint8_t is[64] = { 0 };
+		socklen_t is_len = sizeof(is);
 
+		/* Many can be read everywhere and set only where they mean something. */
+		if (!getsockopt(fd, (int)opt->level, (int)opt->name, is, &is_len) &&
+		    is_len == opt->value.len && !memcmp(is, opt->value.data, is_len))
+			continue;
 		if (setsockopt(fd, (int)opt->level, (int)opt->name, opt->value.data,
 			       (socklen_t)opt->value.len)) {
 			warn_errno("file %u: cannot set option %u of level %u of its socket again",

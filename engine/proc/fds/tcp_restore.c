@@ -296,8 +296,12 @@ int tcp_open_kept(struct fds_restore *restore, const InetSkEntry *e)
 		goto err;
 	sent = s.entry->outq_len - (tcp_fin_sent(e->state) ? 0 : s.entry->unsq_len);
 	if (fill(fd, TCP_RECV_QUEUE, s.in, s.entry->inq_len) ||
-	    fill(fd, TCP_SEND_QUEUE, s.out, sent) || set_window(fd, s.entry) ||
-	    close_halves(fd, e, s.entry))
+	    fill(fd, TCP_SEND_QUEUE, s.out, sent))
+		goto err;
+	/* The window may only be told when the numbers are, the peer's FIN included; and the
+	 * packets that told it have told another one. */
+	if ((!tcp_fin_received(e->state) && set_window(fd, s.entry)) ||
+	    close_halves(fd, e, s.entry) || set_window(fd, s.entry))
 		goto err;
 	stream_close(&s);
 	return fd;

@@ -203,7 +203,9 @@ static struct taken_file *find_ino(struct fds_take *take, uint32_t ino)
 
 static int queue_one(struct taken_file *f, void *arg)
 {
-	if (f->kind != &fd_kind_unix || !f->entry.usk || f->entry.usk->state == SK_LISTEN)
+	const UnixSkEntry *u = f->entry.usk;
+
+	if (f->kind != &fd_kind_unix || !u || (u->type != SOCK_DGRAM && u->state != SK_ESTABLISHED))
 		return 0;
 	return unix_queue_dump(arg, f);
 }

@@ -8,6 +8,7 @@
 #include "engine/proc/fds/sockets.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -167,10 +168,19 @@ static int bytes_before_fds(int fd, off_t at, struct peeked *p, size_t *before)
 	return R_OK;
 }
 
-/* All messages, with SO_PEEK_OFF.  `total`: bytes to expect of a stream. */
+/* At the end of a connection of packets nothing to read looks like an empty packet. */
+static bool is_end(int fd, const struct peeked *p, size_t at, size_t total)
+{
+	struct pollfd now = { fd, POLLRDHUP, 0 };
+
+	return !p->bytes && at >= total && poll(&now, 1, 0) == 1;
+}
+
+/* All messages, with SO_PEEK_OFF.  `total`: bytes to expect, but of datagrams. */
 static int peek_all(struct fds_take *take, const struct taken_file *f, struct peeked *p,
 		    bool stream, size_t total)
 {
+	bool packets = sk_get_int(f->local, SOL_SOCKET, SO_TYPE, 0) == SOCK_SEQPACKET;
 	size_t at = 0;
 
 	while (!stream || at < total) {
@@ -180,7 +190,7 @@ static int peek_all(struct fds_take *take, const struct taken_file *f, struct pe
 		if (sk_set_int(f->local, SOL_SOCKET, SO_PEEK_OFF, (int)at))
 			return R_FAILED;
 		r = peek(f->local, want, p);
-		if (r == R_NOT_FOUND)
+		if (r == R_NOT_FOUND || (!r && packets && is_end(f->local, p, at, total)))
 			break;
 		if (!r && p->truncated) {
 			uint8_t *data = realloc(p->data, 2 * p->room);
@@ -237,7 +247,8 @@ int unix_queue_dump(struct fds_take *take, struct taken_file *f)
 	old_off = sk_get_int(f->local, SOL_SOCKET, SO_PEEK_OFF, -1);
 	if (old_off < 0) {
 		r = peek(f->local, p.room, &p);
-		if (r == R_NOT_FOUND) {
+		if (r == R_NOT_FOUND ||
+		    (!r && sort.type == SOCK_SEQPACKET && is_end(f->local, &p, 0, (size_t)total))) {
 			free(p.data);
 			return R_OK;
 		}
