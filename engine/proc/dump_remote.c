@@ -210,7 +210,7 @@ static int timers(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t, 
 static int modes(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t)
 {
 	int64_t ret;
-	int tsc, rc;
+	int rc;
 
 	rc = inject_syscall(th, &t->site, &ret, SYS_prctl, PR_GET_MDWE, 0, 0, 0, 0, 0);
 	if (rc != R_OK)
@@ -222,13 +222,7 @@ static int modes(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t)
 		return rc;
 	if (ret > 0)
 		dump_refuse(ctx, th->pid, "it has a local descriptor table (modify_ldt)");
-	rc = must_read(th, t, "prctl(PR_GET_TSC)", SYS_prctl, PR_GET_TSC, t->site.data, &tsc,
-		       sizeof(tsc));
-	/* Strict seccomp takes it away by itself. */
-	if (rc == R_OK && tsc != PR_TSC_ENABLE &&
-	    t->cores[0]->thread_core->seccomp_mode != SECCOMP_MODE__strict)
-		dump_refuse(ctx, th->pid, "it may not read the time stamp counter (PR_SET_TSC)");
-	return rc;
+	return R_OK;
 }
 
 int dump_remote_task(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core)
@@ -296,7 +290,7 @@ int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	CoreEntry *core = t->cores[thread];
 	uint64_t clear_tid;
 	int64_t bits;
-	int death, rc;
+	int death, tsc, rc;
 
 	rc = alternate_stack(ctx, th, t, core->thread_core);
 	if (rc == R_OK)
@@ -310,6 +304,12 @@ int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 			  0);
 	if (rc != R_OK)
 		return rc;
+	rc = must_read(th, t, "prctl(PR_GET_TSC)", SYS_prctl, PR_GET_TSC, t->site.data, &tsc,
+		       sizeof(tsc));
+	if (rc != R_OK)
+		return rc;
+	t->extras[thread]->has_tsc_mode = true;
+	t->extras[thread]->tsc_mode = (uint32_t)tsc;
 	core->thread_info->clear_tid_addr = clear_tid;
 	core->thread_core->has_pdeath_sig = death != 0;
 	core->thread_core->pdeath_sig = (uint32_t)death;

@@ -17,7 +17,7 @@
 #define MAPS_MAX_BYTES (4u << 20)
 
 /* How long ended tasks may take to be reaped by their parents. */
-#define VANISH_TRIES 500
+#define VANISH_TRIES 1000
 #define VANISH_PAUSE_US 10000
 
 /* Bytes that the kernel's own pages take here, data pages and code. */
