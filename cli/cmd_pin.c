@@ -1,7 +1,6 @@
 #include "cli/commands.h"
 
 #include "base/result.h"
-#include "base/warn.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 
@@ -16,13 +15,8 @@ struct pinning {
 static int do_pin(void *arg)
 {
 	const struct pinning *p = arg;
-	uint64_t number = options_generation(p->options);
-	int result = store_generation_pin(p->store, number, p->pinned);
 
-	if (result == R_NOT_FOUND)
-		warn("there is no generation %llu in %s; see snap ls", (unsigned long long)number,
-		     p->options->store_dir);
-	return result;
+	return store_generation_pin(p->store, options_generation(p->options), p->pinned);
 }
 
 static int set_pin(const struct options *options, bool pinned)

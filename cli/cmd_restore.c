@@ -30,13 +30,16 @@ static int do_restore(void *arg)
 static void on_running(const struct restore_result *result, void *arg)
 {
 	const struct restoring *r = arg;
-	struct target target;
+	struct target before, now;
 	char wall[WORDS_MAX];
 
 	bar_end();
 	/* That it is gone again already is possible and no fault. */
-	if (target_of_pid(result->root_pid, &target) == R_OK)
-		target_save(r->cli->store_dir, r->lineage, &target);
+	if (target_of_pid(result->root_pid, &now) == R_OK) {
+		if (target_load(r->cli->store_dir, r->lineage, &before) == R_OK)
+			target_follow(r->cli->store_dir, &before, &now);
+		target_save(r->cli->store_dir, r->lineage, &now);
+	}
 	if (r->options.foreground)
 		interrupt_pass_on(result->root_pid);
 	if (r->cli->json || r->cli->quiet)

@@ -37,7 +37,7 @@ static int choose_lineage(const struct options *options, const struct target *ta
 		strcpy(name, options->names[options->name_count - 1]);
 		return R_OK;
 	}
-	if (target_lineage(options->store_dir, target, name, LINEAGE_NAME_MAX))
+	if (target_lineage(options->store_dir, target, name))
 		return R_OK;
 	result = proc_stat_read(target->pid, 0, &stat);
 	if (result != R_OK)

@@ -60,6 +60,15 @@ static int find_by_name(const struct options *options, const char *lineage, stru
 	return result;
 }
 
+#define PF_KTHREAD 0x00200000 /* of the flags in /proc/PID/stat */
+
+static bool is_kernel_thread(pid_t pid)
+{
+	struct proc_stat stat;
+
+	return proc_stat_read(pid, 0, &stat) == R_OK && (stat.flags & PF_KTHREAD);
+}
+
 int find_target(const struct options *options, struct target *target)
 {
 	int result;
@@ -70,6 +79,10 @@ int find_target(const struct options *options, struct target *target)
 			warn("there is no process %d", (int)options->pid);
 	} else {
 		result = find_by_name(options, options->names[0], target);
+	}
+	if (result == R_OK && is_kernel_thread(target->pid)) {
+		warn("process %d is a thread of the kernel", target->pid);
+		return R_UNSUPPORTED;
 	}
 	if (result == R_OK && runs_below(target->pid)) {
 		warn("snap itself runs below process %d: call it from outside of that tree",

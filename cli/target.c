@@ -157,10 +157,19 @@ void target_remove(const char *store_dir, const char *lineage)
 	free(path);
 }
 
-bool target_lineage(const char *store_dir, const struct target *target, char *name, size_t room)
+static bool same(const struct target *a, const struct target *b)
+{
+	return a->pid == b->pid && a->start == b->start &&
+	       !memcmp(a->boot_id, b->boot_id, sizeof(a->boot_id));
+}
+
+/* Calls `fn` for each lineage whose recorded target is `target`, until it returns true, which is
+ * then the result. */
+static bool each_lineage_of(const char *store_dir, const struct target *target,
+			    bool (*fn)(const char *lineage, void *arg), void *arg)
 {
 	struct dirent *entry;
-	bool found = false;
+	bool stop = false;
 	char *path;
 	DIR *dir;
 
@@ -170,17 +179,45 @@ bool target_lineage(const char *store_dir, const struct target *target, char *na
 	free(path);
 	if (!dir)
 		return false;
-	while (!found && (entry = readdir(dir))) {
+	while (!stop && (entry = readdir(dir))) {
 		struct target recorded;
 
-		if (!lineage_name_valid(entry->d_name) || strlen(entry->d_name) >= room ||
-		    target_load(store_dir, entry->d_name, &recorded) != R_OK)
-			continue;
-		found = recorded.pid == target->pid && recorded.start == target->start &&
-			!memcmp(recorded.boot_id, target->boot_id, sizeof(target->boot_id));
-		if (found)
-			strcpy(name, entry->d_name);
+		if (lineage_name_valid(entry->d_name) &&
+		    target_load(store_dir, entry->d_name, &recorded) == R_OK &&
+		    same(&recorded, target))
+			stop = fn(entry->d_name, arg);
 	}
 	closedir(dir);
-	return found;
+	return stop;
+}
+
+struct following {
+	const char *store_dir;
+	const struct target *now;
+};
+
+static bool follow(const char *lineage, void *arg)
+{
+	const struct following *f = arg;
+
+	target_save(f->store_dir, lineage, f->now);
+	return false;
+}
+
+void target_follow(const char *store_dir, const struct target *before, const struct target *now)
+{
+	struct following f = { store_dir, now };
+
+	each_lineage_of(store_dir, before, follow, &f);
+}
+
+static bool copy_name(const char *lineage, void *arg)
+{
+	strcpy(arg, lineage);
+	return true;
+}
+
+bool target_lineage(const char *store_dir, const struct target *target, char name[LINEAGE_NAME_MAX])
+{
+	return each_lineage_of(store_dir, target, copy_name, name);
 }

@@ -5,6 +5,8 @@
 #ifndef SNAP_CLI_TARGET_H
 #define SNAP_CLI_TARGET_H
 
+#include "store/store.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -29,7 +31,14 @@ int target_save(const char *store_dir, const char *lineage, const struct target 
 /* Removes the record, where there is one. */
 void target_remove(const char *store_dir, const char *lineage);
 
+/*
+ * Notes `now` as the target of every lineage whose target was `before`: a process that is filed
+ * under several names stays their common target when it is restored under one of them.
+ */
+void target_follow(const char *store_dir, const struct target *before, const struct target *now);
+
 /* The name of the lineage whose recorded target this is; false if there is none. */
-bool target_lineage(const char *store_dir, const struct target *target, char *name, size_t room);
+bool target_lineage(const char *store_dir, const struct target *target,
+		    char name[LINEAGE_NAME_MAX]);
 
 #endif

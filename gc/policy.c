@@ -203,8 +203,8 @@ static int name_forgotten(struct gc_plan *plan, const uint64_t *numbers, size_t 
 
 		if (plan->items[i].kept || lineage_left(plan, gen->lineage))
 			continue;
-		warn("generation %" PRIu64 " is the last of '%s': say that the lineage may become "
-		     "empty if that is meant",
+		warn("generation %" PRIu64 " is the last of %s: give --allow-empty if that is "
+		     "meant",
 		     gen->number, gen->lineage);
 		return R_BUSY;
 	}

@@ -127,6 +127,9 @@ for _ in 1 2; do
 	[ "$old" != "$(cut -d' ' -f22 "/proc/$pid/stat")" ] || fail "process $pid is still the old one"
 done
 code 0 take --name shell # the restored one is the target now
+code 0 take --name shell --name copy
+code 0 restore --name copy --replace
+code 0 take --name shell # and is the target under both names
 kill -KILL "$pid"
 ended "$pid" || fail "process $pid does not end"
 code 3 take --name shell
