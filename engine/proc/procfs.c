@@ -208,3 +208,26 @@ int proc_cgroup_parse(const char *text, char **path)
 	}
 	return R_OK;
 }
+
+bool proc_cgroup_next(const char **at, const char **controllers, size_t *controllers_len,
+		      const char **path, size_t *path_len)
+{
+	while (**at) {
+		const char *line = *at;
+		size_t len = strcspn(line, "\n");
+		const char *first = memchr(line, ':', len), *second = NULL;
+
+		*at = line + len + (line[len] == '\n');
+		if (first)
+			second = memchr(first + 1, ':', len - (size_t)(first + 1 - line));
+		/* The unified hierarchy is the one without controllers. */
+		if (!second || second == first + 1 || second[1] != '/')
+			continue;
+		*controllers = first + 1;
+		*controllers_len = (size_t)(second - *controllers);
+		*path = second + 1;
+		*path_len = len - (size_t)(*path - line);
+		return true;
+	}
+	return false;
+}

@@ -37,6 +37,14 @@ int proc_timers_parse(const char *text, struct proc_timer **timers, size_t *n);
 int proc_cgroup_parse(const char *text, char **path);
 
 /*
+ * Steps through the lines of the other hierarchies ("12:cpu,cpuacct:/path"): gives "cpu,cpuacct"
+ * and
+ * "/path" as they lie in `*at`, not ended by a NUL, and moves `*at` on.  False at the end.
+ */
+bool proc_cgroup_next(const char **at, const char **controllers, size_t *controllers_len,
+		      const char **path, size_t *path_len);
+
+/*
  * Reads /proc/PID/`name`, or /proc/PID/task/TID/`name` if `tid` is not 0.  R_OK with new memory;
  * R_NOT_FOUND if the task is gone (not reported); R_FAILED (reported).
  */

@@ -104,13 +104,34 @@ static void test_cgroup(void **state)
 	assert_null(path);
 }
 
+static void test_hierarchies(void **state)
+{
+	const char *at =
+	    "3:name=a b:/x\n2:cpu,cpuacct:/\nnonsense\n1:pids\n0::/unified\n4:memory:/y:z";
+	const char *controllers, *path;
+	size_t controllers_len, path_len;
+
+	(void)state;
+	assert_true(proc_cgroup_next(&at, &controllers, &controllers_len, &path, &path_len));
+	assert_int_equal(controllers_len, 8);
+	assert_memory_equal(controllers, "name=a b", 8);
+	assert_int_equal(path_len, 2);
+	assert_memory_equal(path, "/x", 2);
+	assert_true(proc_cgroup_next(&at, &controllers, &controllers_len, &path, &path_len));
+	assert_int_equal(path_len, 1);
+	assert_true(proc_cgroup_next(&at, &controllers, &controllers_len, &path, &path_len));
+	assert_memory_equal(controllers, "memory", 6);
+	assert_int_equal(path_len, 4);
+	assert_memory_equal(path, "/y:z", 4);
+	assert_false(proc_cgroup_next(&at, &controllers, &controllers_len, &path, &path_len));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_timers),
-		cmocka_unit_test(test_hostile_timers),
-		cmocka_unit_test(test_cgroup),
+		cmocka_unit_test(test_limits),	       cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_hostile_timers), cmocka_unit_test(test_cgroup),
+		cmocka_unit_test(test_hierarchies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
