@@ -69,6 +69,7 @@ static int rebuild_space(struct rebuild_task *t)
 	int rc;
 
 	props_cgroup(t);
+	cgroup_join(&t->threads[0]);
 	rc = layout_map(t);
 	if (rc == R_OK)
 		rc = fill_task(t);
@@ -92,6 +93,8 @@ static int rebuild_state(struct rebuild_task *t)
 		rc = props_set(t);
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
 		rc = props_thread(&t->threads[i]);
+	for (size_t i = 1; rc == R_OK && i < t->n_threads; i++)
+		cgroup_join(&t->threads[i]);
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
 		rc = seccomp_set(&t->threads[i]);
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)

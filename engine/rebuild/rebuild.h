@@ -14,6 +14,7 @@
  *   shmem.c    shared anonymous memory                layout.c   the address space
  *   fill.c     contents                               mmprops.c  what the kernel notes about it
  *   thread.c   threads, per-thread state              props.c    limits, scheduling, names, cgroup
+ *   cgroup.c   control groups of version 1
  *   creds.c    identity, filters                      signals.c  actions, timers, pending signals
  *   launch.c   registers, the common start
  */
@@ -196,6 +197,8 @@ int threads_make(struct rebuild_task *t);
 int thread_register(struct rebuild_thread *th);
 /* Joins the old control group, if it is there: before memory is charged to the wrong one. */
 void props_cgroup(struct rebuild_task *t);
+/* The same for one thread and the hierarchies of version 1, wherever these are mounted. */
+void cgroup_join(const struct rebuild_thread *th);
 /* Root, working directory, umask: while the prepared descriptors are there. */
 int props_folders(struct rebuild_task *t);
 int props_set(struct rebuild_task *t);
