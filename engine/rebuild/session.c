@@ -62,20 +62,33 @@ static int add_session_helpers(struct rebuild *r)
 	return R_OK;
 }
 
+/* Who bears the helper for the group that `t` is in: a task of the same session that is still there
+ * to reap it, a member if one is. */
+static struct rebuild_task *bears_group(struct rebuild *r, struct rebuild_task *t)
+{
+	for (size_t i = 0; i < r->n_tasks; i++)
+		if (r->tasks[i]->pgid == t->pgid && r->tasks[i]->kind != TASK_ZOMBIE)
+			return r->tasks[i];
+	for (size_t i = 0; i < r->n_tasks; i++)
+		if (r->tasks[i]->sid == t->sid && r->tasks[i]->kind != TASK_ZOMBIE)
+			return r->tasks[i];
+	return t;
+}
+
 static int add_group_helpers(struct rebuild *r)
 {
 	size_t n = r->n_tasks;
 
 	for (size_t i = 0; i < n; i++) {
-		struct rebuild_task *t = r->tasks[i], *helper;
+		struct rebuild_task *t = r->tasks[i], *helper, *bearer;
 
 		if (task_find(r, t->pgid))
 			continue;
+		bearer = bears_group(r, t);
 		helper = plan_add_helper(r, t->pgid);
 		if (!helper)
 			return R_FAILED;
-		/* Born by a member, so that it is in the same session. */
-		helper->parent = t;
+		helper->parent = bearer;
 		helper->sid = t->sid;
 		helper->pgid = helper->pid;
 		detail("group %d has lost its leader: a helper stands in for it", helper->pid);
