@@ -6,10 +6,12 @@
 
 #include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -188,12 +190,55 @@ static void killed_gc(void **state)
 	assert_true(killed >= 4);
 }
 
+/* No file may grow beyond the limit: what a full disk does to each of them. */
+static int take_limited(const char *dir, void *arg)
+{
+	const struct rlimit limit = { *(rlim_t *)arg, *(rlim_t *)arg };
+	struct generation gen;
+	struct store *store;
+	int result;
+
+	signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit))
+		return 9;
+	if (store_open(dir, false, true, &store) != R_OK)
+		return 1;
+	result = scratch_take(store, "a", 1, 20 * PAGES, &gen);
+	store_close(store);
+	return result == R_OK ? 0 : 2;
+}
+
+static void full_disk(void **state)
+{
+	rlim_t limit = 40 << 10;
+	struct generation gen;
+	struct store *store;
+	int failed = 0;
+
+	/* Something must be there to be spared. */
+	store = scratch_open(*state);
+	assert_int_equal(scratch_take(store, "a", 7, PAGES, &gen), R_OK);
+	store_close(store);
+	while (scratch_child(take_limited, *state, &limit, 0) != 0) {
+		assert_int_equal(check_all(*state), 1);
+		failed++;
+		limit *= 2;
+		assert_true(limit < 1 << 30);
+	}
+	assert_true(failed >= 3);
+	store = scratch_open(*state);
+	assert_int_equal(scratch_take(store, "a", 8, PAGES, &gen), R_OK);
+	assert_int_equal(gen.number, 3);
+	store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(killed_take, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed_creation, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed_gc, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
