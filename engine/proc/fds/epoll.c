@@ -104,22 +104,50 @@ static struct taken_file *find_watched(struct fds_take *take, const struct taken
 	return NULL;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const EventpollTfdEntry *left = **(EventpollTfdEntry * *const *)a;
+	const EventpollTfdEntry *right = **(EventpollTfdEntry * *const *)b;
+
+	if (left->tfd != right->tfd)
+		return left->tfd < right->tfd ? -1 : 1;
+	/* Where they stand in the set is their rank. */
+	return (*(EventpollTfdEntry * *const *)a > *(EventpollTfdEntry * *const *)b) ? 1 : -1;
+}
+
+/* ranks[i]: how many rows before row i have the same number. */
+static int rank_rows(struct fds_take *take, const EventpollFileEntry *epfd, uint32_t **ranks)
+{
+	EventpollTfdEntry ***order = fds_take_alloc(take, (epfd->n_tfd + 1) * sizeof(*order));
+
+	*ranks = fds_take_alloc(take, (epfd->n_tfd + 1) * sizeof(**ranks));
+	if (!order || !*ranks)
+		return R_FAILED;
+	for (size_t i = 0; i < epfd->n_tfd; i++)
+		order[i] = &epfd->tfd[i];
+	qsort(order, epfd->n_tfd, sizeof(*order), by_number);
+	for (size_t i = 1; i < epfd->n_tfd; i++) {
+		if ((*order[i])->tfd == (*order[i - 1])->tfd)
+			(*ranks)[order[i] - epfd->tfd] = (*ranks)[order[i - 1] - epfd->tfd] + 1;
+	}
+	return R_OK;
+}
+
 static int put_targets(struct taken_file *f, void *arg)
 {
 	struct fds_take *take = arg;
 	EventpollFileEntry *epfd = f->entry.epfd;
+	uint32_t *ranks;
 	int result = R_OK;
 
 	if (f->kind != &fd_kind_epoll || !epfd)
 		return R_OK;
+	if (rank_rows(take, epfd, &ranks) != R_OK)
+		return R_FAILED;
 	for (size_t i = 0; i < epfd->n_tfd; i++) {
 		SnapEpollEntry entry = SNAP_EPOLL_ENTRY__INIT;
-		struct taken_file *watched;
-		uint32_t rank = 0;
+		struct taken_file *watched = find_watched(take, f, epfd->tfd[i]->tfd, ranks[i]);
 
-		for (size_t k = 0; k < i; k++)
-			rank += epfd->tfd[k]->tfd == epfd->tfd[i]->tfd;
-		watched = find_watched(take, f, epfd->tfd[i]->tfd, rank);
 		if (!watched) {
 			warn("%s: watches a file (number %u) that no task of the tree has open any "
 			     "more; cannot be snapshotted",

@@ -79,7 +79,14 @@ int contents_take(struct fds_take *take, const struct taken_file *f, const char 
 
 	if (!fds_take_ingest(take))
 		return R_OK;
-	fd = reopen(f->local, O_RDONLY);
+	/* Opening it would break the lease, which its holder would be told. */
+	if (strstr(f->info, "LEASE")) {
+		warn("%s: deleted, with a lease on it; cannot be snapshotted", taken_file_name(f));
+		return R_UNSUPPORTED;
+	}
+	fd = reopen(f->local, O_RDONLY | O_NOATIME);
+	if (fd < 0 && errno == EPERM)
+		fd = reopen(f->local, O_RDONLY);
 	if (fd < 0) {
 		warn_errno("%s: cannot be opened to read it", taken_file_name(f));
 		return R_FAILED;
@@ -124,8 +131,12 @@ static int put_ghost(struct fds_take *take, struct taken_file *f, uint32_t ghost
 	entry.atim = &atim;
 	entry.mtim = &mtim;
 	snprintf(name, sizeof(name), "ghost-%u", ghost);
-	if (S_ISREG(f->st.st_mode) && contents_take(take, f, name) != R_OK)
-		return R_FAILED;
+	if (S_ISREG(f->st.st_mode)) {
+		int result = contents_take(take, f, name);
+
+		if (result != R_OK)
+			return result;
+	}
 	return fds_take_put_one(take, IMAGE_GHOST_FILE, ghost, &entry.base);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/stat.h"
 
 static bool pidfd_probe(const struct taken_file *f)
 {
@@ -38,10 +39,15 @@ static int pidfd_dump(struct fds_take *take, struct taken_file *f)
 static int check_target(struct taken_file *f, void *arg)
 {
 	const PidfdEntry *pidfd = f->entry.pidfd;
+	struct proc_stat stat;
 
 	if (f->kind != &fd_kind_pidfd || !pidfd || pidfd->nspid == -1)
 		return R_OK;
 	if (fds_take_has_pid(arg, pidfd->nspid))
+		return R_OK;
+	/* A dead child of a task has no table, but is of the tree until it is waited for. */
+	if (proc_stat_read(pidfd->nspid, 0, &stat) == R_OK && stat.state == 'Z' &&
+	    fds_take_has_pid(arg, stat.ppid))
 		return R_OK;
 	warn("%s: refers to process %d, which is outside the tree; cannot be snapshotted",
 	     taken_file_name(f), pidfd->nspid);

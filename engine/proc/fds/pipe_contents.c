@@ -16,11 +16,14 @@ struct pipes {
 	struct pipe_state *first;
 };
 
-/* A descriptor that can read the pipe, whichever end `f` is.  Nobody in it can notice. */
+/* A descriptor that can read the pipe, whichever end `f` is.  A reading end serves itself: one more
+ * that comes and goes could be noticed (SIGIO) in a pipe whose other end is closed. */
 static int open_reader(const struct taken_file *f)
 {
 	char path[64];
 
+	if ((f->flags & O_ACCMODE) != O_WRONLY)
+		return fcntl(f->local, F_DUPFD_CLOEXEC, 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->local);
 	return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }
