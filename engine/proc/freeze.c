@@ -168,6 +168,11 @@ static int reconsider(struct tree *tree, size_t index)
 	}
 	if (rc == R_FAILED)
 		return rc;
+	if (rc == R_OK && stat.state != 'X') {
+		warn("process %d executed another program while it was being frozen; try again",
+		     task->pid);
+		return R_FAILED;
+	}
 	if (index == 0) {
 		warn("process %d ended while it was being frozen", task->pid);
 		return R_NOT_FOUND;

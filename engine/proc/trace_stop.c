@@ -30,6 +30,14 @@ int trace_failed(const struct tracee *t, const char *what)
 	return R_FAILED;
 }
 
+/* An execve in another thread may have taken the thread's number over, and the new owner is not
+ * traced; but it may be our child, so that waitpid() would not tell.  (One order to stop more or
+ * less makes no difference to a thread on its way to a stop.) */
+static bool is_traced(pid_t tid)
+{
+	return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 || errno != ESRCH;
+}
+
 /*
  * waitpid() that gives up after `patience_ns`: 0 then.  Sleeps for the SIGCHLD of the stop, since a
  * loop that yields would wait for the time slices of the very threads it wants to stop; and looks
@@ -42,11 +50,14 @@ static pid_t wait_patiently(pid_t tid, int *status, uint64_t patience_ns)
 	sigaddset(&child, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &child, &before);
 	uint64_t deadline = now_ns() + patience_ns;
+	const struct timespec pause = { .tv_nsec = LOOK_PAUSE_NS };
 	pid_t got;
 	do {
 		got = waitpid(tid, status, __WALL | WNOHANG);
-		if (got == 0)
-			sigtimedwait(&child, NULL, &(struct timespec){ .tv_nsec = LOOK_PAUSE_NS });
+		if (got == 0 && sigtimedwait(&child, NULL, &pause) < 0 && !is_traced(tid)) {
+			got = -1;
+			errno = ECHILD;
+		}
 	} while (got == 0 && now_ns() < deadline);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return got;
