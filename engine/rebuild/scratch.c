@@ -11,10 +11,19 @@
 #define SCRATCH_BYTES (SCRATCH_DATA_BYTES + PAGE_BYTES)
 
 /* Where to look: far below the mappings of position-independent programs, far above those of the
- * others, and a step that leaves each candidate well away from the last. */
-#define SCRATCH_FIRST 0x100000000ull
+ * others, and a step that leaves each candidate well away from the last.  The upper half of the
+ * tries begins beyond the shadow memory of an address sanitizer, which fills the lower places when
+ * this very program or the target is built with one. */
+#define SCRATCH_LOW 0x100000000ull
+#define SCRATCH_HIGH 0x200000000000ull
 #define SCRATCH_STEP 0x10000000ull
 #define SCRATCH_TRIES 4096
+
+static uint64_t candidate(unsigned i)
+{
+	return i < SCRATCH_TRIES / 2 ? SCRATCH_LOW + i * SCRATCH_STEP :
+				       SCRATCH_HIGH + (i - SCRATCH_TRIES / 2) * SCRATCH_STEP;
+}
 
 static bool range_is_free(const struct rebuild *r, uint64_t from, uint64_t to)
 {
@@ -33,8 +42,8 @@ int scratch_map(struct rebuild *r)
 	/* syscall; ret */
 	static const uint8_t code[] = { 0x0f, 0x05, 0xc3 };
 
-	for (int i = 0; i < SCRATCH_TRIES; i++) {
-		uint64_t at = SCRATCH_FIRST + (uint64_t)i * SCRATCH_STEP;
+	for (unsigned i = 0; i < SCRATCH_TRIES; i++) {
+		uint64_t at = candidate(i);
 		/* A stack that grows must not run into it while the tree is made. */
 		uint64_t clear = SCRATCH_STEP / 2;
 		void *got;
