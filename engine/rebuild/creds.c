@@ -34,7 +34,8 @@ static int set_ids(struct rebuild_thread *th, const CredsEntry *c)
 		warn("task %d: too many supplementary groups", th->task->pid);
 		return R_DAMAGED;
 	}
-	memcpy(groups, c->groups, c->n_groups * sizeof(*groups));
+	if (c->n_groups)
+		memcpy(groups, c->groups, c->n_groups * sizeof(*groups));
 	rc = remote_must(th, "setgroups", SYS_setgroups, c->n_groups, remote_address(groups), 0, 0,
 			 0, 0);
 	if (rc)
