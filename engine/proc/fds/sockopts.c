@@ -475,7 +475,8 @@ int sk_opts_restore(int fd, uint32_t id, const SkOptsEntry *o, const SnapSocketE
 
 		/* Many can be read everywhere and set only where they mean something. */
 		if (!getsockopt(fd, (int)opt->level, (int)opt->name, is, &is_len) &&
-		    is_len == opt->value.len && !memcmp(is, opt->value.data, is_len))
+		    is_len == opt->value.len &&
+		    (is_len == 0 || !memcmp(is, opt->value.data, is_len)))
 			continue;
 		if (setsockopt(fd, (int)opt->level, (int)opt->name, opt->value.data,
 			       (socklen_t)opt->value.len)) {
