@@ -42,6 +42,19 @@ static int write_header(struct store *store, uint64_t pack, int fd)
 	return io_pwrite_all(fd, header, sizeof(header), 0);
 }
 
+DIR *pack_list(struct store *store)
+{
+	int fd = openat(store->packs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir) {
+		warn_errno("%s/packs: cannot list", store->dir);
+		if (fd >= 0)
+			close(fd);
+	}
+	return dir;
+}
+
 int pack_create(struct store *store, uint64_t pack, int *fd)
 {
 	char name[PACK_NAME_BYTES];

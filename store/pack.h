@@ -4,12 +4,17 @@
 
 #include "store/store_internal.h"
 
+#include <dirent.h>
+
 #define PACK_NAME_BYTES 32
 
 void pack_name(uint64_t pack, char name[PACK_NAME_BYTES]);
 
 /* True and the number if the file name is that of a pack. */
 bool pack_number(const char *name, uint64_t *pack);
+
+/* Opens the folder of packs for reading its names; closedir() by the caller.  NULL: reported. */
+DIR *pack_list(struct store *store);
 
 /* Makes a new pack with its header and holds its lock through `*fd`.  R_OK, R_BUSY (recovery took
  * the newborn for an orphan: take another number), R_FAILED. */

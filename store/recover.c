@@ -49,18 +49,13 @@ static int recover_pack(struct store *store, uint64_t pack, uint64_t *bytes)
 int recover_packs(struct store *store, uint64_t *bytes)
 {
 	struct dirent *entry;
-	int fd, result = R_OK;
+	int result = R_OK;
 	uint64_t pack;
 	DIR *dir;
 
-	fd = openat(store->packs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		warn_errno("%s/packs: cannot list", store->dir);
-		if (fd >= 0)
-			close(fd);
+	dir = pack_list(store);
+	if (!dir)
 		return R_FAILED;
-	}
 	while ((entry = readdir(dir)))
 		if (pack_number(entry->d_name, &pack) &&
 		    recover_pack(store, pack, bytes) == R_FAILED)

@@ -14,16 +14,10 @@ static int sum_packs(struct store *store, struct store_stats *stats)
 	struct stat st;
 	uint64_t pack;
 	DIR *dir;
-	int fd;
 
-	fd = openat(store->packs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		warn_errno("%s/packs: cannot list", store->dir);
-		if (fd >= 0)
-			close(fd);
+	dir = pack_list(store);
+	if (!dir)
 		return R_FAILED;
-	}
 	while ((entry = readdir(dir)))
 		if (pack_number(entry->d_name, &pack) &&
 		    fstatat(store->packs_fd, entry->d_name, &st, 0) == 0)
