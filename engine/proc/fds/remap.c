@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/fds/fds_internal.h"
 #include "store/store.h"
 
 struct remap {
@@ -32,24 +33,6 @@ struct remaps {
 	struct ghost *ghosts;
 	size_t n_ghosts, room_ghosts;
 };
-
-static int room_for(void *array_pointer, size_t n, size_t *room, size_t size)
-{
-	void **array = array_pointer;
-	size_t want = *room ? *room * 2 : 16;
-	void *more;
-
-	if (n < *room)
-		return R_OK;
-	more = realloc(*array, want * size);
-	if (!more) {
-		warn("no memory for a list of %zu deleted files; free some and try again", want);
-		return R_FAILED;
-	}
-	*array = more;
-	*room = want;
-	return R_OK;
-}
 
 static struct ghost *find_ghost(struct remaps *remaps, uint32_t id)
 {
@@ -86,8 +69,8 @@ static int load_ghost(struct fds_restore *restore, uint32_t id)
 	free(data);
 	if (result != R_OK)
 		return result;
-	if (room_for(&remaps->ghosts, remaps->n_ghosts, &remaps->room_ghosts,
-		     sizeof(struct ghost)) != R_OK) {
+	if (grow(&remaps->ghosts, remaps->n_ghosts, &remaps->room_ghosts, sizeof(struct ghost)) !=
+	    R_OK) {
 		image_free_message(message);
 		return R_FAILED;
 	}
@@ -110,7 +93,7 @@ static int load_remap(struct fds_restore *restore, const ProtobufCMessage *messa
 		     entry->orig_id);
 		return R_UNSUPPORTED;
 	}
-	if (room_for(&remaps->remaps, remaps->n, &remaps->room, sizeof(struct remap)) != R_OK)
+	if (grow(&remaps->remaps, remaps->n, &remaps->room, sizeof(struct remap)) != R_OK)
 		return R_FAILED;
 	remaps->remaps[remaps->n++] = (struct remap){ entry->orig_id, entry->remap_id, linked };
 	return linked ? R_OK : load_ghost(restore, entry->remap_id);

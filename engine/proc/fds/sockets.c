@@ -6,26 +6,9 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/fds/fds_internal.h"
 
 /* Makes room for one more element. */
-static int room_for(void *array_pointer, size_t n, size_t *room, size_t size)
-{
-	void **array = array_pointer;
-	size_t want = *room ? 2 * *room : 32;
-	void *bigger;
-
-	if (n < *room)
-		return R_OK;
-	bigger = realloc(*array, want * size);
-	if (!bigger) {
-		warn_errno("no memory for a list of %zu sockets", want);
-		return R_FAILED;
-	}
-	*array = bigger;
-	*room = want;
-	return R_OK;
-}
-
 /* A socket's second entry tells what was known only when all files were; it joins the first. */
 static void join_more(SnapSocketEntry *first, SnapSocketEntry *second)
 {
@@ -61,7 +44,7 @@ static int load_more(struct fds_restore *restore, const ProtobufCMessage *entry,
 		join_more(s->more[i], more);
 		return R_OK;
 	}
-	if (room_for(&s->more, s->n_more, &s->room_more, sizeof(*s->more)))
+	if (grow(&s->more, s->n_more, &s->room_more, sizeof(*s->more)))
 		return R_FAILED;
 	s->more[s->n_more++] = more;
 	return R_OK;
@@ -76,14 +59,13 @@ static int load_file(struct fds_restore *restore, const ProtobufCMessage *entry,
 	(void)payload, (void)bytes;
 	if (file->type == FD_TYPES__INETSK && file->isk && file->isk->opts &&
 	    file->isk->opts->so_reuseport && file->isk->src_port) {
-		if (room_for(&s->reuseport, s->n_reuseport, &s->room_reuseport,
-			     sizeof(*s->reuseport)))
+		if (grow(&s->reuseport, s->n_reuseport, &s->room_reuseport, sizeof(*s->reuseport)))
 			return R_FAILED;
 		s->reuseport[s->n_reuseport++] = file->isk;
 	}
 	if (file->type != FD_TYPES__UNIXSK || !file->usk)
 		return R_OK;
-	if (room_for(&s->unix_list, s->n_unix, &s->room_unix, sizeof(*s->unix_list)))
+	if (grow(&s->unix_list, s->n_unix, &s->room_unix, sizeof(*s->unix_list)))
 		return R_FAILED;
 	s->unix_list[s->n_unix++] = (struct usk){
 		.id = file->id,

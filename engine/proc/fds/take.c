@@ -31,7 +31,7 @@ int grow(void *array_pointer, size_t n, size_t *room, size_t size)
 		return R_OK;
 	more = realloc(*array, want * size);
 	if (!more) {
-		warn("no memory for a list of %zu open files; free some and try again", want);
+		warn("no memory for a list of %zu files; free some and try again", want);
 		return R_FAILED;
 	}
 	*array = more;
