@@ -40,6 +40,9 @@ done
 sed -i 's/version 1/version 2/' "$W/n/conf"
 kill -HUP "$PID"
 wait_for 10 serves 2 || fail "nginx does not reload after a restore: $(tail -n 3 "$W/n/error.log")"
+# The old workers serve the old configuration until they are told to quit, a moment later.
+two_workers() { [ "$(workers)" = 2 ]; }
+wait_for 10 two_workers || fail "$(workers) workers instead of 2 after the reload"
 take_kill "$PID"
 restore "$GEN"
 serves 2 || fail "nginx does not answer after the second restore"
