@@ -66,11 +66,10 @@ static int describe_for_files(struct rebuild *r)
 /* The address space of one task, and its descriptors. */
 static int rebuild_space(struct rebuild_task *t)
 {
-	int rc;
+	int rc = cgroup_join(&t->threads[0]);
 
-	props_cgroup(t);
-	cgroup_join(&t->threads[0]);
-	rc = layout_map(t);
+	if (rc == R_OK)
+		rc = layout_map(t);
 	if (rc == R_OK)
 		rc = fill_task(t);
 	if (rc == R_OK)
@@ -94,7 +93,7 @@ static int rebuild_state(struct rebuild_task *t)
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
 		rc = props_thread(&t->threads[i]);
 	for (size_t i = 1; rc == R_OK && i < t->n_threads; i++)
-		cgroup_join(&t->threads[i]);
+		rc = cgroup_join(&t->threads[i]);
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
 		rc = seccomp_set(&t->threads[i]);
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
@@ -158,6 +157,8 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 	if (rc == R_OK)
 		rc = check_environment(r);
 	if (rc == R_OK)
+		rc = cgroup_check(r);
+	if (rc == R_OK)
 		rc = plan_files(r);
 	if (rc == R_OK)
 		rc = check_pids(r, opts);
@@ -165,6 +166,8 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 		rc = describe_for_files(r);
 	if (rc == R_OK)
 		rc = scratch_map(r);
+	if (rc == R_OK)
+		rc = cgroup_make(r);
 	if (rc == R_OK && r->living)
 		rc = replace_living(r);
 	return rc;
@@ -207,6 +210,7 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 	if (r.fds)
 		fds_restore_end(r.fds);
 	scratch_unmap(&r);
+	cgroup_end(&r, rc != R_OK);
 	if (rc == R_OK) {
 		*result = (struct restore_result){
 			.generation = r.gen.number,

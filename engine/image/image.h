@@ -14,6 +14,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "cgroup.pb-c.h"
 #include "core.pb-c.h"
 #include "events.pb-c.h"
 #include "files.pb-c.h"
@@ -60,6 +61,7 @@ enum image_kind_id {
 	IMAGE_MM,
 	IMAGE_FS,
 	IMAGE_SECCOMP,
+	IMAGE_CGROUP,
 	IMAGE_FDINFO,
 	IMAGE_FILES,
 	IMAGE_REMAP_FPATH,

@@ -16,6 +16,7 @@ static const struct image_kind kinds[IMAGE_KINDS] = {
 	[IMAGE_MM] = { "mm", HEAD_COMMON, 0x57492820, &mm_entry__descriptor },
 	[IMAGE_FS] = { "fs", HEAD_COMMON, 0x51403912, &fs_entry__descriptor },
 	[IMAGE_SECCOMP] = { "seccomp", HEAD_COMMON, 0x64413049, &seccomp_entry__descriptor },
+	[IMAGE_CGROUP] = { "cgroup", HEAD_COMMON, 0x59383330, &cgroup_entry__descriptor },
 	[IMAGE_FDINFO] = { "fdinfo", HEAD_COMMON, 0x56213732, &fdinfo_entry__descriptor },
 	[IMAGE_FILES] = { "files", HEAD_COMMON, 0x56303138, &file_entry__descriptor },
 	[IMAGE_REMAP_FPATH] = { "remap-fpath", HEAD_COMMON, 0x59133954,

@@ -84,6 +84,7 @@ int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ing
 	ctx->tree = tree;
 	ctx->ingest = ingest;
 	seccomp_entry__init(&ctx->seccomp);
+	cgroup_entry__init(&ctx->cgroups);
 	ctx->tasks = calloc(tree->task_count, sizeof(*ctx->tasks));
 	if (ingest)
 		ctx->buffer = mmap(NULL, DUMP_BUFFER_BYTES, PROT_READ | PROT_WRITE,

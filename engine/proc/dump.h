@@ -52,6 +52,9 @@ struct dump_ctx {
 	size_t n_mapped;
 	uint8_t *buffer; /* DUMP_BUFFER_BYTES that pages pass through */
 	SeccompEntry seccomp;
+	CgroupEntry cgroups; /* how the groups the tasks are in were set up */
+	char **cgroup_lines; /* "controllers:path" of each that is described there */
+	size_t n_cgroup_lines, cgroups_below;
 	size_t refused;	      /* findings so far */
 	uint64_t pages_found; /* that had contents of their own */
 	const struct progress *progress;
@@ -98,6 +101,8 @@ int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared,
 		 SignalQueueEntry **queue);
 int dump_limits(struct dump_ctx *ctx, const struct dump_task *t, TaskCoreEntry *core);
 int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);
+/* The control groups of all threads of the task. */
+int dump_cgroups(struct dump_ctx *ctx, struct dump_task *t);
 /* Those that make remote calls, between inject_begin() and inject_end() of the thread. */
 int dump_remote_task(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);
 int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread);

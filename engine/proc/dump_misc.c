@@ -67,68 +67,6 @@ static int read_number(pid_t pid, const char *name, int base, int64_t *value)
 	return rc;
 }
 
-#define HIERARCHIES_MAX 64
-
-/* Hierarchies made for a purpose of their own have groups whose setting up no image tells. */
-static bool is_private_hierarchy(const char *controllers, size_t len)
-{
-	return len > 5 && memcmp(controllers, "name=", 5) == 0 &&
-	       !(len == 12 && memcmp(controllers, "name=systemd", 12) == 0);
-}
-
-static int thread_cgroups(struct dump_ctx *ctx, const struct tracee *th, SnapThreadEntry *extra)
-{
-	const char *at, *controllers, *path;
-	size_t controllers_len, path_len;
-	char *text;
-	int rc = procfs_read(th->pid, th->tid, "cgroup", &text, NULL);
-
-	if (rc != R_OK)
-		return rc == R_NOT_FOUND ? R_OK : rc;
-	extra->cgroups = dump_alloc(ctx, HIERARCHIES_MAX * sizeof(*extra->cgroups));
-	at = text;
-	while (extra->cgroups && extra->n_cgroups < HIERARCHIES_MAX &&
-	       proc_cgroup_next(&at, &controllers, &controllers_len, &path, &path_len)) {
-		char *line;
-
-		if (path_len == 1)
-			continue;
-		if (is_private_hierarchy(controllers, controllers_len))
-			dump_refuse(ctx, th->tid, "it is in control group %.*s of hierarchy %.*s",
-				    (int)path_len, path, (int)controllers_len, controllers);
-		line = dump_alloc(ctx, controllers_len + path_len + 2);
-		if (!line)
-			break;
-		sprintf(line, "%.*s:%.*s", (int)controllers_len, controllers, (int)path_len, path);
-		extra->cgroups[extra->n_cgroups++] = line;
-	}
-	rc = extra->cgroups && !*at ? R_OK : R_FAILED;
-	free(text);
-	return rc;
-}
-
-static int read_cgroup(struct dump_ctx *ctx, struct dump_task *t)
-{
-	char *text, *path;
-	int rc = procfs_read(t->task->pid, 0, "cgroup", &text, NULL);
-
-	if (rc == R_NOT_FOUND)
-		return R_OK;
-	if (rc != R_OK)
-		return rc;
-	rc = proc_cgroup_parse(text, &path);
-	free(text);
-	if (rc != R_OK) {
-		warn("pid %d: no memory for the path of its cgroup", t->task->pid);
-		return R_FAILED;
-	}
-	if (!path)
-		return R_OK;
-	t->extra.cgroup = dump_strdup(ctx, path);
-	free(path);
-	return t->extra.cgroup ? R_OK : R_FAILED;
-}
-
 int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core)
 {
 	pid_t pid = t->task->pid;
@@ -164,12 +102,7 @@ int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core)
 		return rc;
 	t->fs.has_umask = true;
 	t->fs.umask = status.umask;
-	for (size_t i = 0; i < t->task->thread_count; i++) {
-		rc = thread_cgroups(ctx, t->task->threads[i], t->extras[i]);
-		if (rc != R_OK)
-			return rc;
-	}
-	return read_cgroup(ctx, t);
+	return dump_cgroups(ctx, t);
 }
 
 static const char *const namespaces[] = {

@@ -150,6 +150,8 @@ int dump_store(struct dump_ctx *ctx)
 		rc = store_tree(ctx);
 	if (rc == R_OK && ctx->seccomp.n_seccomp_filters)
 		rc = put(ctx, IMAGE_SECCOMP, 0, &ctx->seccomp.base);
+	if (rc == R_OK && ctx->cgroups.n_controllers)
+		rc = put(ctx, IMAGE_CGROUP, 0, &ctx->cgroups.base);
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
 		rc = store_task(ctx, &ctx->tasks[i]);
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)

@@ -1,106 +1,169 @@
-/* Control groups of version 1: every hierarchy is a file system of its own, mounted anywhere. */
+/* The groups the threads were in: found or planned, then joined. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/warn.h"
+#include "engine/proc/cgroupfs.h"
 #include "engine/proc/procfs.h"
-#include "engine/rebuild/rebuild.h"
+#include "engine/rebuild/cgroup.h"
 
-#define MOUNTS_MAX_BYTES (4u << 20)
-
-/* Is every one of the words of `all` ("cpu,cpuacct") a word of `options` ("rw,cpu,cpuacct")? */
-static bool has_all(const char *options, const char *all)
+/* "controllers:path" in two; false if it is not that. */
+static bool split(const char *line, char controllers[256], const char **path)
 {
-	while (*all) {
-		size_t len = strcspn(all, ",");
-		const char *at = options;
-		bool found = false;
+	const char *colon = strchr(line, ':');
 
-		while (*at && !found) {
-			size_t n = strcspn(at, ", \n");
-
-			found = n == len && memcmp(at, all, len) == 0;
-			at += n + (at[n] == ',');
-			if (*at == ' ' || *at == '\n')
-				break;
-		}
-		if (!found)
-			return false;
-		all += len + (all[len] == ',');
-	}
+	if (!colon || colon[1] != '/' || colon - line >= 256)
+		return false;
+	memcpy(controllers, line, (size_t)(colon - line));
+	controllers[colon - line] = '\0';
+	*path = colon + 1;
 	return true;
 }
 
-/* Where the hierarchy of these controllers is mounted with its top visible. */
-static bool find_mount(const char *mounts, const char *controllers, char *where, size_t room)
-{
-	for (const char *line = mounts; line && *line; line = strchr(line, '\n')) {
-		const char *kind;
-		char top[256], at[4096], options[1024];
-
-		if (*line == '\n')
-			line++;
-		kind = strstr(line, " - cgroup ");
-		if (!kind || kind > line + strcspn(line, "\n"))
-			continue;
-		if (sscanf(line, "%*d %*d %*s %255s %4095s", top, at) != 2 ||
-		    sscanf(kind, " - cgroup %*s %1023s", options) != 1)
-			continue;
-		if (strcmp(top, "/") == 0 && has_all(options, controllers)) {
-			snprintf(where, room, "%s", at);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Is the thread in that group already? */
-static bool is_there(const char *now, const char *wanted)
+/* Is a thread whose /proc/PID/cgroup is `now` in that group?  "" is the unified hierarchy. */
+static bool is_there(const char *now, const char *wanted_controllers, const char *wanted)
 {
 	const char *controllers, *path;
 	size_t controllers_len, path_len;
+	bool there;
+	char *unified;
 
+	if (!*wanted_controllers) {
+		if (proc_cgroup_parse(now, &unified) != R_OK)
+			return false;
+		there = unified && strcmp(unified, wanted) == 0;
+		free(unified);
+		return there;
+	}
 	while (proc_cgroup_next(&now, &controllers, &controllers_len, &path, &path_len))
-		if (strlen(wanted) == controllers_len + 1 + path_len &&
-		    memcmp(wanted, controllers, controllers_len) == 0 &&
-		    memcmp(wanted + controllers_len + 1, path, path_len) == 0)
+		if (strlen(wanted) == path_len && memcmp(wanted, path, path_len) == 0 &&
+		    strlen(wanted_controllers) == controllers_len &&
+		    memcmp(wanted_controllers, controllers, controllers_len) == 0)
 			return true;
 	return false;
 }
 
-static void join(const struct rebuild_thread *th, const char *mounts, const char *wanted)
+/* Calls `fn` for each group of each thread until it gives anything but R_OK. */
+static int each_group(const struct rebuild_thread *th,
+		      int (*fn)(const struct rebuild_thread *th, const char *controllers,
+				const char *path, void *arg),
+		      void *arg)
 {
-	const char *colon = strchr(wanted, ':');
-	char controllers[256], where[4096], path[8192], tid[16];
+	const SnapTaskEntry *task = th->task->extra;
+	int rc = R_OK;
 
-	if (!colon || snprintf(controllers, sizeof(controllers), "%.*s", (int)(colon - wanted),
-			       wanted) >= (int)sizeof(controllers))
-		return;
-	snprintf(tid, sizeof(tid), "%d", th->tid);
-	if (find_mount(mounts, controllers, where, sizeof(where)) &&
-	    snprintf(path, sizeof(path), "%s%s/tasks", where, colon + 1) < (int)sizeof(path) &&
-	    io_write_file(AT_FDCWD, path, tid, strlen(tid)) == R_OK)
-		return;
-	note("task %d: control group %s of %s cannot be entered any more; it stays in that of snap",
-	     th->tid, colon + 1, controllers);
+	if (th == &th->task->threads[0] && task && task->cgroup && task->cgroup[0] == '/')
+		rc = fn(th, "", task->cgroup, arg);
+	for (size_t i = 0; rc == R_OK && th->extra && i < th->extra->n_cgroups; i++) {
+		char controllers[256];
+		const char *path;
+
+		if (split(th->extra->cgroups[i], controllers, &path))
+			rc = fn(th, controllers, path, arg);
+	}
+	return rc;
 }
 
-void cgroup_join(const struct rebuild_thread *th)
+static const char *hierarchy_name(const char *controllers)
 {
-	char *now = NULL, *mounts = NULL;
-	size_t len;
+	return *controllers ? controllers : "the unified hierarchy";
+}
 
-	if (!th->extra || th->extra->n_cgroups == 0)
-		return;
-	if (procfs_read(th->tid, 0, "cgroup", &now, NULL) == R_OK &&
-	    io_read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTS_MAX_BYTES, &mounts, &len) == R_OK)
-		for (size_t i = 0; i < th->extra->n_cgroups; i++)
-			if (!is_there(now, th->extra->cgroups[i]))
-				join(th, mounts, th->extra->cgroups[i]);
-	free(mounts);
-	free(now);
+struct look {
+	struct rebuild *r;
+	struct cgroupfs fs;
+	char *now; /* our own groups, which every task is born into */
+};
+
+/* A group that is needed: it is there, or can be made again. */
+static int look_at(const struct rebuild_thread *th, const char *controllers, const char *path,
+		   void *arg)
+{
+	struct look *look = arg;
+	char folder[4096];
+
+	if (is_there(look->now, controllers, path))
+		return R_OK;
+	if (!cgroupfs_folder(&look->fs, controllers, path, folder, sizeof(folder))) {
+		warn("task %d: it was in control group %s of %s, which is not mounted here; mount "
+		     "it, then restore again",
+		     th->tid, path, hierarchy_name(controllers));
+		return R_UNSUPPORTED;
+	}
+	if (access(folder, F_OK) == 0)
+		return R_OK;
+	if (cgroup_known(look->r, controllers, path))
+		return cgroup_plan(look->r, controllers, path);
+	warn("task %d: control group %s of %s is gone, and the generation does not tell how it was "
+	     "set up; make %s, then restore again",
+	     th->tid, path, hierarchy_name(controllers), folder);
+	return R_UNSUPPORTED;
+}
+
+int cgroup_check(struct rebuild *r)
+{
+	struct look look = { .r = r };
+	int rc = cgroupfs_open(&look.fs);
+
+	if (rc == R_OK)
+		rc = procfs_read(getpid(), 0, "cgroup", &look.now, NULL);
+	/* A kernel without control groups has tasks of such a kernel only. */
+	if (rc == R_NOT_FOUND)
+		look.now = strdup("");
+	if (rc == R_FAILED || !look.now) {
+		cgroupfs_close(&look.fs);
+		return R_FAILED;
+	}
+	rc = R_OK;
+	for (size_t i = 0; rc == R_OK && i < r->n_tasks; i++)
+		for (size_t k = 0; rc == R_OK && k < r->tasks[i]->n_threads; k++)
+			rc = each_group(&r->tasks[i]->threads[k], look_at, &look);
+	free(look.now);
+	cgroupfs_close(&look.fs);
+	return rc;
+}
+
+static int join(const struct rebuild_thread *th, const char *controllers, const char *path,
+		void *arg)
+{
+	struct look *look = arg;
+	char folder[4096], file[4096 + 16], tid[16];
+
+	if (is_there(look->now, controllers, path))
+		return R_OK;
+	snprintf(tid, sizeof(tid), "%d", th->tid);
+	if (cgroupfs_folder(&look->fs, controllers, path, folder, sizeof(folder))) {
+		snprintf(file, sizeof(file), "%s/%s", folder,
+			 *controllers ? "tasks" : "cgroup.procs");
+		if (io_write_file(AT_FDCWD, file, tid, strlen(tid)) == R_OK)
+			return R_OK;
+	} else {
+		errno = ENOENT;
+	}
+	warn_errno("task %d: cannot enter control group %s of %s", th->tid, path,
+		   hierarchy_name(controllers));
+	return R_FAILED;
+}
+
+int cgroup_join(struct rebuild_thread *th)
+{
+	struct look look = { .r = th->task->r };
+	int rc;
+
+	if (!th->task->extra && !th->extra)
+		return R_OK;
+	rc = procfs_read(th->task->pid, th->tid, "cgroup", &look.now, NULL);
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	rc = cgroupfs_open(&look.fs);
+	if (rc == R_OK)
+		rc = each_group(th, join, &look);
+	cgroupfs_close(&look.fs);
+	free(look.now);
+	return rc;
 }

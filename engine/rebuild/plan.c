@@ -288,6 +288,9 @@ int plan_read(struct rebuild *r)
 	rc = load_one(r, IMAGE_SECCOMP, "seccomp", &r->seccomp);
 	if (rc != R_OK && rc != R_NOT_FOUND)
 		return rc;
+	rc = load_one(r, IMAGE_CGROUP, "cgroup", &r->cgroups);
+	if (rc != R_OK && rc != R_NOT_FOUND)
+		return rc;
 	return read_shmems(r);
 }
 
@@ -316,5 +319,7 @@ void plan_free(struct rebuild *r)
 	free(r->shmems);
 	if (r->seccomp)
 		image_free_message(&r->seccomp->base);
+	if (r->cgroups)
+		image_free_message(&r->cgroups->base);
 	*r = (struct rebuild){ 0 };
 }

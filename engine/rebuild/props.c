@@ -22,8 +22,6 @@
 #define PR_SET_IO_FLUSHER 57
 #endif
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
-
 /* What sched_setattr(2) takes, first version. */
 struct kernel_sched_attr {
 	uint32_t size;
@@ -74,21 +72,6 @@ static void set_limits(struct rebuild_task *t)
 
 	for (size_t i = 0; limits && i < limits->n_rlimits && i < RLIM_NLIMITS; i++)
 		set_limit(t, (int)i, limits->rlimits[i]);
-}
-
-/* The group is entered if it is still there; limits of another one are not ours to change. */
-void props_cgroup(struct rebuild_task *t)
-{
-	char path[4096], pid[16];
-
-	if (!t->extra || !t->extra->cgroup || !t->extra->cgroup[0])
-		return;
-	if (snprintf(path, sizeof(path), CGROUP_ROOT "%s/cgroup.procs", t->extra->cgroup) >=
-	    (int)sizeof(path))
-		return;
-	snprintf(pid, sizeof(pid), "%d", t->pid);
-	if (io_write_file(AT_FDCWD, path, pid, strlen(pid)))
-		detail("task %d: control group %s is not there any more", t->pid, t->extra->cgroup);
 }
 
 static void set_proc_files(struct rebuild_task *t)

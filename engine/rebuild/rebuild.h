@@ -14,7 +14,7 @@
  *   shmem.c    shared anonymous memory                layout.c   the address space
  *   fill.c     contents                               mmprops.c  what the kernel notes about it
  *   thread.c   threads, per-thread state              props.c    limits, scheduling, names, cgroup
- *   cgroup.c   control groups of version 1
+ *   cgroup.c   control groups                       cgroup_make.c  those that are gone
  *   creds.c    identity, filters                      signals.c  actions, timers, pending signals
  *   launch.c   registers, the common start
  */
@@ -30,6 +30,7 @@
 #include "engine/proc/trace.h"
 #include "store/store.h"
 
+#include "cgroup.pb-c.h"
 #include "core.pb-c.h"
 #include "mm.pb-c.h"
 #include "pstree.pb-c.h"
@@ -91,6 +92,7 @@ struct rebuild_shmem {
 };
 
 struct restore_options;
+struct rebuild_cgroup;
 
 struct rebuild {
 	struct store_view *view;
@@ -104,6 +106,11 @@ struct rebuild {
 	struct rebuild_shmem *shmems;
 	size_t n_shmems;
 	SeccompEntry *seccomp; /* NULL: no task has a filter */
+	CgroupEntry *cgroups;  /* how control groups were set up; NULL: the tasks were in none */
+	struct rebuild_cgroup *lost_cgroups; /* to be made again */
+	size_t n_lost_cgroups;
+	char **made_cgroups; /* folders made so far */
+	size_t n_made_cgroups;
 	struct fds_restore *fds;
 	struct fds_task *fds_tasks; /* of tasks with an address space */
 	size_t n_fds_tasks;
@@ -195,10 +202,16 @@ int mmprops_set(struct rebuild_task *t);
 int threads_make(struct rebuild_task *t);
 /* Registrations with the kernel: robust list, rseq, clear-tid, alternate stack. */
 int thread_register(struct rebuild_thread *th);
-/* Joins the old control group, if it is there: before memory is charged to the wrong one. */
-void props_cgroup(struct rebuild_task *t);
-/* The same for one thread and the hierarchies of version 1, wherever these are mounted. */
-void cgroup_join(const struct rebuild_thread *th);
+/* Looks for the control groups of all threads; plans those that are gone.  R_UNSUPPORTED (named) if
+ * one is neither there nor can be made. */
+int cgroup_check(struct rebuild *r);
+/* Makes those planned.  R_OK or R_FAILED (reported); then cgroup_end() removes them. */
+int cgroup_make(struct rebuild *r);
+/* Lets go of what was planned and made; with `undo`, removes what was made. */
+void cgroup_end(struct rebuild *r, bool undo);
+/* Joins the groups of one thread (the unified one with the first of its task): before memory is
+ * charged to the wrong one. */
+int cgroup_join(struct rebuild_thread *th);
 /* Root, working directory, umask: while the prepared descriptors are there. */
 int props_folders(struct rebuild_task *t);
 int props_set(struct rebuild_task *t);
