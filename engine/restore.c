@@ -187,7 +187,11 @@ static int wait_root(const struct rebuild *r, int *status)
 int engine_restore(struct store *store, const struct restore_options *opts,
 		   struct restore_result *result)
 {
-	struct rebuild r = { .foreground = opts->foreground, .progress = opts->progress };
+	struct rebuild r = {
+		.store = store,
+		.foreground = opts->foreground,
+		.progress = opts->progress,
+	};
 	uint64_t begun = now_ns();
 	int rc;
 

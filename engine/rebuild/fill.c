@@ -1,138 +1,297 @@
 #include "engine/rebuild/rebuild.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/progress.h"
 #include "base/warn.h"
 #include "engine/image/image.h"
 
 /*
- * Pages travel through one bounded buffer: long enough that the cost of a call is small against
- * that of its copy, short enough to stay in the cache between decompression and copy.
+ * Pages are written in the order of their numbers, not of their addresses: those of one cluster lie
+ * together, so that it is decompressed once, however the task's history has scattered it.  Threads
+ * share the work, each with a view of its own, because half of it is decompression and half the
+ * faults of the task's new pages.
  */
-#define FILL_PAGES 512
+#define BATCH_PAGES 1024	/* of one read and one write; as many as a write takes ranges */
+#define WINDOW_PAGES (1u << 20) /* sorted at once: 4 GiB of the task, 16 MiB here */
+#define THREADS_MAX 4
+/* Below this a thread costs more than it saves. */
+#define PAGES_PER_THREAD 4096
 
-struct filler {
-	struct rebuild_task *t;
-	const VmaEntry *vma;
-	uint8_t *buffer;
-	page_no numbers[FILL_PAGES];
-	struct iovec runs[FILL_PAGES]; /* in the task, in the order of `numbers` */
-	size_t n_pages, n_runs;
+struct place {
+	page_no number;
+	uint64_t address;
 };
 
-static int report_bad(struct filler *f, page_no bad)
-{
-	size_t page = 0;
+struct fill {
+	struct rebuild_task *t;
+	const VmaEntry *vma; /* whose pages are being gathered */
+	struct place *places;
+	size_t n_places, room;
 
-	for (size_t i = 0; i < f->n_runs; i++)
-		for (size_t k = 0; k < f->runs[i].iov_len; k += PAGE_BYTES, page++)
-			if (f->numbers[page] == bad) {
-				warn("generation %llu: memory of task %d is damaged at 0x%llx",
-				     (unsigned long long)f->t->r->gen.number, f->t->pid,
-				     (unsigned long long)(uintptr_t)f->runs[i].iov_base + k);
-				return R_DAMAGED;
-			}
-	warn("generation %llu: memory of task %d is damaged",
-	     (unsigned long long)f->t->r->gen.number, f->t->pid);
+	pthread_mutex_t lock; /* for what follows, while threads run */
+	size_t next;
+	int result; /* the first that was not R_OK; already reported */
+};
+
+/* What one thread works with. */
+struct worker {
+	struct fill *fill;
+	struct store_view *view;
+	uint8_t *buffer;
+	page_no numbers[BATCH_PAGES];
+	struct iovec runs[BATCH_PAGES]; /* in the task, in the order of `numbers` */
+	pthread_t thread;
+};
+
+static int report_bad(struct fill *fill, const struct place *places, size_t n, page_no bad)
+{
+	const struct rebuild_task *t = fill->t;
+
+	for (size_t i = 0; i < n; i++)
+		if (places[i].number == bad) {
+			warn("generation %llu: memory of task %d is damaged at 0x%llx",
+			     (unsigned long long)t->r->gen.number, t->pid,
+			     (unsigned long long)places[i].address);
+			return R_DAMAGED;
+		}
+	warn("generation %llu: memory of task %d is damaged", (unsigned long long)t->r->gen.number,
+	     t->pid);
 	return R_DAMAGED;
 }
 
-static int flush(struct filler *f)
+/* Pages that follow each other in the task are one range of the write. */
+static size_t make_runs(struct worker *w, const struct place *places, size_t n)
 {
-	struct iovec local = { f->buffer, f->n_pages * PAGE_BYTES };
+	size_t runs = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct iovec *last = runs ? &w->runs[runs - 1] : NULL;
+
+		w->numbers[i] = places[i].number;
+		if (last && (uintptr_t)last->iov_base + last->iov_len == places[i].address)
+			last->iov_len += PAGE_BYTES;
+		else
+			w->runs[runs++] =
+			    (struct iovec){ (void *)(uintptr_t)places[i].address, PAGE_BYTES };
+	}
+	return runs;
+}
+
+static int fill_batch(struct worker *w, const struct place *places, size_t n)
+{
+	struct iovec local = { w->buffer, n * PAGE_BYTES };
+	size_t runs = make_runs(w, places, n);
 	page_no bad = 0;
 	ssize_t put;
 	int rc;
 
-	if (!f->n_pages)
-		return R_OK;
-	rc = store_read_pages(f->t->r->view, f->numbers, f->n_pages, f->buffer, &bad);
+	rc = store_read_pages(w->view, w->numbers, n, w->buffer, &bad);
 	if (rc)
-		return rc == R_DAMAGED ? report_bad(f, bad) : rc;
-	put = process_vm_writev(f->t->pid, &local, 1, f->runs, f->n_runs, 0);
-	if (put != (ssize_t)local.iov_len) {
-		if (put >= 0)
-			errno = EFAULT;
-		warn_errno("task %d: cannot write its memory from 0x%llx on", f->t->pid,
-			   (unsigned long long)(uintptr_t)f->runs[0].iov_base);
-		return R_FAILED;
-	}
-	f->t->r->pages_written += f->n_pages;
-	f->n_pages = f->n_runs = 0;
-	/* The pages of the generation are about those of all memory.  Once the old target has been
-	 * ended for this one, stopping would leave neither. */
-	if (!progress_tell(f->t->r->progress, "filling memory", f->t->r->pages_written,
-			   f->t->r->gen.bytes_logical / PAGE_BYTES, PROGRESS_PAGES) &&
-	    !f->t->r->living)
+		return rc == R_DAMAGED ? report_bad(w->fill, places, n, bad) : rc;
+	put = process_vm_writev(w->fill->t->pid, &local, 1, w->runs, runs, 0);
+	if (put == (ssize_t)local.iov_len)
+		return R_OK;
+	if (put >= 0)
+		errno = EFAULT;
+	warn_errno("task %d: cannot write its memory from 0x%llx on", w->fill->t->pid,
+		   (unsigned long long)places[0].address);
+	return R_FAILED;
+}
+
+/* The pages of the generation are about those of all memory.  Once the old target has been ended
+ * for this one, stopping would leave neither. */
+static int tell(struct rebuild *r, uint64_t written)
+{
+	if (!progress_tell(r->progress, "filling memory", written,
+			   r->gen.bytes_logical / PAGE_BYTES, PROGRESS_PAGES) &&
+	    !r->living)
 		return R_FAILED;
 	return R_OK;
 }
 
-static void append(struct filler *f, uint64_t address, page_no number)
+/* Takes batches until there are none, or something failed anywhere. */
+static void work(struct worker *w, bool tells)
 {
-	struct iovec *last = f->n_runs ? &f->runs[f->n_runs - 1] : NULL;
+	struct fill *fill = w->fill;
+	struct rebuild *r = fill->t->r;
+	size_t n = 0;
 
-	if (last && (uintptr_t)last->iov_base + last->iov_len == address)
-		last->iov_len += PAGE_BYTES;
-	else
-		f->runs[f->n_runs++] = (struct iovec){ (void *)(uintptr_t)address, PAGE_BYTES };
-	f->numbers[f->n_pages++] = number;
+	pthread_mutex_lock(&fill->lock);
+	while (fill->result == R_OK && fill->next < fill->n_places) {
+		size_t at = fill->next;
+		uint64_t written = r->pages_written += n;
+		int rc;
+
+		n = fill->n_places - at;
+		if (n > BATCH_PAGES)
+			n = BATCH_PAGES;
+		fill->next += n;
+		pthread_mutex_unlock(&fill->lock);
+		rc = tells ? tell(r, written) : R_OK;
+		if (rc == R_OK)
+			rc = fill_batch(w, fill->places + at, n);
+		pthread_mutex_lock(&fill->lock);
+		if (rc && !fill->result)
+			fill->result = rc;
+	}
+	r->pages_written += n;
+	pthread_mutex_unlock(&fill->lock);
+}
+
+static void *work_thread(void *arg)
+{
+	work(arg, false);
+	return NULL;
+}
+
+static int worker_open(struct worker *w, struct fill *fill, struct store_view *view)
+{
+	w->fill = fill;
+	w->view = view;
+	w->buffer = malloc(BATCH_PAGES * PAGE_BYTES);
+	if (!w->buffer) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	return view ? R_OK : store_view_open(fill->t->r->store, &w->view);
+}
+
+static void worker_close(struct worker *w)
+{
+	if (w->view != w->fill->t->r->view)
+		store_view_close(w->view);
+	free(w->buffer);
+}
+
+static size_t threads_wanted(const struct fill *fill)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n = fill->n_places / PAGES_PER_THREAD;
+
+	if (cpus < 1)
+		cpus = 1;
+	if (n > (size_t)cpus)
+		n = (size_t)cpus;
+	if (n > THREADS_MAX)
+		n = THREADS_MAX;
+	return n ? n : 1;
+}
+
+/* One worker is this thread, with the view that is there; signals are for this thread only. */
+static int run_workers(struct fill *fill)
+{
+	struct worker *workers;
+	size_t wanted = threads_wanted(fill), n = 0, started = 0;
+	sigset_t all, before;
+	int rc = R_OK;
+
+	workers = calloc(wanted, sizeof(*workers));
+	if (!workers) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	for (; rc == R_OK && n < wanted; n++)
+		rc = worker_open(&workers[n], fill, n ? NULL : fill->t->r->view);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	/* A thread that cannot be had leaves more to the others. */
+	for (size_t i = 1; rc == R_OK && i < n; i++, started++)
+		if (pthread_create(&workers[i].thread, NULL, work_thread, &workers[i]) != 0)
+			break;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc == R_OK)
+		work(&workers[0], true);
+	for (size_t i = 1; i <= started; i++)
+		pthread_join(workers[i].thread, NULL);
+	while (n > 0)
+		worker_close(&workers[--n]);
+	free(workers);
+	return rc ? rc : fill->result;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Writes what has been gathered. */
+static int flush(struct fill *fill)
+{
+	int rc;
+
+	if (!fill->n_places)
+		return R_OK;
+	qsort(fill->places, fill->n_places, sizeof(*fill->places), by_number);
+	fill->next = 0;
+	rc = run_workers(fill);
+	fill->n_places = 0;
+	return rc;
+}
+
+static int make_room(struct fill *fill)
+{
+	size_t room = fill->room ? fill->room * 2 : BATCH_PAGES;
+	struct place *places = realloc(fill->places, room * sizeof(*places));
+
+	if (!places) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	fill->places = places;
+	fill->room = room;
+	return R_OK;
 }
 
 static int take_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 {
-	struct filler *f = arg;
+	struct fill *fill = arg;
 	/* Fresh anonymous memory is zero; where a file would show through, a zero must be written.
 	 */
-	bool skip_zero = !(f->vma->status & VMA_STATUS_FILE_PRIVATE);
-	int rc;
+	bool skip_zero = !(fill->vma->status & VMA_STATUS_FILE_PRIVATE);
+	int rc = R_OK;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; rc == R_OK && i < n; i++) {
 		if (numbers[i] == PAGE_ZERO && skip_zero)
 			continue;
-		append(f, (index + i) * PAGE_BYTES, numbers[i]);
-		if (f->n_pages == FILL_PAGES) {
-			rc = flush(f);
-			if (rc)
-				return rc;
-		}
+		if (fill->n_places == WINDOW_PAGES)
+			rc = flush(fill);
+		if (rc == R_OK && fill->n_places == fill->room)
+			rc = make_room(fill);
+		if (rc == R_OK)
+			fill->places[fill->n_places++] =
+			    (struct place){ numbers[i], (index + i) * PAGE_BYTES };
 	}
-	return R_OK;
+	return rc;
 }
 
 int fill_task(struct rebuild_task *t)
 {
-	struct filler *f;
+	struct fill fill = { .t = t, .lock = PTHREAD_MUTEX_INITIALIZER };
 	int rc = R_OK;
 
 	if (!t->has_pages)
 		return R_OK;
-	f = calloc(1, sizeof(*f));
-	if (f)
-		f->buffer = malloc(FILL_PAGES * PAGE_BYTES);
-	if (!f || !f->buffer) {
-		free(f);
-		warn("out of memory");
-		return R_FAILED;
-	}
-	f->t = t;
 	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
-		f->vma = t->mm->vmas[i];
-		if (!(f->vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE)))
+		fill.vma = t->mm->vmas[i];
+		if (!(fill.vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE)))
 			continue;
-		if (f->vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
+		if (fill.vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
 			continue;
-		rc = store_object_walk(t->r->view, &t->pages, f->vma->start / PAGE_BYTES,
-				       f->vma->end / PAGE_BYTES, take_run, f);
+		rc = store_object_walk(t->r->view, &t->pages, fill.vma->start / PAGE_BYTES,
+				       fill.vma->end / PAGE_BYTES, take_run, &fill);
 	}
 	if (rc == R_OK)
-		rc = flush(f);
-	free(f->buffer);
-	free(f);
+		rc = flush(&fill);
+	free(fill.places);
 	return rc;
 }

@@ -95,6 +95,7 @@ struct restore_options;
 struct rebuild_cgroup;
 
 struct rebuild {
+	struct store *store;
 	struct store_view *view;
 	struct generation gen;
 	bool foreground;
