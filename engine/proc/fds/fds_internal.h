@@ -64,6 +64,21 @@ struct fds_take {
 	int result; /* worst of what was refused or failed so far */
 };
 
+/* Remembers the worst: a failure over a refusal over nothing.  Gives `result` back. */
+int take_note_result(struct fds_take *take, int result);
+
+/* Orders (pid1, a) before (-1), as (0) or behind (1) (pid2, b) by kcmp `type`; 2 if the kernel will
+ * not say (reported). */
+int take_kcmp_order(pid_t pid1, pid_t pid2, int type, unsigned long a, unsigned long b);
+
+/* Where fd `fd` of `pid` is in by_kcmp, or belongs.  R_OK (there), R_NOT_FOUND, R_FAILED. */
+int take_search_file(struct fds_take *take, pid_t pid, int fd, size_t *at);
+
+/* Registers and dumps a description that belongs at `at` of by_kcmp.  Takes over `local`.  `*out`
+ * stays as it is if there is no entry for it. */
+int take_add_description(struct fds_take *take, pid_t pid, int fd, int local, size_t at,
+			 struct taken_file **out);
+
 /* Fills st, link, info, flags, pos, mnt_id and fown of a file whose local, pid and fd are set. */
 int taken_file_look(struct fds_take *take, struct taken_file *f);
 

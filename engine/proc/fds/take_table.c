@@ -1,0 +1,195 @@
+/* The descriptor tables of tasks. */
+#include "engine/proc/fds/fds_internal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/result.h"
+#include "base/warn.h"
+
+/* Registers one descriptor and fills its row of the table. */
+static int take_fd(struct fds_take *take, pid_t pid, int fd, FdinfoEntry *row)
+{
+	struct taken_file *f = NULL;
+	char path[64], *info;
+	const char *value;
+	size_t at, len;
+	int local, result;
+
+	fdinfo_entry__init(row);
+	row->fd = (uint32_t)fd;
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+	if (io_read_file(AT_FDCWD, path, 64u << 20, &info, &len) != R_OK) {
+		warn_errno("pid %d fd %d: cannot read %s", (int)pid, fd, path);
+		return take_note_result(take, R_FAILED);
+	}
+	value = fdinfo_value(info, "flags");
+	if (value && (strtoul(value, NULL, 8) & O_CLOEXEC))
+		row->flags = FD_CLOEXEC;
+
+	result = take_search_file(take, pid, fd, &at);
+	if (result == R_OK) {
+		f = take->by_kcmp[at];
+	} else if (result == R_NOT_FOUND) {
+		local = fds_open_target(pid, fd);
+		if (local < 0)
+			warn_errno("pid %d fd %d: cannot get it", (int)pid, fd);
+		else
+			result = take_add_description(take, pid, fd, local, at, &f);
+	}
+	if (f) {
+		row->id = f->id;
+		row->type = f->entry.type;
+		if (result == R_OK)
+			result = locks_note(take, f, pid, fd, info);
+	} else {
+		result = R_FAILED;
+	}
+	free(info);
+	return take_note_result(take, result);
+}
+
+/* The numbers of the entries of a /proc directory, ascending. */
+static int list_numbers(pid_t pid, const char *what, int **numbers, size_t *n)
+{
+	char path[64];
+	struct dirent *entry;
+	size_t room = 0;
+	DIR *dir;
+
+	*numbers = NULL;
+	*n = 0;
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
+	dir = opendir(path);
+	if (!dir) {
+		warn_errno("cannot list %s", path);
+		return R_FAILED;
+	}
+	while ((entry = readdir(dir))) {
+		size_t at = *n;
+		int number;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		if (grow(numbers, *n, &room, sizeof(**numbers)) != R_OK) {
+			closedir(dir);
+			free(*numbers);
+			return R_FAILED;
+		}
+		number = atoi(entry->d_name);
+		/* /proc lists them in order but for tasks that came meanwhile. */
+		for (; at > 0 && (*numbers)[at - 1] > number; at--)
+			(*numbers)[at] = (*numbers)[at - 1];
+		(*numbers)[at] = number;
+		(*n)++;
+	}
+	closedir(dir);
+	return R_OK;
+}
+
+/* A thread with a descriptor table of its own (unshare(CLONE_FILES)) has no place in the images. */
+static int check_threads(pid_t pid)
+{
+	int *tids, result = R_OK;
+	size_t n;
+
+	if (list_numbers(pid, "task", &tids, &n) != R_OK)
+		return R_FAILED;
+	for (size_t i = 0; i < n && result == R_OK; i++) {
+		int order = tids[i] == pid ? 0 : take_kcmp_order(pid, tids[i], KCMP_FILES, 0, 0);
+
+		if (order == 0)
+			continue;
+		if (order == 2) {
+			result = R_FAILED;
+			break;
+		}
+		warn("pid %d thread %d: has a descriptor table of its own, which cannot be "
+		     "snapshotted",
+		     (int)pid, tids[i]);
+		result = R_UNSUPPORTED;
+	}
+	free(tids);
+	return result;
+}
+
+static int search_table(struct fds_take *take, pid_t pid, size_t *at)
+{
+	size_t low = 0, high = take->n_tables;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = take_kcmp_order(pid, take->tables[mid].pid, KCMP_FILES, 0, 0);
+
+		if (order == 2)
+			return R_FAILED;
+		if (order == 0) {
+			*at = mid;
+			return R_OK;
+		}
+		if (order < 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	*at = low;
+	return R_NOT_FOUND;
+}
+
+static int take_rows(struct fds_take *take, pid_t pid, struct taken_table *table)
+{
+	int *fds, result = R_OK;
+
+	if (list_numbers(pid, "fd", &fds, &table->n) != R_OK)
+		return R_FAILED;
+	table->entries = calloc(table->n + 1, sizeof(*table->entries));
+	if (!table->entries) {
+		warn("pid %d: no memory for its %zu descriptors", (int)pid, table->n);
+		free(fds);
+		return R_FAILED;
+	}
+	/* Go on after a refusal, so that every reason is named at once. */
+	for (size_t i = 0; i < table->n && result != R_FAILED; i++) {
+		int one = take_fd(take, pid, fds[i], &table->entries[i]);
+
+		if (one != R_OK)
+			result = one;
+	}
+	free(fds);
+	return result;
+}
+
+int fds_take_task(struct fds_take *take, pid_t pid, uint32_t *files_id)
+{
+	struct taken_table table = { .pid = pid };
+	size_t at;
+	int result;
+
+	if (grow(&take->pids, take->n_pids, &take->room_pids, sizeof(*take->pids)) != R_OK)
+		return take_note_result(take, R_FAILED);
+	take->pids[take->n_pids++] = pid;
+	result = check_threads(pid);
+	if (result != R_OK)
+		return take_note_result(take, result);
+	result = search_table(take, pid, &at);
+	if (result == R_OK) {
+		*files_id = take->tables[at].id;
+		return R_OK;
+	}
+	if (result == R_FAILED ||
+	    grow(&take->tables, take->n_tables, &take->room_tables, sizeof(table)) != R_OK)
+		return take_note_result(take, R_FAILED);
+	result = take_rows(take, pid, &table);
+	table.id = (uint32_t)take->n_tables + 1;
+	memmove(take->tables + at + 1, take->tables + at, (take->n_tables - at) * sizeof(table));
+	take->tables[at] = table;
+	take->n_tables++;
+	*files_id = table.id;
+	return take_note_result(take, result);
+}
