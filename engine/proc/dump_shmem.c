@@ -11,6 +11,7 @@
 #include "base/warn.h"
 #include "dedup/dedup.h"
 #include "engine/proc/dump.h"
+#include "engine/proc/fds/fds.h"
 
 struct dump_shmem {
 	uint64_t ino;
@@ -123,7 +124,8 @@ int dump_shmems(struct dump_ctx *ctx)
 		return R_OK;
 	image_writer_init(&image, IMAGE_SNAP_SHMEM);
 	for (size_t i = 0; rc == R_OK && i < ctx->n_shmems; i++)
-		rc = store_one(ctx, &ctx->shmems[i], &image);
+		if (!fds_take_has_shmem(ctx->fds, ctx->shmems[i].ino))
+			rc = store_one(ctx, &ctx->shmems[i], &image);
 	if (rc == R_OK)
 		rc = image_finish(&image);
 	if (rc == R_OK)

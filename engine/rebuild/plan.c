@@ -260,6 +260,7 @@ static int read_shmems(struct rebuild *r)
 			r->shmems = grown;
 			r->shmems[r->n_shmems++] = (struct rebuild_shmem){ .shmid = entry->shmid,
 									   .bytes = entry->size,
+									   .listed = true,
 									   .fd = -1 };
 		}
 		image_free_message(message);

@@ -88,7 +88,8 @@ struct rebuild_task {
 struct rebuild_shmem {
 	uint64_t shmid;
 	uint64_t bytes;
-	int fd; /* at a high number, inherited by every task */
+	bool listed; /* the images tell its size */
+	int fd;	     /* at a high number, inherited by every task */
 };
 
 struct restore_options;

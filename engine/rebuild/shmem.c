@@ -19,7 +19,7 @@ int shmem_fd(const struct rebuild *r, uint64_t shmid)
 	return -1;
 }
 
-/* Every mapping must fit into its region, whatever the list of regions says. */
+/* A mapping may be longer than the memory it shows; without a size, it is as long as is mapped. */
 static int cover(struct rebuild *r, const VmaEntry *vma)
 {
 	uint64_t bytes = vma->pgoff + (vma->end - vma->start);
@@ -28,7 +28,7 @@ static int cover(struct rebuild *r, const VmaEntry *vma)
 	for (size_t i = 0; i < r->n_shmems; i++) {
 		if (r->shmems[i].shmid != vma->shmid)
 			continue;
-		if (r->shmems[i].bytes < bytes)
+		if (!r->shmems[i].listed && r->shmems[i].bytes < bytes)
 			r->shmems[i].bytes = bytes;
 		return R_OK;
 	}
@@ -103,9 +103,19 @@ static int make_region(struct rebuild *r, struct rebuild_shmem *shmem)
 {
 	char link[96];
 	uint64_t at;
+	bool failed;
 	void *map;
 	int rc;
 
+	/* Open as a file, too: the same memory. */
+	rc = fds_restore_shmem(r->fds, shmem->shmid, &failed);
+	if (rc >= 0) {
+		rc = fcntl(rc, F_DUPFD_CLOEXEC, 0);
+		shmem->fd = rc < 0 ? -1 : fds_restore_high(r->fds, rc);
+		return shmem->fd < 0 ? R_FAILED : R_OK;
+	}
+	if (failed)
+		return R_FAILED;
 	map = mmap(NULL, shmem->bytes, PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED) {

@@ -101,6 +101,9 @@ int fds_register_local(struct fds_take *take, int local, uint32_t *id);
 int fds_take_twin(struct fds_take *take, const struct taken_file *f, const struct fd_kind *kind,
 		  uint32_t *id);
 
+/* Is inode `ino` shared anonymous memory that is open as a file, and so kept with the files? */
+bool fds_take_has_shmem(struct fds_take *take, uint64_t ino);
+
 /* Is `pid` one of the tasks given to fds_take_task so far? */
 bool fds_take_has_pid(struct fds_take *take, pid_t pid);
 
@@ -180,6 +183,10 @@ int fds_restore_open(struct fds_restore *restore);
 /* The number of an opened file, for a remote mmap or fchdir (exe, cwd, root, mappings); -1 if
  * unknown.  Valid in every task until fds_restore_place. */
 int fds_restore_fd(struct fds_restore *restore, uint32_t id);
+/* The same for shared anonymous memory that is open as a file, by its inode; -1 if it is in no file
+ * of the images, or after a failure (`*failed`, reported).  For restore only until
+ * fds_restore_finish. */
+int fds_restore_shmem(struct fds_restore *restore, uint64_t shmid, bool *failed);
 /* The path a file was recorded under; NULL if unknown. */
 const char *fds_restore_path(struct fds_restore *restore, uint32_t id);
 

@@ -11,6 +11,10 @@
  */
 int path_take(struct fds_take *take, struct taken_file *f, const char **name);
 
+/* Is it memory the kernel keeps in a file system nobody can see, such as shared anonymous memory
+ * opened through /proc/PID/map_files? */
+bool is_hidden_memory(const struct taken_file *f);
+
 /* Writes the data of a file (not its holes) as the object `name`. */
 int contents_take(struct fds_take *take, const struct taken_file *f, const char *name);
 /* Gives the empty file `fd`, open for reading and writing, its size and data back. */

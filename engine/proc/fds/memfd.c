@@ -1,5 +1,7 @@
-/* memfd_create(2): name, contents, seals.  Contents are kept once for an inode, as shared memory
- * is, whether it is open, mapped or both. */
+/* memfd_create(2): name, contents, seals; and shared anonymous memory opened as a file, which is
+ * the same but for how it is made.  Contents are kept once for an inode, whether it is open, mapped
+ * or both. */
+#include "engine/proc/fds/fds_internal.h"
 #include "engine/proc/fds/ghost.h"
 
 #include <errno.h>
@@ -19,6 +21,8 @@
 #include "base/warn.h"
 
 #define PREFIX "/memfd:"
+/* What the kernel calls memory of mmap(MAP_SHARED | MAP_ANONYMOUS). */
+#define ANONYMOUS "/dev/zero (deleted)"
 
 /* One inode being brought back. */
 struct memfd {
@@ -26,6 +30,7 @@ struct memfd {
 	int master;
 	bool given; /* the description memfd_create(2) made has gone to a file */
 	bool sealed;
+	bool anonymous; /* of mmap, not of memfd_create */
 };
 
 struct memfds {
@@ -33,13 +38,37 @@ struct memfds {
 	size_t n;
 };
 
+bool is_hidden_memory(const struct taken_file *f)
+{
+	static dev_t dev;
+	struct statfs fs;
+	struct stat st;
+	int fd;
+
+	if (!dev && (fd = memfd_create("", MFD_CLOEXEC)) >= 0) {
+		if (fstat(fd, &st) == 0)
+			dev = st.st_dev;
+		close(fd);
+	}
+	if (fstatfs(f->local, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+		return strcmp(f->link, "/anon_hugepage (deleted)") == 0;
+	return dev && f->st.st_dev == dev;
+}
+
+static bool is_anonymous(const struct taken_file *f)
+{
+	return strcmp(f->link, ANONYMOUS) == 0 && is_hidden_memory(f);
+}
+
 static bool memfd_probe(const struct taken_file *f)
 {
 	struct statfs fs;
 
-	return strncmp(f->link, PREFIX, strlen(PREFIX)) == 0 && S_ISREG(f->st.st_mode) &&
-	       fstatfs(f->local, &fs) == 0 &&
-	       (fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC) && !(f->flags & O_PATH);
+	if (!S_ISREG(f->st.st_mode) || (f->flags & O_PATH) || fstatfs(f->local, &fs) != 0)
+		return false;
+	if (strncmp(f->link, PREFIX, strlen(PREFIX)) == 0)
+		return fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC;
+	return is_anonymous(f);
 }
 
 static int get_seals(const struct taken_file *f)
@@ -69,7 +98,8 @@ static uint32_t huge_flag(uint64_t page_bytes)
 static int put_inode(struct fds_take *take, struct taken_file *f, uint32_t inode_id)
 {
 	MemfdInodeEntry *inode = fds_take_alloc(take, sizeof(*inode));
-	char *name = fds_take_strdup(take, f->link + strlen(PREFIX)), object[32];
+	const char *prefix = is_anonymous(f) ? "" : PREFIX;
+	char *name = fds_take_strdup(take, f->link + strlen(prefix)), object[32];
 	int seals = get_seals(f);
 	struct statfs fs;
 	size_t len;
@@ -104,9 +134,19 @@ static int put_inode(struct fds_take *take, struct taken_file *f, uint32_t inode
 	return contents_take(take, f, object);
 }
 
+bool fds_take_has_shmem(struct fds_take *take, uint64_t ino)
+{
+	for (size_t i = 0; i < take->n_files; i++)
+		if (take->files[i]->kind == &fd_kind_memfd && take->files[i]->st.st_ino == ino &&
+		    is_anonymous(take->files[i]))
+			return true;
+	return false;
+}
+
 static int memfd_dump(struct fds_take *take, struct taken_file *f)
 {
 	MemfdFileEntry *memfd = fds_take_alloc(take, sizeof(*memfd));
+	SnapFileEntry more = SNAP_FILE_ENTRY__INIT;
 	bool fresh;
 
 	if (!memfd)
@@ -118,6 +158,11 @@ static int memfd_dump(struct fds_take *take, struct taken_file *f)
 	memfd->fown = &f->fown;
 	memfd->inode_id = fds_take_inode_id(take, "memfd", f->st.st_dev, f->st.st_ino, &fresh);
 	f->entry.memfd = memfd;
+	if (is_anonymous(f)) {
+		more.id = f->id;
+		more.has_shared_memory = more.shared_memory = true;
+		fds_take_put(take, IMAGE_SNAP_FILES, &more.base, NULL, 0);
+	}
 	return fresh ? put_inode(take, f, memfd->inode_id) : R_OK;
 }
 
@@ -139,18 +184,6 @@ static int load_inode(struct fds_restore *restore, const ProtobufCMessage *messa
 	return R_OK;
 }
 
-static int memfd_load(struct fds_restore *restore)
-{
-	struct fds_restore_kinds *kinds = fds_restore_kinds(restore);
-
-	kinds->memfds = calloc(1, sizeof(*kinds->memfds));
-	if (!kinds->memfds) {
-		warn("no memory for the list of memfds; free some and try again");
-		return R_FAILED;
-	}
-	return fds_restore_each(restore, IMAGE_MEMFD, NULL, load_inode);
-}
-
 static struct memfd *find_memfd(struct fds_restore *restore, const struct restored_file *f)
 {
 	struct memfds *memfds = fds_restore_kinds(restore)->memfds;
@@ -162,12 +195,64 @@ static struct memfd *find_memfd(struct fds_restore *restore, const struct restor
 	return NULL;
 }
 
+static int load_origin(struct fds_restore *restore, const ProtobufCMessage *message,
+		       const void *payload, size_t bytes)
+{
+	const SnapFileEntry *entry = (const SnapFileEntry *)message;
+	struct restored_file *f;
+	struct memfd *memfd;
+
+	(void)payload;
+	(void)bytes;
+	if (!entry->shared_memory)
+		return R_OK;
+	f = fds_restore_known(restore, entry->id);
+	memfd = f ? find_memfd(restore, f) : NULL;
+	if (memfd)
+		memfd->anonymous = true;
+	return R_OK;
+}
+
+static int memfd_load(struct fds_restore *restore)
+{
+	struct fds_restore_kinds *kinds = fds_restore_kinds(restore);
+	int result;
+
+	kinds->memfds = calloc(1, sizeof(*kinds->memfds));
+	if (!kinds->memfds) {
+		warn("no memory for the list of memfds; free some and try again");
+		return R_FAILED;
+	}
+	result = fds_restore_each(restore, IMAGE_MEMFD, NULL, load_inode);
+	return result ? result : fds_restore_each(restore, IMAGE_SNAP_FILES, NULL, load_origin);
+}
+
 static int memfd_check(struct fds_restore *restore, struct restored_file *f)
 {
 	if (find_memfd(restore, f))
 		return R_OK;
 	warn("open file %u: its memfd is not in the images; run 'snap verify'", f->id);
 	return R_DAMAGED;
+}
+
+/* Shared anonymous memory has no name to open it by, but its link in map_files has. */
+static int make_anonymous(const MemfdInodeEntry *entry)
+{
+	size_t bytes = entry->size ? entry->size : 1;
+	char link[96];
+	void *map;
+	int fd;
+
+	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0);
+	if (map == MAP_FAILED)
+		return -1;
+	bytes = (bytes + 4095) & ~4095ull;
+	snprintf(link, sizeof(link), "/proc/self/map_files/%lx-%lx", (unsigned long)(uintptr_t)map,
+		 (unsigned long)((uintptr_t)map + bytes));
+	fd = open(link, O_RDWR | O_CLOEXEC);
+	munmap(map, bytes);
+	return fd;
 }
 
 static int make_memfd(struct fds_restore *restore, struct memfd *memfd)
@@ -179,10 +264,11 @@ static int make_memfd(struct fds_restore *restore, struct memfd *memfd)
 
 	if (entry->has_hugetlb_flag)
 		flags |= MFD_HUGETLB | entry->hugetlb_flag;
-	fd = memfd_create(entry->name, flags);
+	fd = memfd->anonymous ? make_anonymous(entry) : memfd_create(entry->name, flags);
 	memfd->master = fd < 0 ? -1 : fds_restore_high(restore, fd);
 	if (memfd->master < 0) {
-		warn_errno("memfd %s: cannot make it", entry->name);
+		warn_errno("memory %s of %llu bytes: cannot make it", entry->name,
+			   (unsigned long long)entry->size);
 		return R_FAILED;
 	}
 	snprintf(object, sizeof(object), "pages-shmem-%u", entry->shmid);
@@ -191,8 +277,25 @@ static int make_memfd(struct fds_restore *restore, struct memfd *memfd)
 	if (fchown(memfd->master, entry->uid, entry->gid) == 0 &&
 	    (!entry->has_mode || fchmod(memfd->master, entry->mode) == 0))
 		return R_OK;
-	warn_errno("memfd %s: cannot give it its owner and mode", entry->name);
+	warn_errno("memory %s: cannot give it its owner and mode", entry->name);
 	return R_FAILED;
+}
+
+int fds_restore_shmem(struct fds_restore *restore, uint64_t shmid, bool *failed)
+{
+	struct memfds *memfds = fds_restore_kinds(restore)->memfds;
+
+	*failed = false;
+	for (size_t i = 0; memfds && i < memfds->n; i++) {
+		struct memfd *memfd = &memfds->list[i];
+
+		if (!memfd->anonymous || memfd->entry->shmid != (uint32_t)shmid)
+			continue;
+		if (memfd->master < 0)
+			*failed = make_memfd(restore, memfd) != R_OK;
+		return *failed ? -1 : memfd->master;
+	}
+	return -1;
 }
 
 static int memfd_open(struct fds_restore *restore, struct restored_file *f)

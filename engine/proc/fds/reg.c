@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -47,22 +46,6 @@ static bool reg_probe(const struct taken_file *f)
 	}
 }
 
-/* Is it memory the kernel keeps in a file system nobody can see, such as shared anonymous memory
- * opened through /proc/PID/map_files? */
-static bool hidden_memory(const struct taken_file *f)
-{
-	static dev_t dev;
-	struct stat st;
-	int fd;
-
-	if (!dev && (fd = memfd_create("", MFD_CLOEXEC)) >= 0) {
-		if (fstat(fd, &st) == 0)
-			dev = st.st_dev;
-		close(fd);
-	}
-	return dev && f->st.st_dev == dev;
-}
-
 /* The pid of a path below /proc/PID; 0 if it is none. */
 static pid_t proc_path_pid(const char *name)
 {
@@ -85,8 +68,8 @@ static int reg_dump(struct fds_take *take, struct taken_file *f)
 
 	if (!reg)
 		return R_FAILED;
-	if (hidden_memory(f)) {
-		warn("%s: shared memory opened as a file cannot be snapshotted",
+	if (is_hidden_memory(f)) {
+		warn("%s: memory of this kind opened as a file cannot be snapshotted",
 		     taken_file_name(f));
 		return R_UNSUPPORTED;
 	}
