@@ -51,6 +51,7 @@ static int print_verdict(const struct options *options, struct checking *c, bool
 
 int cmd_check(const struct options *options)
 {
+	static const enum tcp_policy policies[] = { TCP_CLOSE, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
 	struct checking c = { 0 };
 	struct target target;
 	int result, code;
@@ -63,7 +64,7 @@ int cmd_check(const struct options *options)
 	}
 	if (options->json)
 		c.findings = json_array();
-	result = engine_check(c.pid, on_finding, &c);
+	result = engine_check(c.pid, policies[options->tcp], on_finding, &c);
 	code = exit_code_of(result);
 	if ((result == R_OK || result == R_UNSUPPORTED) &&
 	    print_verdict(options, &c, result == R_OK) != EXIT_DONE && code == EXIT_DONE)

@@ -104,7 +104,8 @@ const struct command commands[] = {
 	  COMMAND_WRITES, check_one_gen, cmd_pin },
 	{ "unpin", "--gen N", "take a pin off", "Takes the pin off, as pin --off does.",
 	  COMMAND_WRITES, check_one_gen, cmd_unpin },
-	{ "check", "[--pid PID | --name NAME]", "tell beforehand what a take would refuse",
+	{ "check", "[--pid PID | --name NAME] [--tcp POLICY]",
+	  "tell beforehand what a take would refuse",
 	  "Tells what this kernel lacks or, with --pid or --name, what in that process tree a "
 	  "take\n"
 	  "would refuse.  The tree is looked at frozen, for as long as a take would freeze it.",

@@ -46,7 +46,7 @@ static const struct option_row rows[] = {
 	  "end the target once its generation is safely stored" },
 	{ "stop", 0, VALUE_FLAG, AT(stop), NULL, "take",
 	  "leave the target stopped (as by SIGSTOP) afterwards" },
-	{ "tcp", 0, VALUE_TCP, 0, "close|keep|refuse", "take",
+	{ "tcp", 0, VALUE_TCP, 0, "close|keep|refuse", "take check",
 	  "established connections: come back closed (default), kept, or refuse" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },

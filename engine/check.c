@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/dump.h"
+#include "engine/proc/fds/fds.h"
 #include "engine/proc/maps.h"
 #include "engine/proc/pagemap.h"
 
@@ -71,7 +72,7 @@ static void hand_over(struct lines *lines, int rc, pid_t root,
 		warn("no memory for all messages; some are missing");
 }
 
-static int look(pid_t pid)
+static int look(pid_t pid, enum tcp_policy tcp)
 {
 	struct dump_ctx ctx;
 	struct tree tree;
@@ -82,6 +83,8 @@ static int look(pid_t pid)
 	if (rc != R_OK)
 		return rc;
 	rc = dump_begin(&ctx, &tree, NULL, 0);
+	if (rc == R_OK)
+		fds_take_set_tcp(ctx.fds, tcp, false);
 	if (rc == R_OK)
 		rc = dump_collect(&ctx);
 	dump_end(&ctx);
@@ -220,13 +223,14 @@ static int check_kernel(void)
 	return rc;
 }
 
-int engine_check(pid_t pid, void (*fn)(const struct check_finding *finding, void *arg), void *arg)
+int engine_check(pid_t pid, enum tcp_policy tcp,
+		 void (*fn)(const struct check_finding *finding, void *arg), void *arg)
 {
 	struct lines lines = { 0 };
 	int rc;
 
 	warn_set_hook(keep, &lines);
-	rc = pid ? look(pid) : check_kernel();
+	rc = pid ? look(pid, tcp) : check_kernel();
 	warn_set_hook(NULL, NULL);
 	hand_over(&lines, rc, pid, fn, arg);
 	return rc;

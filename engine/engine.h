@@ -93,6 +93,7 @@ struct check_finding {
  * calls `fn` for each thing that a take would refuse.  With `pid` 0 the kernel alone is looked at.
  * R_OK (nothing found), R_UNSUPPORTED (`fn` was called), R_NOT_FOUND, R_BUSY, R_FAILED.
  */
-int engine_check(pid_t pid, void (*fn)(const struct check_finding *finding, void *arg), void *arg);
+int engine_check(pid_t pid, enum tcp_policy tcp,
+		 void (*fn)(const struct check_finding *finding, void *arg), void *arg);
 
 #endif

@@ -16,6 +16,6 @@ case $? in
 3) ;;
 *) fail "ls after a refused take: $(cat "$W/ls.json.err")" ;;
 esac
-snap_json "$W/check.json" check --pid "$PID"
+snap_json "$W/check.json" check --pid "$PID" $(options take "$program")
 [ $? = 4 ] || fail "check did not say beforehand that this process is refused"
 judge "$W/a" "$PID" "after a refused take"

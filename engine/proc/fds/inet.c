@@ -178,6 +178,10 @@ static int dump_tcp(struct fds_take *take, struct taken_file *f, InetSkEntry *e,
 	e->state = info.tcpi_state;
 	if (e->state == SK_LISTEN) {
 		e->backlog = info.tcpi_sacked;
+		if (info.tcpi_unacked) {
+			more->has_awaited = true;
+			more->awaited = info.tcpi_unacked;
+		}
 		if (!info.tcpi_unacked || fds_take_tcp(take) == TCP_CLOSE)
 			return R_OK;
 		warn("%s: %u TCP connections await accept; take again when the program has "

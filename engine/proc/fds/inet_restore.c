@@ -289,6 +289,9 @@ int inet_open(struct fds_restore *restore, struct restored_file *f)
 		goto err;
 	if (fresh && port_shared(restore, e) && sk_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1))
 		goto err;
+	if (more && more->awaited)
+		note("file %u: %u TCP connections that awaited accept at %s are closed", e->id,
+		     more->awaited, address_text(e, false));
 	if (fds_restore_adopt(restore, f, fd))
 		return R_FAILED;
 	return fds_restore_flags(f, e->flags, -1);
