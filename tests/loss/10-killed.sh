@@ -1,0 +1,54 @@
+#!/bin/bash
+# A take into a new store, a take, a gc, a forget and a gc that moves pages, killed at every fault point and in every call
+# that changes a file: what was committed is whole, nothing else is visible, the same command then
+# goes through, and after a gc the store is as big as if nobody had been killed.
+# timeout: 240
+. "$(dirname "$0")/lib.sh"
+
+killed=0
+
+# settle COMMAND: what the next ones do after a kill; then the sizes
+settle() {
+	disturb=()
+	"run_$1" >"$W/out" 2>&1 || { cat "$W/out"; fail "$1 after $2 does not go through"; }
+	check writable || fail "$1 after $2: not as the ledger has it"
+	run_gc >"$W/out" 2>&1 || { cat "$W/out"; fail "gc after $1 and $2"; }
+	check || fail "gc after $1 and $2: not as the ledger has it"
+}
+
+# walk COMMAND HOW VARIABLE: kills at point 1, 2 ... of that numbering until the command gets through
+walk() {
+	local command=$1 how=$2 variable=$3 n rc
+	shift 3
+	for ((n = 1; n < 400; n++)); do
+		"begin_$command"
+		disturb=("$@" "$variable=$n")
+		"run_$command" >"$W/out" 2>&1
+		rc=$?
+		[ $rc = 0 ] || [ $rc = 137 ] || { cat "$W/out"; fail "$command, $how $n: exit code $rc"; }
+		if [ -e "$W/store/snap-store" ]; then
+			check || fail "$command, killed at $how $n: not as the ledger has it"
+		fi
+		settle "$command" "a kill at $how $n"
+		[ "$(packs_kib)" -le $((undisturbed_packs + 8)) ] ||
+			fail "$command, $how $n: packs take $(packs_kib) KiB, undisturbed $undisturbed_packs"
+		[ "$(index_kib)" -le $((undisturbed_index + 128)) ] ||
+			fail "$command, $how $n: index takes $(index_kib) KiB, undisturbed $undisturbed_index"
+		[ $rc = 0 ] && break
+		killed=$((killed + 1))
+	done
+	[ $n -gt "$least" ] && [ $n -lt 400 ] || fail "$command: only $n points ($how)"
+	note "$command: killed at $((n - 1)) of $how"
+}
+
+make_base
+for command in "${commands[@]}"; do
+	"begin_$command"
+	settle "$command" nothing
+	undisturbed_packs=$(packs_kib) undisturbed_index=$(index_kib)
+	least=2
+	walk $command "fault points" SNAP_FAULT
+	least=4
+	walk $command "file calls" LOSS_AT LD_PRELOAD="$PRELOAD" LOSS_CLASS=files LOSS_ERROR=kill
+done
+note "$killed kills, nothing lost"
