@@ -41,7 +41,7 @@ static int find_own(struct classifier *classifier, const void *page, const uint8
 	*number = recent_find(classifier->recent, hash);
 	if (*number == PAGE_ABSENT)
 		return R_NOT_FOUND;
-	result = segment_writer_page(classifier->writer, *number, &stored);
+	result = segment_writer_page(classifier->writer, classifier->view, *number, &stored);
 	return confirm(result, stored, page);
 }
 

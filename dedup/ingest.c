@@ -363,7 +363,7 @@ int ingest_commit(struct ingest *ingest, struct generation *gen)
 	gen->pages_shared = ingest->shared;
 	gen->pages_zero = ingest->zero;
 	gen->bytes_logical = ingest->scanned * PAGE_BYTES;
-	gen->bytes_stored = segment_writer_bytes(ingest->classifier.writer);
+	gen->bytes_stored = pack_writer_bytes(segment_writer_packs(ingest->classifier.writer));
 	if (commit_generation(ingest->store, ingest->classifier.writer, &directory, gen) != R_OK)
 		return R_FAILED;
 	free_ingest(ingest, true);

@@ -152,7 +152,7 @@ static void sum_segment(struct unique *unique, const struct segment *segment)
 		if (!owner || *owner == NOBODY || *owner == SEVERAL)
 			continue;
 		segment_cluster_size(segment, i, &bytes, &pages);
-		unique->list[*owner - 1].bytes += bytes / pages + SEGMENT_PAGE_BYTES;
+		unique->list[*owner - 1].bytes += bytes / pages + HASH_BYTES;
 	}
 }
 

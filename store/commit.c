@@ -39,21 +39,9 @@ static int by_hash(const void *a, const void *b)
 	return memcmp(a, b, HASH_BYTES);
 }
 
-static int writer_fd(struct segment_writer *writer, uint64_t pack)
-{
-	struct pack_record record;
-	uint64_t number;
-	int fd;
-
-	for (size_t i = 0; segment_writer_pack(writer, i, &number, &record, &fd); i++)
-		if (number == pack)
-			return fd;
-	return -1;
-}
-
 static int load_hashes(struct commit *commit, const struct segment_record *record, size_t *n)
 {
-	int fd = writer_fd(commit->writer, record->pack);
+	int fd = pack_writer_fd(segment_writer_packs(commit->writer), record->pack);
 	struct segment segment;
 	int result;
 
@@ -108,29 +96,14 @@ static int put_segments(struct index_txn *txn, struct commit *commit)
 	return R_OK;
 }
 
-static int put_packs(struct index_txn *txn, struct commit *commit)
-{
-	struct pack_record record;
-	uint64_t pack;
-	int fd;
-
-	for (size_t i = 0; segment_writer_pack(commit->writer, i, &pack, &record, &fd); i++) {
-		uint8_t raw[PACK_RECORD_BYTES];
-
-		pack_record_encode(&record, raw);
-		if (index_put_u64(txn, DB_PACK, pack, raw, sizeof(raw)) != R_OK)
-			return R_FAILED;
-	}
-	return R_OK;
-}
-
 static int put_all(struct index_txn *txn, void *arg)
 {
 	struct commit *commit = arg;
 	struct generation *gen = &commit->record.gen;
 	uint8_t raw[8];
 
-	if (put_segments(txn, commit) != R_OK || put_packs(txn, commit) != R_OK ||
+	if (put_segments(txn, commit) != R_OK ||
+	    pack_writer_put(segment_writer_packs(commit->writer), txn) != R_OK ||
 	    index_meta_get(txn, "next_generation", 1, &gen->number) != R_OK ||
 	    index_meta_put(txn, "next_generation", gen->number + 1) != R_OK)
 		return R_FAILED;

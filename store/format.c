@@ -11,7 +11,7 @@ void segment_record_encode(const struct segment_record *record, uint8_t *raw)
 	put_le32(raw + 16, record->header_bytes);
 	put_le32(raw + 20, record->body_bytes);
 	put_le32(raw + 24, record->pages);
-	put_le32(raw + 28, 0);
+	put_le32(raw + 28, record->flags);
 	put_le64(raw + 32, record->last);
 	put_le64(raw + 40, record->checksum);
 }
@@ -24,6 +24,7 @@ void segment_record_decode(page_no first, const uint8_t *raw, struct segment_rec
 	record->header_bytes = get_le32(raw + 16);
 	record->body_bytes = get_le32(raw + 20);
 	record->pages = get_le32(raw + 24);
+	record->flags = get_le32(raw + 28);
 	record->last = get_le64(raw + 32);
 	record->checksum = get_le64(raw + 40);
 }

@@ -4,7 +4,7 @@
 
 #include "store/store.h"
 
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 #define HASH_BYTES 16
 #define SECRET_BYTES 192 /* XXH3 wants at least 136; as long as its own default */
 #define UUID_BYTES 16
@@ -13,21 +13,30 @@
 #define TREE_HEIGHT_MAX 7 /* 7 * 9 bits cover every index of a 64-bit address >> 12 */
 
 #define SEGMENT_PAGES 256u /* 1 MiB before compression */
-#define CLUSTER_PAGES 16u  /* 64 KiB: what one damaged bit or one page read costs */
-#define SEGMENT_CLUSTERS (SEGMENT_PAGES / CLUSTER_PAGES)
-#define CLUSTER_BYTES (CLUSTER_PAGES * PAGE_BYTES)
+#define SEGMENT_BYTES (SEGMENT_PAGES * PAGE_BYTES)
 
 #define PACK_MAGIC "SNAPPACK"
 #define PACK_HEADER_BYTES 64
-#define SEGMENT_MAGIC "SNAPSEG1"
-#define SEGMENT_HEAD_BYTES 24
-#define SEGMENT_PAGE_BYTES 24
-#define SEGMENT_CLUSTER_BYTES 12
+#define SEGMENT_MAGIC "SNAPSEG2"
+#define SEGMENT_HEAD_BYTES 32
+#define SEGMENT_CHECKSUM_BYTES 8
+/* Gap, base and cluster of every page as long as they can be: a cluster has three numbers. */
 #define SEGMENT_HEADER_MAX \
-	(SEGMENT_HEAD_BYTES + SEGMENT_PAGES * SEGMENT_PAGE_BYTES + \
-	 SEGMENT_CLUSTERS * SEGMENT_CLUSTER_BYTES + 8)
+	(SEGMENT_HEAD_BYTES + SEGMENT_PAGES * (HASH_BYTES + 5 * 10u) + SEGMENT_CHECKSUM_BYTES)
 
-enum codec { CODEC_RAW = 0, CODEC_ZSTD = 1 };
+enum segment_flags {
+	SEGMENT_SPARSE = 1, /* its numbers have gaps */
+	SEGMENT_DELTAS = 2, /* some of its pages are differences to others */
+};
+
+/* How the bytes of a cluster are stored: its pages, or their differences; as such, or a zstd frame
+ * of that. */
+enum codec { CODEC_RAW = 0, CODEC_ZSTD = 1, CODEC_DELTA_RAW = 2, CODEC_DELTA_ZSTD = 3 };
+
+static inline bool codec_is_delta(enum codec codec)
+{
+	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD;
+}
 
 /* A segment as the index knows it. */
 struct segment_record {
@@ -35,6 +44,7 @@ struct segment_record {
 	page_no last;
 	uint64_t pack, offset;
 	uint32_t header_bytes, body_bytes, pages;
+	uint32_t flags; /* enum segment_flags */
 	uint64_t checksum;
 };
 #define SEGMENT_RECORD_BYTES 48

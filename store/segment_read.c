@@ -1,30 +1,21 @@
 #include "store/segment_read.h"
 
 #include "base/endian.h"
-#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/cluster.h"
 #include "store/pack.h"
 #include "store/page.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #define PACK_SLOTS 16
-#define SEGMENT_SLOTS 512 /* 6 KiB each when filled: headers of 512 MiB of pages */
-#define CLUSTER_SLOTS 64  /* 4 MiB */
+#define SEGMENT_SLOTS 512 /* about 11 KiB each when filled: headers of 512 MiB of pages */
+#define CLUSTERS_BYTES ((size_t)16 << 20)
 
 static const uint8_t zero_page[PAGE_BYTES];
-
-struct cluster_slot {
-	page_no first; /* of its segment; 0: empty */
-	uint32_t cluster;
-	uint32_t whole;
-	uint8_t *pages;
-};
 
 struct pack_slot {
 	uint64_t pack;
@@ -33,176 +24,26 @@ struct pack_slot {
 
 struct segment_cache {
 	struct segment segments[SEGMENT_SLOTS]; /* placed by number / SEGMENT_PAGES */
-	struct cluster_slot clusters[CLUSTER_SLOTS];
+	struct cluster_cache *clusters;
+	struct unpacker *unpacker;
 	struct pack_slot packs[PACK_SLOTS];
+	uint8_t page[PAGE_BYTES]; /* the last one made of a difference */
 };
-
-static const uint8_t *page_entry(const struct segment *segment, uint32_t place)
-{
-	return segment->header + SEGMENT_HEAD_BYTES + (size_t)place * SEGMENT_PAGE_BYTES;
-}
-
-static const uint8_t *cluster_entry(const struct segment *segment, uint32_t cluster)
-{
-	return segment->header + SEGMENT_HEAD_BYTES +
-	       (size_t)segment->record.pages * SEGMENT_PAGE_BYTES +
-	       (size_t)cluster * SEGMENT_CLUSTER_BYTES;
-}
-
-page_no segment_number(const struct segment *segment, uint32_t place)
-{
-	return get_le64(page_entry(segment, place));
-}
-
-const uint8_t *segment_hash(const struct segment *segment, uint32_t place)
-{
-	return page_entry(segment, place) + 8;
-}
-
-int segment_find(const struct segment *segment, page_no number)
-{
-	uint32_t low = 0, high = segment->record.pages;
-
-	/* Without gaps, as takes write them, the place is known. */
-	if (number >= segment->record.first && number - segment->record.first < high &&
-	    segment_number(segment, (uint32_t)(number - segment->record.first)) == number)
-		return (int)(number - segment->record.first);
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-		page_no there = segment_number(segment, middle);
-
-		if (there == number)
-			return (int)middle;
-		if (there < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return -1;
-}
-
-void segment_cluster_size(const struct segment *segment, uint32_t place, uint32_t *bytes,
-			  uint32_t *pages)
-{
-	const uint8_t *entry = cluster_entry(segment, place / CLUSTER_PAGES);
-
-	*bytes = get_le32(entry + 4);
-	*pages = entry[9];
-}
-
-/* Everything later code relies on without looking again. */
-static bool header_sane(const struct segment *segment)
-{
-	const struct segment_record *record = &segment->record;
-	const uint8_t *head = segment->header;
-
-	if (memcmp(head, SEGMENT_MAGIC, 8) != 0 || get_le16(head + 8) != record->pages ||
-	    get_le16(head + 10) != segment->clusters ||
-	    get_le32(head + 12) != record->header_bytes ||
-	    get_le32(head + 16) != record->body_bytes)
-		return false;
-	for (uint32_t i = 0; i < segment->clusters; i++) {
-		const uint8_t *entry = cluster_entry(segment, i);
-		uint64_t end = (uint64_t)get_le32(entry) + get_le32(entry + 4);
-		uint32_t pages = record->pages - i * CLUSTER_PAGES;
-
-		if (end > record->body_bytes || get_le32(entry + 4) > CLUSTER_BYTES ||
-		    entry[9] != (pages < CLUSTER_PAGES ? pages : CLUSTER_PAGES))
-			return false;
-	}
-	return segment_number(segment, 0) == record->first &&
-	       segment_number(segment, record->pages - 1) == record->last;
-}
-
-int segment_load(const uint8_t *secret, int fd, const struct segment_record *record,
-		 struct segment *segment)
-{
-	uint32_t clusters = (record->pages + CLUSTER_PAGES - 1) / CLUSTER_PAGES;
-	uint32_t body = record->header_bytes - 8;
-	uint64_t checksum;
-	int result;
-
-	if (record->pages == 0 || record->pages > SEGMENT_PAGES ||
-	    record->header_bytes != SEGMENT_HEAD_BYTES + record->pages * SEGMENT_PAGE_BYTES +
-					clusters * SEGMENT_CLUSTER_BYTES + 8)
-		return R_DAMAGED;
-	segment->record = *record;
-	segment->clusters = clusters;
-	segment->header = malloc(record->header_bytes);
-	if (!segment->header) {
-		warn("out of memory");
-		return R_FAILED;
-	}
-	result = io_pread_all(fd, segment->header, record->header_bytes, (off_t)record->offset);
-	if (result == R_FAILED) {
-		if (errno == EIO)
-			result = R_DAMAGED;
-		else
-			warn_errno("cannot read pack %016lx", (unsigned long)record->pack);
-	} else if (result == R_NOT_FOUND) {
-		result = R_DAMAGED;
-	} else {
-		checksum = header_checksum(secret, segment->header, body);
-		if (checksum != record->checksum || checksum != get_le64(segment->header + body) ||
-		    !header_sane(segment))
-			result = R_DAMAGED;
-	}
-	if (result != R_OK)
-		segment_free(segment);
-	return result;
-}
-
-void segment_free(struct segment *segment)
-{
-	free(segment->header);
-	memset(segment, 0, sizeof(*segment));
-}
-
-/* False: the stored bytes cannot be had or make no whole cluster. */
-static bool unpack(uint8_t codec, const uint8_t *stored, uint32_t len, uint8_t *pages,
-		   size_t wanted)
-{
-	if (codec == CODEC_RAW && len == wanted) {
-		memcpy(pages, stored, len);
-		return true;
-	}
-	return codec == CODEC_ZSTD && ZSTD_decompress(pages, wanted, stored, len) == wanted;
-}
-
-int segment_read_cluster(const uint8_t *secret, int fd, const struct segment *segment,
-			 uint32_t cluster, uint8_t *pages, uint32_t *whole)
-{
-	const uint8_t *entry = cluster_entry(segment, cluster);
-	uint32_t len = get_le32(entry + 4), count = entry[9];
-	off_t offset =
-	    (off_t)(segment->record.offset + segment->record.header_bytes + get_le32(entry));
-	uint8_t stored[CLUSTER_BYTES], hash[HASH_BYTES];
-	int result;
-
-	*whole = 0;
-	result = io_pread_all(fd, stored, len, offset);
-	if (result == R_FAILED && errno != EIO) {
-		warn_errno("cannot read pack %016lx", (unsigned long)segment->record.pack);
-		return R_FAILED;
-	}
-	if (result != R_OK || !unpack(entry[8], stored, len, pages, (size_t)count * PAGE_BYTES))
-		return R_OK;
-	for (uint32_t i = 0; i < count; i++) {
-		page_hash(secret, pages + (size_t)i * PAGE_BYTES, hash);
-		if (memcmp(hash, segment_hash(segment, cluster * CLUSTER_PAGES + i), HASH_BYTES) ==
-		    0)
-			*whole |= 1u << i;
-	}
-	return R_OK;
-}
 
 struct segment_cache *segment_cache_new(void)
 {
 	struct segment_cache *cache = calloc(1, sizeof(*cache));
 
-	for (size_t i = 0; cache && i < PACK_SLOTS; i++)
+	if (!cache)
+		return NULL;
+	for (size_t i = 0; i < PACK_SLOTS; i++)
 		cache->packs[i].fd = -1;
-	return cache;
+	cache->clusters = cluster_cache_new(CLUSTERS_BYTES);
+	cache->unpacker = unpacker_new();
+	if (cache->clusters && cache->unpacker)
+		return cache;
+	segment_cache_free(cache);
+	return NULL;
 }
 
 void segment_cache_free(struct segment_cache *cache)
@@ -211,8 +52,8 @@ void segment_cache_free(struct segment_cache *cache)
 		return;
 	for (size_t i = 0; i < SEGMENT_SLOTS; i++)
 		free(cache->segments[i].header);
-	for (size_t i = 0; i < CLUSTER_SLOTS; i++)
-		free(cache->clusters[i].pages);
+	cluster_cache_free(cache->clusters);
+	unpacker_free(cache->unpacker);
 	for (size_t i = 0; i < PACK_SLOTS; i++)
 		if (cache->packs[i].fd >= 0)
 			close(cache->packs[i].fd);
@@ -291,33 +132,123 @@ int view_page_hash(struct store_view *view, page_no number, const uint8_t **hash
 	return result;
 }
 
-static int fill_cluster(struct store_view *view, const struct segment *segment, uint32_t cluster,
-			struct cluster_slot *slot)
+int view_page_base(struct store_view *view, page_no number, page_no *base)
 {
+	const struct segment *segment;
+	uint32_t place;
+	int result;
+
+	*base = PAGE_ABSENT;
+	if (number == PAGE_ABSENT || number == PAGE_ZERO)
+		return R_OK;
+	result = view_segment(view, number, &segment, &place);
+	if (result == R_OK)
+		*base = segment_base(segment, place);
+	return result;
+}
+
+/* The cluster of a place, whole; valid until the next call on the view. */
+static int cached_cluster(struct store_view *view, const struct segment *segment, uint32_t place,
+			  const struct cluster **found)
+{
+	struct cluster_cache *cache = view->cache->clusters;
+	uint32_t index = segment->pages[place].cluster;
+	struct cluster *cluster = cluster_cache_find(cache, segment->record.first, index);
 	int fd, result;
 
-	if (!slot->pages && !(slot->pages = malloc(CLUSTER_BYTES))) {
-		warn("out of memory");
-		return R_FAILED;
+	if (!cluster) {
+		result = cached_pack(view, segment->record.pack, &fd);
+		if (result == R_OK)
+			result = cluster_read(view->cache->unpacker, fd, segment, index, &cluster);
+		if (result != R_OK)
+			return result;
+		cluster_cache_put(cache, cluster);
 	}
-	slot->first = 0;
-	result = cached_pack(view, segment->record.pack, &fd);
+	*found = cluster;
+	return cluster->whole ? R_OK : R_DAMAGED;
+}
+
+static bool has_hash(const struct store_view *view, const uint8_t *page, const uint8_t *expected)
+{
+	uint8_t hash[HASH_BYTES];
+
+	page_hash(view->store->secret, page, hash);
+	return memcmp(hash, expected, HASH_BYTES) == 0;
+}
+
+/* One page on the way from a difference to the full page under it; `cluster` may be given. */
+static int fetch_link(struct store_view *view, page_no number, const struct cluster **cluster,
+		      uint32_t *at, page_no *base)
+{
+	const struct segment *segment;
+	uint32_t place;
+	int result;
+
+	result = view_segment(view, number, &segment, &place);
+	if (result == R_OK)
+		result = cached_cluster(view, segment, place, cluster);
 	if (result != R_OK)
 		return result;
-	result = segment_read_cluster(view->store->secret, fd, segment, cluster, slot->pages,
-				      &slot->whole);
-	if (result != R_OK)
-		return result;
-	slot->first = segment->record.first;
-	slot->cluster = cluster;
+	*at = segment->pages[place].at;
+	*base = segment->pages[place].base;
 	return R_OK;
+}
+
+/* Makes the page with this number in `page`, not verified: the end of the chain will be.  The chain
+ * is followed down to the full page first, then its differences are applied on the way back. */
+static int assemble(struct store_view *view, page_no number, uint8_t *page)
+{
+	page_no chain[CHAIN_MAX], base;
+	const struct cluster *cluster;
+	uint32_t depth = 0, at;
+	int result;
+
+	for (;;) {
+		result = fetch_link(view, number, &cluster, &at, &base);
+		if (result != R_OK)
+			return result;
+		if (base == PAGE_ABSENT)
+			break;
+		if (depth == CHAIN_MAX)
+			return R_DAMAGED;
+		chain[depth++] = number;
+		number = base;
+	}
+	memcpy(page, cluster_page(cluster, at), PAGE_BYTES);
+	while (depth > 0) {
+		result = fetch_link(view, chain[--depth], &cluster, &at, &base);
+		if (result != R_OK)
+			return result;
+		cluster_apply(cluster, at, page);
+	}
+	return R_OK;
+}
+
+int segment_read_page(struct store_view *view, const struct segment *segment, uint32_t place,
+		      const struct cluster *cluster, uint8_t *page)
+{
+	page_no base = segment->pages[place].base;
+	uint32_t at = segment->pages[place].at;
+	int result;
+
+	if (!cluster->whole)
+		return R_DAMAGED;
+	if (base == PAGE_ABSENT) {
+		memcpy(page, cluster_page(cluster, at), PAGE_BYTES);
+	} else {
+		result = assemble(view, base, page);
+		if (result != R_OK)
+			return result;
+		cluster_apply(cluster, at, page);
+	}
+	return has_hash(view, page, segment_hash(segment, place)) ? R_OK : R_DAMAGED;
 }
 
 int view_page(struct store_view *view, page_no number, const uint8_t **page)
 {
 	const struct segment *segment;
-	struct cluster_slot *slot;
-	uint32_t place, cluster;
+	const struct cluster *cluster;
+	uint32_t place;
 	int result;
 
 	if (number == PAGE_ABSENT || number == PAGE_ZERO) {
@@ -327,18 +258,23 @@ int view_page(struct store_view *view, page_no number, const uint8_t **page)
 	result = view_segment(view, number, &segment, &place);
 	if (result != R_OK)
 		return result;
-	cluster = place / CLUSTER_PAGES;
-	slot = &view->cache
-		    ->clusters[(segment->record.first / CLUSTER_PAGES + cluster) % CLUSTER_SLOTS];
-	if (slot->first != segment->record.first || slot->cluster != cluster || !slot->pages) {
-		result = fill_cluster(view, segment, cluster, slot);
+	if (segment->pages[place].base == PAGE_ABSENT) {
+		result = cached_cluster(view, segment, place, &cluster);
 		if (result != R_OK)
 			return result;
+		*page = cluster_page(cluster, segment->pages[place].at);
+	} else {
+		uint8_t expected[HASH_BYTES];
+
+		/* The segment may leave the cache while its bases are looked up. */
+		memcpy(expected, segment_hash(segment, place), HASH_BYTES);
+		result = assemble(view, number, view->cache->page);
+		if (result != R_OK)
+			return result;
+		*page = view->cache->page;
+		return has_hash(view, *page, expected) ? R_OK : R_DAMAGED;
 	}
-	if (!(slot->whole & 1u << place % CLUSTER_PAGES))
-		return R_DAMAGED;
-	*page = slot->pages + (size_t)(place % CLUSTER_PAGES) * PAGE_BYTES;
-	return R_OK;
+	return has_hash(view, *page, segment_hash(segment, place)) ? R_OK : R_DAMAGED;
 }
 
 int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,

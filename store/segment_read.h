@@ -4,11 +4,24 @@
 
 #include "store/store_internal.h"
 
-/* A segment's header in memory. */
+struct segment_place {
+	page_no number, base; /* base: PAGE_ABSENT if the page is stored in full */
+	uint16_t cluster, at;
+};
+
+struct segment_cluster {
+	uint32_t offset, bytes; /* in the body */
+	uint16_t pages;
+	uint8_t codec;
+};
+
+/* A segment's header in memory, read and checked. */
 struct segment {
 	struct segment_record record;
 	uint32_t clusters;
-	uint8_t *header; /* record.header_bytes */
+	uint8_t *header; /* record.header_bytes, and what the two below point to */
+	struct segment_place *pages;
+	struct segment_cluster *cluster;
 };
 
 /* Reads and checks the header of a segment from its open pack.  R_OK; R_DAMAGED, not reported;
@@ -22,14 +35,16 @@ int segment_find(const struct segment *segment, page_no number);
 page_no segment_number(const struct segment *segment, uint32_t place);
 const uint8_t *segment_hash(const struct segment *segment, uint32_t place);
 
+/* The page this one is stored as a difference to, PAGE_ABSENT if it is stored in full.  It may be a
+ * difference itself. */
+page_no segment_base(const struct segment *segment, uint32_t place);
+
 /* Bytes the cluster of this place takes in the pack, and its pages. */
 void segment_cluster_size(const struct segment *segment, uint32_t place, uint32_t *bytes,
 			  uint32_t *pages);
 
-/* Reads one cluster into `pages` (CLUSTER_BYTES) and sets a bit in `*whole` for each of its pages
- * that has its hash.  R_OK (damage shows in `*whole`) or R_FAILED. */
-int segment_read_cluster(const uint8_t *secret, int fd, const struct segment *segment,
-			 uint32_t cluster, uint8_t *pages, uint32_t *whole);
+/* No page needs more bases than this to be read, or it is damaged. */
+#define CHAIN_MAX 64
 
 /* The caches of a view. */
 struct segment_cache *segment_cache_new(void);
@@ -41,10 +56,22 @@ int view_segment(struct store_view *view, page_no number, const struct segment *
 		 uint32_t *place);
 
 /* One page, verified; `*page` is valid until the next call on the view.  R_OK, R_DAMAGED (not
- * reported), R_FAILED.  Takes the reserved numbers too. */
+ * reported; also when a base of it is damaged), R_FAILED.  Takes the reserved numbers too. */
 int view_page(struct store_view *view, page_no number, const uint8_t **page);
 
 /* The hash a stored page has by its segment's header, without reading the page. */
 int view_page_hash(struct store_view *view, page_no number, const uint8_t **hash);
+
+/* The page it is stored as a difference to, PAGE_ABSENT if it is stored in full or reserved.  R_OK,
+ * R_DAMAGED (not reported), R_FAILED. */
+int view_page_base(struct store_view *view, page_no number, page_no *base);
+
+/*
+ * Reads one page through an open segment, which the caller holds; its bases, if it has any, through
+ * the view.  `page` gets PAGE_BYTES.  For pages no view knows yet.  R_OK, R_DAMAGED, R_FAILED.
+ */
+struct cluster;
+int segment_read_page(struct store_view *view, const struct segment *segment, uint32_t place,
+		      const struct cluster *cluster, uint8_t *page);
 
 #endif

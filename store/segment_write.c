@@ -1,28 +1,21 @@
 #include "store/segment_write.h"
 
-#include "base/endian.h"
-#include "base/fault.h"
-#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
-#include "store/pack.h"
-#include "store/page.h"
+#include "store/cluster.h"
+#include "store/pack_write.h"
+#include "store/segment_encode.h"
 #include "store/segment_read.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zstd.h>
 
-#define ZSTD_LEVEL 1
 #define THREADS_MAX 4
 #define SLOTS 24 /* MiB of pages between the caller and the disk */
-#define PACK_BYTES_MAX ((uint64_t)4 << 30)
-#define PACK_TRIES 100
 /* Reserved at once: enough for a small tree before it is frozen, then more and more. */
 #define RESERVE_FIRST 4096
 #define RESERVE_MAX 65536
@@ -39,12 +32,6 @@ struct slot {
 	uint8_t *data;
 };
 
-struct own_pack {
-	uint64_t pack;
-	int fd;
-	struct pack_record record;
-};
-
 /*
  * The caller's thread fills slots in turn and hands them over; a slot keeps its pages after they
  * were written, until its turn comes again, for segment_writer_page().  `lock` guards what stands
@@ -57,10 +44,13 @@ struct segment_writer {
 	struct slot *current;
 	size_t turn;
 
-	/* One own page read back. */
+	struct pack_writer *packs;
+
+	/* What own pages were read back from last. */
 	struct segment loaded;
-	uint32_t loaded_cluster, loaded_whole;
-	uint8_t *loaded_pages;
+	struct cluster *loaded_cluster;
+	struct unpacker *unpacker;
+	uint8_t loaded_page[PAGE_BYTES];
 
 	pthread_t threads[THREADS_MAX];
 	size_t n_threads;
@@ -72,39 +62,13 @@ struct segment_writer {
 	bool ending, failed;
 	struct segment_record *records; /* by sequence; offset 0: not written yet */
 	size_t n_records, room_records;
-	struct own_pack *packs;
-	size_t n_packs;
-	uint64_t bytes;
 };
-
-/* What one thread needs to make segments of slots. */
-struct press {
-	ZSTD_CCtx *zstd;
-	uint8_t *out; /* header and body */
-};
-
-struct reservation {
-	uint64_t pages, packs;	   /* wanted */
-	uint64_t first_page, pack; /* given */
-};
-
-static int reserve(struct index_txn *txn, void *arg)
-{
-	struct reservation *want = arg;
-
-	if (index_meta_get(txn, "next_page", PAGE_ZERO + 1, &want->first_page) != R_OK ||
-	    index_meta_get(txn, "next_pack", 1, &want->pack) != R_OK ||
-	    index_meta_put(txn, "next_page", want->first_page + want->pages) != R_OK ||
-	    index_meta_put(txn, "next_pack", want->pack + want->packs) != R_OK)
-		return R_FAILED;
-	return R_OK;
-}
 
 static int reserve_pages(struct segment_writer *writer)
 {
 	struct reservation want = { .pages = writer->reserve };
 
-	if (index_write(writer->store->index, reserve, &want) != R_OK)
+	if (store_reserve(writer->store, &want) != R_OK)
 		return R_FAILED;
 	writer->next = want.first_page;
 	writer->end = want.first_page + want.pages;
@@ -113,167 +77,37 @@ static int reserve_pages(struct segment_writer *writer)
 	return R_OK;
 }
 
-static int press_open(struct press *press)
+static int write_slot(struct segment_writer *writer, struct segment_encoder *encoder,
+		      const struct slot *slot)
 {
-	press->zstd = ZSTD_createCCtx();
-	press->out = malloc(SEGMENT_HEADER_MAX + SEGMENT_PAGES * PAGE_BYTES);
-	if (press->zstd && press->out)
-		return R_OK;
-	ZSTD_freeCCtx(press->zstd);
-	free(press->out);
-	warn("out of memory");
-	return R_FAILED;
-}
+	struct segment_page pages[SEGMENT_PAGES];
+	struct segment_record record;
+	const uint8_t *bytes;
 
-static void press_close(struct press *press)
-{
-	ZSTD_freeCCtx(press->zstd);
-	free(press->out);
-}
-
-/* Packs one cluster at `to`, at most `len` bytes; returns its stored size. */
-static size_t press_cluster(struct press *press, const uint8_t *from, size_t len, uint8_t *to,
-			    uint8_t *codec)
-{
-	size_t got = ZSTD_compressCCtx(press->zstd, to, len - 1, from, len, ZSTD_LEVEL);
-
-	if (!ZSTD_isError(got)) {
-		*codec = CODEC_ZSTD;
-		return got;
-	}
-	*codec = CODEC_RAW; /* it did not get smaller */
-	memcpy(to, from, len);
-	return len;
-}
-
-/* Makes the bytes of a segment in press->out and the sizes in its record. */
-static void press_segment(struct press *press, const uint8_t *secret, const struct slot *slot,
-			  struct segment_record *record)
-{
-	uint32_t clusters = (slot->pages + CLUSTER_PAGES - 1) / CLUSTER_PAGES;
-	uint8_t *entry = press->out + SEGMENT_HEAD_BYTES;
-	uint32_t header = SEGMENT_HEAD_BYTES + slot->pages * SEGMENT_PAGE_BYTES +
-			  clusters * SEGMENT_CLUSTER_BYTES + 8;
-	uint32_t body = 0;
-
-	for (uint32_t i = 0; i < slot->pages; i++, entry += SEGMENT_PAGE_BYTES) {
-		put_le64(entry, slot->first + i);
-		memcpy(entry + 8, slot->hashes[i], HASH_BYTES);
-	}
-	for (uint32_t i = 0; i < clusters; i++, entry += SEGMENT_CLUSTER_BYTES) {
-		uint32_t pages = slot->pages - i * CLUSTER_PAGES;
-		uint8_t codec;
-		size_t len;
-
-		if (pages > CLUSTER_PAGES)
-			pages = CLUSTER_PAGES;
-		len = press_cluster(press, slot->data + (size_t)i * CLUSTER_BYTES,
-				    (size_t)pages * PAGE_BYTES, press->out + header + body, &codec);
-		put_le32(entry, body);
-		put_le32(entry + 4, (uint32_t)len);
-		entry[8] = codec;
-		entry[9] = (uint8_t)pages;
-		put_le16(entry + 10, 0);
-		body += (uint32_t)len;
-	}
-	memcpy(press->out, SEGMENT_MAGIC, 8);
-	put_le16(press->out + 8, (uint16_t)slot->pages);
-	put_le16(press->out + 10, (uint16_t)clusters);
-	put_le32(press->out + 12, header);
-	put_le32(press->out + 16, body);
-	put_le32(press->out + 20, 0);
-	record->header_bytes = header;
-	record->body_bytes = body;
-	record->checksum = header_checksum(secret, press->out, header - 8);
-	put_le64(press->out + header - 8, record->checksum);
-}
-
-/* Adds a pack to the writer; called with the lock held. */
-static int add_pack(struct segment_writer *writer)
-{
-	struct own_pack *more;
-	struct own_pack new = { .record.bytes = PACK_HEADER_BYTES };
-	int result = R_BUSY;
-
-	for (int tries = 0; result == R_BUSY && tries < PACK_TRIES; tries++) {
-		struct reservation want = { .packs = 1 };
-
-		if (index_write(writer->store->index, reserve, &want) != R_OK)
-			return R_FAILED;
-		new.pack = want.pack;
-		result = pack_create(writer->store, new.pack, &new.fd);
-	}
-	if (result != R_OK)
+	for (uint32_t i = 0; i < slot->pages; i++)
+		pages[i] = (struct segment_page){
+			.number = slot->first + i,
+			.hash = slot->hashes[i],
+			.bytes = slot->data + (size_t)i * PAGE_BYTES,
+		};
+	bytes = segment_encode(encoder, pages, slot->pages, &record);
+	if (pack_writer_append(writer->packs, bytes, &record) != R_OK)
 		return R_FAILED;
-	more = realloc(writer->packs, (writer->n_packs + 1) * sizeof(*more));
-	if (!more) {
-		warn("out of memory");
-		pack_unlink(writer->store, new.pack, NULL);
-		close(new.fd);
-		return R_FAILED;
-	}
-	writer->packs = more;
-	writer->packs[writer->n_packs++] = new;
-	writer->bytes += PACK_HEADER_BYTES;
-	return R_OK;
-}
-
-/* Finds room for a segment: pack, offset, and the descriptor to write it to. */
-static int allot(struct segment_writer *writer, struct segment_record *record, int *fd)
-{
-	uint64_t len = (uint64_t)record->header_bytes + record->body_bytes;
-	struct own_pack *pack;
-	int result = R_OK;
-
-	pthread_mutex_lock(&writer->lock);
-	if (writer->n_packs == 0 ||
-	    writer->packs[writer->n_packs - 1].record.bytes >= PACK_BYTES_MAX)
-		result = add_pack(writer);
-	if (result == R_OK) {
-		pack = &writer->packs[writer->n_packs - 1];
-		record->pack = pack->pack;
-		record->offset = pack->record.bytes;
-		pack->record.bytes += len;
-		pack->record.segments++;
-		writer->bytes += len;
-		*fd = pack->fd;
-	}
-	pthread_mutex_unlock(&writer->lock);
-	return result;
-}
-
-static int write_slot(struct segment_writer *writer, struct press *press, const struct slot *slot)
-{
-	struct segment_record record = {
-		.first = slot->first,
-		.last = slot->first + slot->pages - 1,
-		.pages = slot->pages,
-	};
-	size_t len;
-	int fd;
-
-	press_segment(press, writer->store->secret, slot, &record);
-	if (allot(writer, &record, &fd) != R_OK)
-		return R_FAILED;
-	len = (size_t)record.header_bytes + record.body_bytes;
-	fault_point("segment write");
-	if (io_pwrite_all(fd, press->out, len, (off_t)record.offset) != R_OK) {
-		warn_errno("%s/packs: cannot write", writer->store->dir);
-		return R_FAILED;
-	}
-	/* So that the disk works already; the fsync at the end then has little left to do. */
-	sync_file_range(fd, (off_t)record.offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
 	pthread_mutex_lock(&writer->lock);
 	writer->records[slot->sequence] = record;
 	pthread_mutex_unlock(&writer->lock);
 	return R_OK;
 }
 
+static struct segment_encoder *new_encoder(const struct segment_writer *writer)
+{
+	return segment_encoder_new(writer->store->secret, &segment_coding_take);
+}
+
 static void *write_slots(void *arg)
 {
 	struct segment_writer *writer = arg;
-	struct press press;
-	bool ready = press_open(&press) == R_OK;
+	struct segment_encoder *encoder = new_encoder(writer);
 
 	pthread_mutex_lock(&writer->lock);
 	for (;;) {
@@ -288,10 +122,10 @@ static void *write_slots(void *arg)
 		}
 		writer->take_turn = (writer->take_turn + 1) % SLOTS;
 		slot->state = SLOT_BUSY;
-		bad = writer->failed || !ready;
+		bad = writer->failed || !encoder;
 		pthread_mutex_unlock(&writer->lock);
 		if (!bad)
-			bad = write_slot(writer, &press, slot) != R_OK;
+			bad = write_slot(writer, encoder, slot) != R_OK;
 		pthread_mutex_lock(&writer->lock);
 		slot->state = SLOT_DONE;
 		if (bad)
@@ -299,8 +133,7 @@ static void *write_slots(void *arg)
 		pthread_cond_broadcast(&writer->done);
 	}
 	pthread_mutex_unlock(&writer->lock);
-	if (ready)
-		press_close(&press);
+	segment_encoder_free(encoder);
 	return NULL;
 }
 
@@ -337,7 +170,9 @@ int segment_writer_open(struct store *store, struct segment_writer **writer)
 	}
 	new->store = store;
 	new->reserve = RESERVE_FIRST;
-	if (reserve_pages(new) != R_OK) {
+	new->packs = pack_writer_new(store);
+	if (!new->packs || reserve_pages(new) != R_OK) {
+		pack_writer_close(new->packs, false);
 		free(new);
 		return R_FAILED;
 	}
@@ -453,48 +288,43 @@ static long find_sequence(struct segment_writer *writer, page_no number)
 	return (long)low - 1;
 }
 
-/* Reads a page back from the pack; its slot has been used again, so it is written. */
-static int read_back(struct segment_writer *writer, const struct segment_record *record,
-		     page_no number, const uint8_t **page)
+/* Has the header and the cluster of an own page at hand, read back from the pack. */
+static int load_own(struct segment_writer *writer, const struct segment_record *record,
+		    page_no number, uint32_t *place)
 {
-	uint32_t place = (uint32_t)(number - record->first), cluster = place / CLUSTER_PAGES;
-	const uint8_t *secret = writer->store->secret;
-	int fd = -1, result;
+	int fd = pack_writer_fd(writer->packs, record->pack), result, at;
+	struct cluster *cluster = writer->loaded_cluster;
 
-	if (writer->loaded.record.first == record->first && writer->loaded.header &&
-	    writer->loaded_cluster == cluster)
-		goto found;
-	pthread_mutex_lock(&writer->lock);
-	for (size_t i = 0; i < writer->n_packs; i++)
-		if (writer->packs[i].pack == record->pack)
-			fd = writer->packs[i].fd;
-	pthread_mutex_unlock(&writer->lock);
-	if (!writer->loaded_pages && !(writer->loaded_pages = malloc(CLUSTER_BYTES))) {
+	if (!writer->loaded.header || writer->loaded.record.first != record->first) {
+		segment_free(&writer->loaded);
+		result = segment_load(writer->store->secret, fd, record, &writer->loaded);
+		if (result != R_OK)
+			return result;
+	}
+	at = segment_find(&writer->loaded, number);
+	if (at < 0)
+		return R_DAMAGED;
+	*place = (uint32_t)at;
+	if (cluster && cluster->first == record->first &&
+	    cluster->index == writer->loaded.pages[at].cluster)
+		return R_OK;
+	cluster_free(cluster);
+	writer->loaded_cluster = NULL;
+	if (!writer->unpacker && !(writer->unpacker = unpacker_new())) {
 		warn("out of memory");
 		return R_FAILED;
 	}
-	segment_free(&writer->loaded);
-	result = segment_load(secret, fd, record, &writer->loaded);
-	if (result != R_OK)
-		return result;
-	result = segment_read_cluster(secret, fd, &writer->loaded, cluster, writer->loaded_pages,
-				      &writer->loaded_whole);
-	if (result != R_OK) {
-		segment_free(&writer->loaded);
-		return result;
-	}
-	writer->loaded_cluster = cluster;
-found:
-	if (!(writer->loaded_whole & 1u << place % CLUSTER_PAGES))
-		return R_DAMAGED;
-	*page = writer->loaded_pages + (size_t)(place % CLUSTER_PAGES) * PAGE_BYTES;
-	return R_OK;
+	return cluster_read(writer->unpacker, fd, &writer->loaded, writer->loaded.pages[at].cluster,
+			    &writer->loaded_cluster);
 }
 
-int segment_writer_page(struct segment_writer *writer, page_no number, const uint8_t **page)
+int segment_writer_page(struct segment_writer *writer, struct store_view *view, page_no number,
+			const uint8_t **page)
 {
 	long sequence = find_sequence(writer, number);
 	struct segment_record record;
+	uint32_t place;
+	int result;
 
 	if (sequence < 0)
 		return R_NOT_FOUND;
@@ -513,21 +343,27 @@ int segment_writer_page(struct segment_writer *writer, page_no number, const uin
 	pthread_mutex_unlock(&writer->lock);
 	if (record.offset == 0 || number > record.last)
 		return R_NOT_FOUND;
-	return read_back(writer, &record, number, page);
+	/* Its slot has been used again, so it is written. */
+	result = load_own(writer, &record, number, &place);
+	if (result == R_OK)
+		result = segment_read_page(view, &writer->loaded, place, writer->loaded_cluster,
+					   writer->loaded_page);
+	*page = writer->loaded_page;
+	return result;
 }
 
 /* Without threads, which a small take does not start, its only segment is written here. */
 static int write_current(struct segment_writer *writer)
 {
-	struct press press;
+	struct segment_encoder *encoder = new_encoder(writer);
 	int result;
 
-	if (press_open(&press) != R_OK)
+	if (!encoder)
 		return R_FAILED;
-	result = write_slot(writer, &press, writer->current);
+	result = write_slot(writer, encoder, writer->current);
 	writer->current->state = SLOT_DONE;
 	writer->current = NULL;
-	press_close(&press);
+	segment_encoder_free(encoder);
 	return result;
 }
 
@@ -551,19 +387,7 @@ int segment_writer_finish(struct segment_writer *writer)
 	join_threads(writer);
 	if (writer->failed)
 		return R_FAILED;
-	for (size_t i = 0; i < writer->n_packs; i++) {
-		fault_point("pack fsync");
-		if (fsync(writer->packs[i].fd)) {
-			warn_errno("%s/packs: cannot sync", writer->store->dir);
-			return R_FAILED;
-		}
-	}
-	fault_point("packs directory fsync");
-	if (writer->n_packs > 0 && fsync(writer->store->packs_fd)) {
-		warn_errno("%s/packs: cannot sync", writer->store->dir);
-		return R_FAILED;
-	}
-	return R_OK;
+	return pack_writer_sync(writer->packs);
 }
 
 const struct segment_record *segment_writer_records(struct segment_writer *writer, size_t *n)
@@ -572,25 +396,9 @@ const struct segment_record *segment_writer_records(struct segment_writer *write
 	return writer->records;
 }
 
-bool segment_writer_pack(struct segment_writer *writer, size_t i, uint64_t *pack,
-			 struct pack_record *record, int *fd)
+struct pack_writer *segment_writer_packs(struct segment_writer *writer)
 {
-	if (i >= writer->n_packs)
-		return false;
-	*pack = writer->packs[i].pack;
-	*record = writer->packs[i].record;
-	*fd = writer->packs[i].fd;
-	return true;
-}
-
-uint64_t segment_writer_bytes(struct segment_writer *writer)
-{
-	uint64_t bytes;
-
-	pthread_mutex_lock(&writer->lock);
-	bytes = writer->bytes;
-	pthread_mutex_unlock(&writer->lock);
-	return bytes;
+	return writer->packs;
 }
 
 void segment_writer_close(struct segment_writer *writer, bool committed)
@@ -603,19 +411,15 @@ void segment_writer_close(struct segment_writer *writer, bool committed)
 		pthread_mutex_unlock(&writer->lock);
 	}
 	join_threads(writer);
-	for (size_t i = 0; i < writer->n_packs; i++) {
-		if (!committed)
-			pack_unlink(writer->store, writer->packs[i].pack, NULL);
-		close(writer->packs[i].fd);
-	}
+	pack_writer_close(writer->packs, committed);
 	for (size_t i = 0; i < SLOTS; i++) {
 		free(writer->slots[i].data);
 		free(writer->slots[i].hashes);
 	}
 	segment_free(&writer->loaded);
-	free(writer->loaded_pages);
+	cluster_free(writer->loaded_cluster);
+	unpacker_free(writer->unpacker);
 	free(writer->records);
-	free(writer->packs);
 	pthread_cond_destroy(&writer->done);
 	pthread_cond_destroy(&writer->queued);
 	pthread_mutex_destroy(&writer->lock);

@@ -5,7 +5,7 @@
 #ifndef SNAP_STORE_SEGMENT_WRITE_H
 #define SNAP_STORE_SEGMENT_WRITE_H
 
-#include "store/store_internal.h"
+#include "store/pack_write.h"
 
 struct segment_writer;
 
@@ -17,9 +17,10 @@ int segment_writer_open(struct store *store, struct segment_writer **writer);
 int segment_writer_add(struct segment_writer *writer, const uint8_t *hash, const void *page,
 		       page_no *number);
 
-/* A page this writer was given before, valid until the next call.  R_OK, R_NOT_FOUND (not its own),
- * R_DAMAGED (not reported), R_FAILED. */
-int segment_writer_page(struct segment_writer *writer, page_no number, const uint8_t **page);
+/* A page this writer was given before, valid until the next call; bases are read through `view`.
+ * R_OK, R_NOT_FOUND (not its own), R_DAMAGED (not reported), R_FAILED. */
+int segment_writer_page(struct segment_writer *writer, struct store_view *view, page_no number,
+			const uint8_t **page);
 
 /* Writes what is left and syncs packs and their directory.  R_OK or R_FAILED. */
 int segment_writer_finish(struct segment_writer *writer);
@@ -27,12 +28,8 @@ int segment_writer_finish(struct segment_writer *writer);
 /* After finish: the segments in ascending order of first number. */
 const struct segment_record *segment_writer_records(struct segment_writer *writer, size_t *n);
 
-/* After finish: pack `i`, false behind the last.  `*fd` stays the writer's. */
-bool segment_writer_pack(struct segment_writer *writer, size_t i, uint64_t *pack,
-			 struct pack_record *record, int *fd);
-
-/* Bytes appended so far. */
-uint64_t segment_writer_bytes(struct segment_writer *writer);
+/* The packs it writes to. */
+struct pack_writer *segment_writer_packs(struct segment_writer *writer);
 
 /* Frees; unless `committed`, removes the packs. */
 void segment_writer_close(struct segment_writer *writer, bool committed);

@@ -88,6 +88,11 @@ static int read_mark(struct store *store)
 	else if (version > FORMAT_VERSION)
 		warn("%s: a store of format %u; this snap knows formats up to %d: use a newer snap",
 		     store->dir, version, FORMAT_VERSION);
+	else if (version < FORMAT_VERSION)
+		warn("%s: a store of format %u, which no released snap wrote; this snap reads "
+		     "format "
+		     "%d: name another directory, and take again there",
+		     store->dir, version, FORMAT_VERSION);
 	else if (sscanf(text, "snap-store %*u\nuuid %32[0-9a-f]", uuid) != 1 ||
 		 strlen(uuid) != 2 * UUID_BYTES || parse_uuid(uuid, store->uuid) != R_OK)
 		warn("%s/" MARK_FILE ": no uuid in it: the store is damaged", store->dir);

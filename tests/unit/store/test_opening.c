@@ -53,12 +53,15 @@ static void not_a_store(void **state)
 	assert_int_equal(store_open(path, false, false, &store), R_NOT_FOUND);
 }
 
-static void newer_format(void **state)
+static void other_formats(void **state)
 {
 	struct store *store = scratch_open(*state);
 
 	store_close(store);
-	put_file(*state, "snap-store", "snap-store 2\nuuid 00\nsomething: new\n");
+	put_file(*state, "snap-store", "snap-store 3\nuuid 00\nsomething: new\n");
+	assert_int_equal(store_open(*state, false, false, &store), R_FAILED);
+	assert_int_equal(store_open(*state, true, true, &store), R_FAILED);
+	put_file(*state, "snap-store", "snap-store 1\nuuid 0123456789abcdef0123456789abcdef\n");
 	assert_int_equal(store_open(*state, false, false, &store), R_FAILED);
 	assert_int_equal(store_open(*state, true, true, &store), R_FAILED);
 	put_file(*state, "snap-store", "\x7f\x45LF");
@@ -131,7 +134,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(not_a_store, setup, teardown),
-		cmocka_unit_test_setup_teardown(newer_format, setup, teardown),
+		cmocka_unit_test_setup_teardown(other_formats, setup, teardown),
 		cmocka_unit_test_setup_teardown(modes, setup, teardown),
 		cmocka_unit_test_setup_teardown(read_only_directory, setup, teardown),
 	};

@@ -1,0 +1,233 @@
+#include "store/cluster.h"
+
+#include "base/io.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/delta.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define BUCKETS 1024u
+
+struct unpacker {
+	ZSTD_DCtx *zstd;
+	uint8_t *stored; /* SEGMENT_BYTES */
+};
+
+struct cluster_cache {
+	size_t budget_bytes, used_bytes;
+	struct cluster *newest, *oldest;
+	struct cluster *buckets[BUCKETS];
+};
+
+struct unpacker *unpacker_new(void)
+{
+	struct unpacker *unpacker = calloc(1, sizeof(*unpacker));
+
+	if (!unpacker)
+		return NULL;
+	unpacker->zstd = ZSTD_createDCtx();
+	unpacker->stored = malloc(SEGMENT_BYTES);
+	if (unpacker->zstd && unpacker->stored)
+		return unpacker;
+	unpacker_free(unpacker);
+	return NULL;
+}
+
+void unpacker_free(struct unpacker *unpacker)
+{
+	if (!unpacker)
+		return;
+	ZSTD_freeDCtx(unpacker->zstd);
+	free(unpacker->stored);
+	free(unpacker);
+}
+
+void cluster_free(struct cluster *cluster)
+{
+	if (!cluster)
+		return;
+	free(cluster->bytes);
+	free(cluster->words);
+	free(cluster);
+}
+
+/* Bytes the cluster has when unpacked; 0: none that make sense. */
+static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *stored)
+{
+	size_t pages = from->pages;
+	unsigned long long len;
+
+	if (from->codec == CODEC_RAW || from->codec == CODEC_ZSTD)
+		return pages * PAGE_BYTES;
+	if (from->codec == CODEC_DELTA_RAW)
+		return from->bytes;
+	len = ZSTD_getFrameContentSize(stored, from->bytes);
+	return len <= pages * (DELTA_BITMAP_BYTES + PAGE_BYTES) ? (size_t)len : 0;
+}
+
+/* Finds where the words of each page begin; false if they are not as many as the bitmaps say. */
+static bool find_words(struct cluster *cluster, size_t len)
+{
+	size_t at = (size_t)cluster->pages * DELTA_BITMAP_BYTES;
+
+	if (len < at)
+		return false;
+	for (uint32_t i = 0; i < cluster->pages; i++) {
+		cluster->words[i] = (uint32_t)at;
+		at += 8 * (size_t)delta_bitmap_count(cluster->bytes + i * DELTA_BITMAP_BYTES);
+	}
+	return at == len;
+}
+
+static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
+		  struct cluster *cluster)
+{
+	size_t len = unpacked_size(from, unpacker->stored);
+
+	if (len == 0)
+		return R_OK;
+	cluster->bytes = malloc(len);
+	cluster->words = cluster->delta ? malloc(from->pages * sizeof(*cluster->words)) : NULL;
+	if (!cluster->bytes || (cluster->delta && !cluster->words)) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	cluster->size_bytes += len;
+	if (from->codec == CODEC_RAW || from->codec == CODEC_DELTA_RAW) {
+		if (from->bytes != len)
+			return R_OK;
+		memcpy(cluster->bytes, unpacker->stored, len);
+	} else if (ZSTD_decompressDCtx(unpacker->zstd, cluster->bytes, len, unpacker->stored,
+				       from->bytes) != len) {
+		return R_OK;
+	}
+	cluster->whole = !cluster->delta || find_words(cluster, len);
+	return R_OK;
+}
+
+int cluster_read(struct unpacker *unpacker, int fd, const struct segment *segment, uint32_t index,
+		 struct cluster **cluster)
+{
+	const struct segment_cluster *from = &segment->cluster[index];
+	off_t offset =
+	    (off_t)(segment->record.offset + segment->record.header_bytes + from->offset);
+	struct cluster *new = calloc(1, sizeof(*new));
+	int result;
+
+	if (!new) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	new->first = segment->record.first;
+	new->index = index;
+	new->delta = codec_is_delta(from->codec);
+	new->pages = from->pages;
+	new->size_bytes = sizeof(*new) + from->pages * sizeof(*new->words);
+	result = io_pread_all(fd, unpacker->stored, from->bytes, offset);
+	if (result == R_FAILED && errno != EIO) {
+		warn_errno("cannot read pack %016lx", (unsigned long)segment->record.pack);
+	} else {
+		result = result == R_OK ? unpack(unpacker, from, new) : R_OK;
+	}
+	if (result == R_OK)
+		*cluster = new;
+	else
+		cluster_free(new);
+	return result;
+}
+
+const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at)
+{
+	return cluster->bytes + (size_t)at * PAGE_BYTES;
+}
+
+void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
+{
+	delta_apply(page, cluster->bytes + (size_t)at * DELTA_BITMAP_BYTES,
+		    cluster->bytes + cluster->words[at]);
+}
+
+struct cluster_cache *cluster_cache_new(size_t budget_bytes)
+{
+	struct cluster_cache *cache = calloc(1, sizeof(*cache));
+
+	if (cache)
+		cache->budget_bytes = budget_bytes;
+	return cache;
+}
+
+void cluster_cache_free(struct cluster_cache *cache)
+{
+	struct cluster *older;
+
+	if (!cache)
+		return;
+	for (struct cluster *at = cache->newest; at; at = older) {
+		older = at->older;
+		cluster_free(at);
+	}
+	free(cache);
+}
+
+static struct cluster **bucket_of(struct cluster_cache *cache, page_no first, uint32_t index)
+{
+	uint64_t key = (first + index) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &cache->buckets[(key >> 32) % BUCKETS];
+}
+
+static void unlink_one(struct cluster_cache *cache, struct cluster *cluster)
+{
+	*(cluster->newer ? &cluster->newer->older : &cache->newest) = cluster->older;
+	*(cluster->older ? &cluster->older->newer : &cache->oldest) = cluster->newer;
+}
+
+static void link_newest(struct cluster_cache *cache, struct cluster *cluster)
+{
+	cluster->newer = NULL;
+	cluster->older = cache->newest;
+	*(cache->newest ? &cache->newest->newer : &cache->oldest) = cluster;
+	cache->newest = cluster;
+}
+
+struct cluster *cluster_cache_find(struct cluster_cache *cache, page_no first, uint32_t index)
+{
+	struct cluster *at = *bucket_of(cache, first, index);
+
+	while (at && (at->first != first || at->index != index))
+		at = at->chained;
+	if (at && at != cache->newest) {
+		unlink_one(cache, at);
+		link_newest(cache, at);
+	}
+	return at;
+}
+
+static void drop_oldest(struct cluster_cache *cache)
+{
+	struct cluster *oldest = cache->oldest;
+	struct cluster **link = bucket_of(cache, oldest->first, oldest->index);
+
+	while (*link != oldest)
+		link = &(*link)->chained;
+	*link = oldest->chained;
+	unlink_one(cache, oldest);
+	cache->used_bytes -= oldest->size_bytes;
+	cluster_free(oldest);
+}
+
+void cluster_cache_put(struct cluster_cache *cache, struct cluster *cluster)
+{
+	struct cluster **bucket = bucket_of(cache, cluster->first, cluster->index);
+
+	cluster->chained = *bucket;
+	*bucket = cluster;
+	link_newest(cache, cluster);
+	cache->used_bytes += cluster->size_bytes;
+	while (cache->used_bytes > cache->budget_bytes && cache->oldest != cluster)
+		drop_oldest(cache);
+}

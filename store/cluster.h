@@ -1,0 +1,49 @@
+/* Clusters of segments, read and unpacked, and a bounded number of them kept at hand. */
+#ifndef SNAP_STORE_CLUSTER_H
+#define SNAP_STORE_CLUSTER_H
+
+#include "store/segment_read.h"
+
+/* A cluster in memory: pages one after the other, or bitmaps and words of differences. */
+struct cluster {
+	page_no first;	/* of its segment */
+	uint32_t index; /* in its segment */
+	bool delta;
+	bool whole; /* false: its stored bytes cannot be had or make no cluster */
+	uint32_t pages;
+	uint8_t *bytes;		       /* of a cluster that is whole */
+	uint32_t *words;	       /* of differences: where those of each page begin */
+	size_t size_bytes;	       /* what keeping it costs */
+	struct cluster *newer, *older; /* among those kept */
+	struct cluster *chained;       /* in the same bucket */
+};
+
+/* What one thread needs for unpacking. */
+struct unpacker;
+struct unpacker *unpacker_new(void);
+void unpacker_free(struct unpacker *unpacker);
+
+/* Reads cluster `index` of a segment from its open pack.  R_OK (damage shows in ->whole), or
+ * R_FAILED.  Freed with cluster_free(). */
+int cluster_read(struct unpacker *unpacker, int fd, const struct segment *segment, uint32_t index,
+		 struct cluster **cluster);
+void cluster_free(struct cluster *cluster);
+
+/* The full page at a place of a cluster that is whole. */
+const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at);
+
+/* Makes of the base in `page` the page at this place of a cluster of differences. */
+void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page);
+
+/* Up to `budget_bytes` of clusters, those used last.  NULL: out of memory, not reported. */
+struct cluster_cache;
+struct cluster_cache *cluster_cache_new(size_t budget_bytes);
+void cluster_cache_free(struct cluster_cache *cache);
+
+/* NULL if it is not there. */
+struct cluster *cluster_cache_find(struct cluster_cache *cache, page_no first, uint32_t index);
+
+/* Takes the cluster over.  Frees others to stay within the budget, never the one put last. */
+void cluster_cache_put(struct cluster_cache *cache, struct cluster *cluster);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * The packs one take, or one compaction, is writing.  Nobody else knows them before the commit that
+ * refers to them; they stay locked until then, so that recovery leaves them alone.
+ */
+#ifndef SNAP_STORE_PACK_WRITE_H
+#define SNAP_STORE_PACK_WRITE_H
+
+#include "store/store_internal.h"
+
+struct pack_writer;
+
+/* No file is made before the first append.  NULL: out of memory, reported. */
+struct pack_writer *pack_writer_new(struct store *store);
+
+/* Appends an encoded segment (record->header_bytes + record->body_bytes) and sets pack and offset
+ * of its record.  May be called by several threads at once.  R_OK or R_FAILED (disk full, ...). */
+int pack_writer_append(struct pack_writer *writer, const uint8_t *bytes,
+		       struct segment_record *record);
+
+/* Syncs the packs and their directory.  R_OK or R_FAILED. */
+int pack_writer_sync(struct pack_writer *writer);
+
+/* Pack `i`, false behind the last.  `*fd` stays the writer's. */
+bool pack_writer_get(struct pack_writer *writer, size_t i, uint64_t *pack,
+		     struct pack_record *record, int *fd);
+
+/* The descriptor of a pack of this writer, -1 if it has no such one. */
+int pack_writer_fd(struct pack_writer *writer, uint64_t pack);
+
+/* Bytes appended so far, the packs' own headers included. */
+uint64_t pack_writer_bytes(struct pack_writer *writer);
+
+/* Enters the (synced) packs into the index.  R_OK or R_FAILED. */
+int pack_writer_put(struct pack_writer *writer, struct index_txn *txn);
+
+/* Frees; unless `committed`, removes the packs. */
+void pack_writer_close(struct pack_writer *writer, bool committed);
+
+/* Gives out numbers of packs and ranges of page numbers, each only once. */
+struct reservation {
+	uint64_t pages, packs;	   /* wanted */
+	uint64_t first_page, pack; /* given */
+};
+int store_reserve(struct store *store, struct reservation *want);
+
+#endif

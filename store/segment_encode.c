@@ -1,0 +1,193 @@
+#include "store/segment_encode.h"
+
+#include "base/endian.h"
+#include "base/warn.h"
+#include "store/delta.h"
+#include "store/page.h"
+#include "store/varint.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+const struct segment_coding segment_coding_take = {
+	.level = 1,
+	.delta_level = 3,
+	.cluster_pages = 16,
+};
+
+struct cluster {
+	uint32_t pages, bytes;
+	enum codec codec;
+};
+
+struct segment_encoder {
+	const uint8_t *secret;
+	struct segment_coding coding;
+	ZSTD_CCtx *zstd;
+	uint8_t *scratch; /* SEGMENT_BYTES: one cluster before compression */
+	uint8_t *out;	  /* SEGMENT_HEADER_MAX, then the body; the header ends where that begins */
+	uint32_t body_bytes;
+	uint32_t n_clusters;
+	struct cluster clusters[SEGMENT_PAGES];
+	bool delta[SEGMENT_PAGES];
+};
+
+struct segment_encoder *segment_encoder_new(const uint8_t *secret,
+					    const struct segment_coding *coding)
+{
+	struct segment_encoder *encoder = calloc(1, sizeof(*encoder));
+
+	if (encoder) {
+		encoder->secret = secret;
+		encoder->coding = *coding;
+		encoder->zstd = ZSTD_createCCtx();
+		encoder->scratch = malloc(SEGMENT_BYTES);
+		encoder->out = malloc(SEGMENT_HEADER_MAX + SEGMENT_BYTES);
+		if (encoder->zstd && encoder->scratch && encoder->out)
+			return encoder;
+	}
+	warn("out of memory");
+	segment_encoder_free(encoder);
+	return NULL;
+}
+
+void segment_encoder_free(struct segment_encoder *encoder)
+{
+	if (!encoder)
+		return;
+	ZSTD_freeCCtx(encoder->zstd);
+	free(encoder->scratch);
+	free(encoder->out);
+	free(encoder);
+}
+
+/* Appends `len` bytes of the scratch as a cluster, compressed if that makes them fewer. */
+static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t len, bool delta)
+{
+	struct cluster *cluster = &encoder->clusters[encoder->n_clusters++];
+	uint8_t *to = encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
+	int level = delta ? encoder->coding.delta_level : encoder->coding.level;
+	size_t got = ZSTD_compressCCtx(encoder->zstd, to, len - 1, encoder->scratch, len, level);
+
+	cluster->pages = pages;
+	cluster->codec = delta ? CODEC_DELTA_ZSTD : CODEC_ZSTD;
+	if (ZSTD_isError(got)) {
+		cluster->codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
+		memcpy(to, encoder->scratch, len);
+		got = len;
+	}
+	cluster->bytes = (uint32_t)got;
+	encoder->body_bytes += (uint32_t)got;
+}
+
+static void add_full(struct segment_encoder *encoder, const struct segment_page *pages, uint32_t n)
+{
+	uint32_t held = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (encoder->delta[i])
+			continue;
+		memcpy(encoder->scratch + (size_t)held++ * PAGE_BYTES, pages[i].bytes, PAGE_BYTES);
+		if (held < encoder->coding.cluster_pages)
+			continue;
+		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false);
+		held = 0;
+	}
+	if (held > 0)
+		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false);
+}
+
+/* All differences of a segment are one cluster: first the bitmaps, then the words. */
+static void add_deltas(struct segment_encoder *encoder, const struct segment_page *pages,
+		       uint32_t n, uint32_t deltas)
+{
+	uint8_t *bitmap = encoder->scratch;
+	uint8_t *words = bitmap + (size_t)deltas * DELTA_BITMAP_BYTES;
+
+	if (deltas == 0)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!encoder->delta[i])
+			continue;
+		words += 8 * delta_gather(pages[i].bytes, pages[i].base_bytes, bitmap, words);
+		bitmap += DELTA_BITMAP_BYTES;
+	}
+	add_cluster(encoder, deltas, (size_t)(words - encoder->scratch), true);
+}
+
+/* The numbers whose length depends on their value. */
+static uint8_t *put_table(const struct segment_encoder *encoder, const struct segment_page *pages,
+			  const struct segment_record *record, uint8_t *at)
+{
+	page_no last_base = record->first;
+
+	for (uint32_t i = 1; record->flags & SEGMENT_SPARSE && i < record->pages; i++)
+		at = put_varint(at, pages[i].number - pages[i - 1].number - 1);
+	for (uint32_t i = 0; record->flags & SEGMENT_DELTAS && i < record->pages; i++) {
+		if (!encoder->delta[i]) {
+			*at++ = 0;
+			continue;
+		}
+		at = put_varint(at, zigzag((int64_t)(pages[i].base - last_base)) + 1);
+		last_base = pages[i].base;
+	}
+	for (uint32_t i = 0; i < encoder->n_clusters; i++) {
+		*at++ = (uint8_t)encoder->clusters[i].codec;
+		at = put_varint(at, encoder->clusters[i].pages);
+		at = put_varint(at, encoder->clusters[i].bytes);
+	}
+	return at;
+}
+
+/* Writes the header in front of the body; returns where it begins. */
+static uint8_t *put_header(struct segment_encoder *encoder, const struct segment_page *pages,
+			   struct segment_record *record)
+{
+	uint8_t raw[SEGMENT_HEADER_MAX], *at = raw + SEGMENT_HEAD_BYTES, *to;
+
+	for (uint32_t i = 0; i < record->pages; i++, at += HASH_BYTES)
+		memcpy(at, pages[i].hash, HASH_BYTES);
+	at = put_table(encoder, pages, record, at);
+	record->header_bytes = (uint32_t)(at - raw) + SEGMENT_CHECKSUM_BYTES;
+	record->body_bytes = encoder->body_bytes;
+	memcpy(raw, SEGMENT_MAGIC, 8);
+	put_le16(raw + 8, (uint16_t)record->pages);
+	put_le16(raw + 10, (uint16_t)encoder->n_clusters);
+	put_le32(raw + 12, record->header_bytes);
+	put_le32(raw + 16, record->body_bytes);
+	put_le32(raw + 20, record->flags);
+	put_le64(raw + 24, record->first);
+	record->checksum = header_checksum(encoder->secret, raw, (size_t)(at - raw));
+	put_le64(at, record->checksum);
+	to = encoder->out + SEGMENT_HEADER_MAX - record->header_bytes;
+	memcpy(to, raw, record->header_bytes);
+	return to;
+}
+
+const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segment_page *pages,
+			      uint32_t n, struct segment_record *record)
+{
+	uint32_t deltas = 0;
+
+	*record = (struct segment_record){
+		.first = pages[0].number,
+		.last = pages[n - 1].number,
+		.pages = n,
+	};
+	for (uint32_t i = 0; i < n; i++) {
+		encoder->delta[i] =
+		    pages[i].base != PAGE_ABSENT && pages[i].base < pages[i].number &&
+		    delta_count(pages[i].bytes, pages[i].base_bytes) <= DELTA_WORDS_MAX;
+		deltas += encoder->delta[i];
+	}
+	if (record->last - record->first != n - 1)
+		record->flags |= SEGMENT_SPARSE;
+	if (deltas > 0)
+		record->flags |= SEGMENT_DELTAS;
+	encoder->n_clusters = 0;
+	encoder->body_bytes = 0;
+	add_full(encoder, pages, n);
+	add_deltas(encoder, pages, n, deltas);
+	return put_header(encoder, pages, record);
+}
