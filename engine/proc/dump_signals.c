@@ -41,7 +41,7 @@ int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared,
 		.flags = shared ? PTRACE_PEEKSIGINFO_SHARED : 0,
 		.nr = BATCH,
 	};
-	siginfo_t infos[BATCH];
+	siginfo_t infos[BATCH] = { 0 };
 	long got;
 
 	*queue = dump_alloc(ctx, sizeof(**queue));
