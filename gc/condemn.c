@@ -1,144 +1,175 @@
-#include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "gc/gc_internal.h"
-#include "store/pack.h"
-#include "store/segment_read.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* Segments condemned by one transaction: short enough for a take to wait for. */
-#define BATCH 64
+/* Hashes looked at, and segments condemned, by one transaction: short enough for a take to wait
+ * for.  Figures in gc/DESIGN.md. */
+#define HASHES_MAX 32768
+#define BATCH 1024
 
-struct batch {
-	struct store *store;
-	struct marks *marks;
-	struct segment segments[BATCH]; /* header NULL: damaged, its hashes are not known */
-	size_t n;
-	uint64_t pages;
+struct dropping {
+	struct run *run;
+	uint8_t from[HASH_BYTES], next[HASH_BYTES];
+	bool end;
 };
 
-/* Reads a header through a descriptor of its own: dead segments are seldom in any cache. */
-static int load(struct store *store, const struct segment_record *record, struct segment *segment)
+static int drop_some(struct reap *reap, void *arg)
 {
-	int fd, result;
+	struct dropping *dropping = arg;
+	struct run *run = dropping->run;
+	uint64_t dropped;
+	int result;
 
-	memset(segment, 0, sizeof(*segment));
-	result = pack_open(store, record->pack, false, &fd);
-	if (result == R_OK) {
-		result = segment_load(store->secret, fd, record, segment);
-		close(fd);
-	}
-	if (result == R_FAILED)
-		return R_FAILED;
-	segment->record = *record;
-	return R_OK;
+	result = mark_generations(reap_view(reap), &run->marks);
+	if (result != R_OK)
+		return result;
+	memcpy(dropping->next, dropping->from, HASH_BYTES);
+	result = reap_hashes(reap, &run->marks.visited.pages, dropping->next, HASHES_MAX, &dropped);
+	dropping->end = result == R_NOT_FOUND;
+	return result == R_FAILED ? R_FAILED : R_OK;
 }
 
-static int drop_hashes(struct index_txn *txn, const struct segment *segment)
+/* Looks for the next one in a view, so that takes wait only where there is something to drop. */
+int drop_hashes(struct run *run)
 {
-	for (uint32_t i = 0; segment->header && i < segment->record.pages; i++) {
-		const uint8_t *hash = segment_hash(segment, i);
-		uint8_t raw[8];
-		int result;
+	struct dropping dropping = { .run = run };
+	struct store_view *view;
+	int result;
 
-		result = index_get(txn, DB_PAGE, hash, HASH_BYTES, raw, sizeof(raw));
-		if (result == R_OK && get_le64(raw) == segment_number(segment, i))
-			result = index_del(txn, DB_PAGE, hash, HASH_BYTES);
-		if (result == R_FAILED)
+	do {
+		if (store_view_open(run->store, &view) != R_OK)
 			return R_FAILED;
-	}
-	return R_OK;
+		result = reap_hashes_seek(view, &run->marks.visited.pages, dropping.from);
+		store_view_close(view);
+		if (result != R_OK)
+			return result == R_NOT_FOUND ? R_OK : result;
+		result = reap_write(run->store, drop_some, &dropping);
+		memcpy(dropping.from, dropping.next, HASH_BYTES);
+	} while (result == R_OK && !dropping.end);
+	return result;
 }
 
-static int condemn_one(struct index_txn *txn, struct batch *batch, const struct segment *segment)
+struct liveness liveness_of(const struct run *run, const struct reap_segment *segment,
+			    struct store_view *view)
 {
-	const struct segment_record *record = &segment->record;
-	struct condemned_record condemned = {
-		.txn = index_txn_id(txn),
-		.pack = record->pack,
-		.offset = record->offset,
-		.bytes = (uint64_t)record->header_bytes + record->body_bytes,
-	};
-	uint8_t raw[CONDEMNED_RECORD_BYTES], there[SEGMENT_RECORD_BYTES];
+	const struct page_set *marked = &run->marks.visited.pages;
+	struct liveness liveness;
+
+	liveness.live =
+	    (uint32_t)page_set_count(marked, segment->record.first, segment->record.last);
+	liveness.digest = reap_digest(view, marked, segment);
+	return liveness;
+}
+
+struct batch {
+	struct run *run;
+	struct reap_segment segments[BATCH];
+	size_t n;
+	uint64_t pages, spares;
+	bool stop;
+};
+
+/* True if the segment is to be condemned, or condemned anew, as it is now. */
+static bool is_due(const struct run *run, const struct reap_segment *segment,
+		   struct store_view *view, struct liveness *now)
+{
+	*now = liveness_of(run, segment, view);
+	if (now->live > 0)
+		return false;
+	return !segment->condemned_txn || now->digest != segment->digest;
+}
+
+static int condemn_one(struct reap *reap, struct batch *batch, const struct reap_segment *segment)
+{
+	struct reap_segment there;
+	struct liveness now;
 	int result;
 
 	/* Another gc may have been here since the look outside the transaction. */
-	result = index_get_u64(txn, DB_SEGMENT, record->first, there, sizeof(there));
-	if (result == R_OK)
-		result = index_get_u64(txn, DB_CONDEMNED, record->first, raw, sizeof(raw)) == R_OK
-			     ? R_NOT_FOUND
-			     : R_OK;
-	if (result != R_OK)
+	result = reap_segment_same(reap, segment, &there);
+	if (result != R_OK || !is_due(batch->run, &there, reap_view(reap), &now))
 		return result == R_NOT_FOUND ? R_OK : result;
-	if (marks_any(batch->marks, record->first, record->last))
-		return R_OK;
-	if (drop_hashes(txn, segment) != R_OK)
-		return R_FAILED;
-	batch->pages += record->pages;
-	condemned_record_encode(&condemned, raw);
-	return index_put_u64(txn, DB_CONDEMNED, record->first, raw, sizeof(raw));
+	if (there.condemned_txn) {
+		if (reap_spare(reap, &there, &batch->run->marks.visited.pages) != R_OK)
+			return R_FAILED;
+		batch->spares++;
+	}
+	batch->pages += there.record.pages - now.live;
+	return reap_condemn(reap, there.record.first, now.live, now.digest);
 }
 
-static int condemn_batch(struct index_txn *txn, void *arg)
+static int condemn_batch(struct reap *reap, void *arg)
 {
 	struct batch *batch = arg;
 	int result;
 
 	batch->pages = 0;
-	result = mark_in_txn(batch->store, txn, batch->marks);
+	batch->stop = false;
+	result = mark_generations(reap_view(reap), &batch->run->marks);
+	if (result == R_OK)
+		result = reap_spares(reap_view(reap), &batch->spares);
+	if (result != R_OK)
+		return result;
+	/* There may be hashes of dead pages again, behind where drop_hashes() has been. */
+	if (batch->run->marks.missed || batch->spares != batch->run->spares) {
+		batch->stop = true;
+		return R_NOT_FOUND;
+	}
 	for (size_t i = 0; result == R_OK && i < batch->n; i++)
-		result = condemn_one(txn, batch, &batch->segments[i]);
+		result = condemn_one(reap, batch, &batch->segments[i]);
 	return result;
 }
 
-/* Gathers up to BATCH dead segments from `*next` on, moving it. */
-static int gather(struct batch *batch, uint64_t *next)
+/* Gathers up to BATCH segments that are due, from `*next` on, moving it. */
+static int gather(struct batch *batch, page_no *next)
 {
-	uint8_t raw[SEGMENT_RECORD_BYTES], condemned[CONDEMNED_RECORD_BYTES];
-	struct segment_record record;
-	struct index_txn *txn;
-	uint64_t first;
-	int result;
+	struct reap_segment *segment;
+	struct store_view *view;
+	struct liveness now;
+	int result = R_OK;
 
-	if (index_read_begin(batch->store->index, &txn) != R_OK)
+	if (store_view_open(batch->run->store, &view) != R_OK)
 		return R_FAILED;
 	batch->n = 0;
-	result = R_OK;
 	while (batch->n < BATCH && result == R_OK) {
-		result = index_ceiling(txn, DB_SEGMENT, *next, &first, raw, sizeof(raw));
+		segment = &batch->segments[batch->n];
+		result = reap_segment_next(view, *next, segment);
 		if (result != R_OK)
 			break;
-		*next = first + 1;
-		segment_record_decode(first, raw, &record);
-		if (marks_any(batch->marks, first, record.last))
-			continue;
-		result = index_get_u64(txn, DB_CONDEMNED, first, condemned, sizeof(condemned));
-		if (result == R_OK)
-			continue;
-		if (result == R_NOT_FOUND)
-			result = load(batch->store, &record, &batch->segments[batch->n++]);
+		*next = segment->record.last + 1;
+		batch->n += is_due(batch->run, segment, view, &now);
 	}
-	index_read_end(txn);
-	return result == R_NOT_FOUND ? R_OK : result;
+	store_view_close(view);
+	return result == R_FAILED ? R_FAILED : R_OK;
 }
 
-int condemn_segments(struct store *store, struct marks *marks, struct gc_result *result)
+int condemn_segments(struct run *run)
 {
-	struct batch batch = { .store = store, .marks = marks };
-	uint64_t next = 0;
-	int outcome;
+	struct batch *batch = calloc(1, sizeof(*batch));
+	page_no next = 0;
+	int result;
 
+	if (!batch) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	batch->run = run;
 	do {
-		outcome = gather(&batch, &next);
-		if (outcome == R_OK && batch.n > 0)
-			outcome = index_write(store->index, condemn_batch, &batch);
-		for (size_t i = 0; i < batch.n; i++)
-			segment_free(&batch.segments[i]);
-		if (outcome != R_OK)
-			return outcome;
-		result->pages_dead += batch.n > 0 ? batch.pages : 0;
-	} while (batch.n > 0);
-	return R_OK;
+		result = gather(batch, &next);
+		if (result == R_OK && batch->n > 0)
+			result = reap_write(run->store, condemn_batch, batch);
+		if (result == R_OK && batch->n > 0) {
+			run->spares = batch->spares;
+			run->result->pages_dead += batch->pages;
+		}
+	} while (result == R_OK && batch->n > 0);
+	if (batch->stop) {
+		detail("another gc is at work: what it has not condemned is left to the next one");
+		result = R_OK;
+	}
+	free(batch);
+	return result;
 }

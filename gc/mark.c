@@ -1,7 +1,6 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "gc/gc_internal.h"
-#include "store/segment_read.h"
 #include "store/tree.h"
 
 #include <inttypes.h>
@@ -42,60 +41,46 @@ static int mark_object(const char *name, const struct object *object, void *arg)
 	return tree_visit(marking->view, object, &visitor, marking->marks);
 }
 
-int mark_generations(struct store_view *view, struct marks *marks)
+static int mark_generation(struct marking *marking, const struct reap_generation *generation)
 {
-	struct marking marking = { view, marks };
-	struct generation_record record;
-	uint64_t upto;
 	int result;
 
-	if (index_meta_get(view->txn, "next_generation", 1, &upto) != R_OK)
-		return R_FAILED;
-	while ((result = generation_ceiling(view->txn, marks->upto, &record)) == R_OK) {
-		result = mark_object(NULL, &record.directory, &marking);
-		if (result == R_OK)
-			result = store_object_each(view, record.gen.number, mark_object, &marking);
-		if (result == R_DAMAGED)
-			warn("generation %" PRIu64 " has a damaged tree, so nothing is reclaimed: "
-			     "run snap verify, then forget what it names",
-			     record.gen.number);
-		if (result != R_OK)
-			return result;
-		if (marks->visited.failed)
-			return R_FAILED;
-		marks->upto = record.gen.number + 1;
-	}
-	if (result != R_NOT_FOUND)
-		return result;
-	marks->upto = upto;
-	return R_OK;
-}
-
-int mark_in_txn(struct store *store, struct index_txn *txn, struct marks *marks)
-{
-	struct store_view view = { .store = store, .txn = txn };
-	uint64_t upto;
-	int result;
-
-	if (index_meta_get(txn, "next_generation", 1, &upto) != R_OK)
-		return R_FAILED;
-	if (upto == marks->upto)
-		return R_OK;
-	view.cache = segment_cache_new();
-	if (!view.cache) {
-		warn("out of memory");
-		return R_FAILED;
-	}
-	result = mark_generations(&view, marks);
-	segment_cache_free(view.cache);
-	directory_free(view.directory);
+	result = mark_object(NULL, &generation->directory, marking);
+	if (result == R_OK)
+		result =
+		    store_object_each(marking->view, generation->gen.number, mark_object, marking);
+	if (result == R_DAMAGED)
+		warn("generation %" PRIu64 " has a damaged tree, so nothing is reclaimed: run snap "
+		     "verify, then forget what it names",
+		     generation->gen.number);
+	if (result == R_OK && marking->marks->visited.failed)
+		result = R_FAILED;
 	return result;
 }
 
-bool marks_any(const struct marks *marks, page_no first, page_no last)
+int mark_generations(struct store_view *view, struct marks *marks)
 {
-	for (page_no number = first; number <= last; number++)
-		if (page_set_has(&marks->visited.pages, number))
-			return true;
-	return false;
+	struct marking marking = { view, marks };
+	struct reap_generation generation;
+	uint64_t upto, next = marks->upto;
+	int result;
+
+	if (reap_next_generation(view, &upto) != R_OK)
+		return R_FAILED;
+	if (upto == marks->upto)
+		return R_OK;
+	while ((result = reap_generation_next(view, next, &generation)) == R_OK) {
+		result = mark_generation(&marking, &generation);
+		if (result != R_OK)
+			return result;
+		if (marks->upto > 0 && generation.gen.number != next)
+			marks->missed = true;
+		next = generation.gen.number + 1;
+	}
+	if (result != R_NOT_FOUND)
+		return result;
+	if (marks->upto > 0 && next != upto)
+		marks->missed = true;
+	marks->upto = upto;
+	return R_OK;
 }

@@ -14,7 +14,7 @@
 struct rule {
 	const char *name, *format;
 	unsigned int left;
-	char last[32]; /* the period seen last */
+	char last[40]; /* the period seen last */
 };
 #define RULES 5
 
@@ -81,7 +81,7 @@ static void keep(struct gc_item *item, const char *reason, const char *detail_te
 static void apply_rule(struct rule *rule, struct gc_item *item)
 {
 	time_t seconds = (time_t)(item->gen.time_ns / NS_PER_S);
-	char period[32] = "";
+	char period[40] = "";
 	struct tm tm;
 
 	if (rule->left == 0 || !localtime_r(&seconds, &tm))
@@ -94,45 +94,97 @@ static void apply_rule(struct rule *rule, struct gc_item *item)
 	keep(item, rule->name, period);
 }
 
-/* Decides about the generations of one lineage, newest first. */
-static void decide_lineage(struct gc_plan *plan, const struct gc_policy *policy, int64_t now_ns,
-			   const char *lineage)
+static int by_lineage(const void *a, const void *b)
+{
+	const struct gc_item *const *x = a, *const *y = b;
+
+	return strcmp((*x)->gen.lineage, (*y)->gen.lineage);
+}
+
+static int newest_number(const void *a, const void *b)
+{
+	const struct gc_item *const *x = a, *const *y = b;
+
+	return ((*x)->gen.number < (*y)->gen.number) - ((*x)->gen.number > (*y)->gen.number);
+}
+
+/* The clock may have been set back between two generations, or not have moved. */
+static int newest_time(const void *a, const void *b)
+{
+	const struct gc_item *const *x = a, *const *y = b;
+
+	if ((*x)->gen.time_ns != (*y)->gen.time_ns)
+		return (*x)->gen.time_ns < (*y)->gen.time_ns ? 1 : -1;
+	return newest_number(a, b);
+}
+
+/* Decides about the `n` generations of one lineage.  The last ones are those taken last, whatever
+ * the clock said; periods are those of the clock. */
+static void decide_lineage(struct gc_item **items, size_t n, const struct gc_policy *policy,
+			   int64_t now_ns)
 {
 	struct rule rules[RULES] = {
-		{ "hourly", "%Y-%m-%d %H:00", policy->keep_hourly, "" },
+		/* The offset tells the two hours apart that have one name when summer ends. */
+		{ "hourly", "%Y-%m-%d %H:00 %z", policy->keep_hourly, "" },
 		{ "daily", "%Y-%m-%d", policy->keep_daily, "" },
 		{ "weekly", "%G-W%V", policy->keep_weekly, "" },
 		{ "monthly", "%Y-%m", policy->keep_monthly, "" },
 		{ "yearly", "%Y", policy->keep_yearly, "" },
 	};
-	struct gc_item *newest = NULL;
-	unsigned int place = 0;
 	bool any = false;
 
-	for (size_t i = plan->n; i-- > 0;) {
-		struct gc_item *item = &plan->items[i];
+	qsort(items, n, sizeof(*items), newest_number);
+	for (size_t i = 0; i < n; i++) {
 		char text[40];
 
-		if (strcmp(item->gen.lineage, lineage) != 0)
+		if (items[i]->gen.pinned)
+			keep(items[i], "pinned", "");
+		if (i >= policy->keep_last)
 			continue;
-		if (!newest)
-			newest = item;
-		if (item->gen.pinned)
-			keep(item, "pinned", "");
-		if (place++ < policy->keep_last) {
-			snprintf(text, sizeof(text), "%u of %u", place, policy->keep_last);
-			keep(item, "last", text);
-		}
-		if (policy->keep_within_ns &&
-		    (item->gen.time_ns > now_ns ||
-		     (uint64_t)(now_ns - item->gen.time_ns) <= policy->keep_within_ns))
-			keep(item, "within", "the time to keep");
-		for (size_t r = 0; r < RULES; r++)
-			apply_rule(&rules[r], item);
-		any |= item->kept;
+		snprintf(text, sizeof(text), "%zu of %u", i + 1, policy->keep_last);
+		keep(items[i], "last", text);
 	}
-	if (newest && !any && !policy->allow_empty)
-		keep(newest, "the last of its lineage", "");
+	qsort(items, n, sizeof(*items), newest_time);
+	for (size_t i = 0; i < n; i++) {
+		int64_t time_ns = items[i]->gen.time_ns;
+
+		if (policy->keep_within_ns &&
+		    (time_ns > now_ns || (uint64_t)(now_ns - time_ns) <= policy->keep_within_ns))
+			keep(items[i], "within", "the time to keep");
+		for (size_t r = 0; r < RULES; r++)
+			apply_rule(&rules[r], items[i]);
+		any |= items[i]->kept;
+	}
+	if (any || policy->allow_empty)
+		return;
+	qsort(items, n, sizeof(*items), newest_number);
+	keep(items[0], "the last of its lineage", "");
+}
+
+/* Decides about the lineages the policy is for, one by one. */
+static int decide(struct gc_plan *plan, const struct gc_policy *policy, int64_t now_ns)
+{
+	struct gc_item **items = calloc(plan->n + 1, sizeof(*items));
+	size_t n = 0, end;
+
+	if (!items) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	for (size_t i = 0; i < plan->n; i++) {
+		if (policy->lineage && strcmp(plan->items[i].gen.lineage, policy->lineage) != 0)
+			keep(&plan->items[i], "another lineage", "");
+		else
+			items[n++] = &plan->items[i];
+	}
+	qsort(items, n, sizeof(*items), by_lineage);
+	for (size_t i = 0; i < n; i = end) {
+		for (end = i + 1; end < n && by_lineage(&items[i], &items[end]) == 0;)
+			end++;
+		decide_lineage(items + i, end - i, policy, now_ns);
+	}
+	free(items);
+	return R_OK;
 }
 
 int gc_plan_policy(struct store_view *view, const struct gc_policy *policy, int64_t now_ns,
@@ -141,22 +193,13 @@ int gc_plan_policy(struct store_view *view, const struct gc_policy *policy, int6
 	if (new_plan(view, plan) != R_OK)
 		return R_FAILED;
 	tzset();
-	for (size_t i = 0; i < (*plan)->n; i++) {
-		struct gc_item *item = &(*plan)->items[i];
-		bool first = true;
-
-		if (!gc_policy_any(policy)) {
-			keep(item, "no rule given", "");
-			continue;
-		}
-		if (policy->lineage && strcmp(item->gen.lineage, policy->lineage) != 0) {
-			keep(item, "another lineage", "");
-			continue;
-		}
-		for (size_t before = 0; before < i && first; before++)
-			first = strcmp((*plan)->items[before].gen.lineage, item->gen.lineage) != 0;
-		if (first)
-			decide_lineage(*plan, policy, now_ns, item->gen.lineage);
+	if (!gc_policy_any(policy)) {
+		for (size_t i = 0; i < (*plan)->n; i++)
+			keep(&(*plan)->items[i], "no rule given", "");
+	} else if (decide(*plan, policy, now_ns) != R_OK) {
+		gc_plan_free(*plan);
+		*plan = NULL;
+		return R_FAILED;
 	}
 	for (size_t i = 0; i < (*plan)->n; i++)
 		if (!(*plan)->items[i].kept)

@@ -1,5 +1,4 @@
 #include "base/result.h"
-#include "base/warn.h"
 #include "gc/gc_internal.h"
 
 #include <string.h>
@@ -7,31 +6,34 @@
 
 #define WAIT_STEP_NS 20000000L
 
-static int mark_all(struct store *store, struct marks *marks)
+/* Not held beyond the marking: its own view would hold up the reclaim. */
+static int mark_all(struct run *run)
 {
 	struct store_view *view;
 	int result;
 
-	if (store_view_open(store, &view) != R_OK)
+	if (store_view_open(run->store, &view) != R_OK)
 		return R_FAILED;
-	result = mark_generations(view, marks);
-	store_view_close(view); /* or its own reader would hold up the reclaim */
+	result = reap_spares(view, &run->spares);
+	if (result == R_OK)
+		result = mark_generations(view, &run->marks);
+	store_view_close(view);
 	return result;
 }
 
-static int reclaim_waiting(struct store *store, struct marks *marks, uint64_t wait_ns,
-			   struct gc_result *result)
+static int reclaim_waiting(struct run *run)
 {
 	const struct timespec step = { .tv_nsec = WAIT_STEP_NS };
 	uint64_t waited = 0;
-	int outcome;
+	int result;
 
 	for (;;) {
-		outcome = reclaim_segments(store, marks, result);
-		if (outcome == R_OK)
-			outcome = free_reclaimed(store, result);
-		if (outcome != R_OK || result->bytes_pending == 0 || waited >= wait_ns)
-			return outcome;
+		result = reclaim_segments(run);
+		if (result == R_OK)
+			result = reap_bytes(run->store, &run->result->bytes_freed);
+		if (result != R_OK || run->result->bytes_pending == 0 ||
+		    waited >= run->options->wait_ns)
+			return result;
 		nanosleep(&step, NULL);
 		waited += WAIT_STEP_NS;
 	}
@@ -40,22 +42,20 @@ static int reclaim_waiting(struct store *store, struct marks *marks, uint64_t wa
 int gc_run(struct store *store, const struct gc_plan *plan, const struct gc_options *options,
 	   struct gc_result *result)
 {
-	struct marks marks = { 0 };
+	struct run run = { .store = store, .options = options, .result = result };
 	int outcome;
 
 	memset(result, 0, sizeof(*result));
-	if (!store->writable) {
-		warn("%s was opened for reading only", store->dir);
-		return R_FAILED;
-	}
-	outcome = forget_generations(store, plan, options->allow_empty, result);
+	outcome = forget_generations(&run, plan);
 	if (outcome == R_OK)
-		outcome = mark_all(store, &marks);
+		outcome = mark_all(&run);
 	if (outcome == R_OK)
-		outcome = condemn_segments(store, &marks, result);
+		outcome = drop_hashes(&run);
 	if (outcome == R_OK)
-		outcome = reclaim_waiting(store, &marks, options->wait_ns, result);
-	visited_clear(&marks.visited);
+		outcome = condemn_segments(&run);
+	if (outcome == R_OK)
+		outcome = reclaim_waiting(&run);
+	visited_clear(&run.marks.visited);
 	return outcome;
 }
 

@@ -115,11 +115,11 @@ static int reach_object(const char *name, const struct object *object, void *arg
 
 static int reach_generations(struct unique *unique)
 {
-	struct generation_record record;
+	struct reap_generation record;
 	uint64_t next = 0;
 	int result;
 
-	while ((result = generation_ceiling(unique->view->txn, next, &record)) == R_OK) {
+	while ((result = reap_generation_next(unique->view, next, &record)) == R_OK) {
 		struct gc_unique *more =
 		    realloc(unique->list, (unique->n + 1) * sizeof(*unique->list));
 
@@ -169,20 +169,17 @@ static bool any_unique(struct unique *unique, page_no first, page_no last)
 
 static int sum_segments(struct unique *unique)
 {
-	uint8_t raw[SEGMENT_RECORD_BYTES];
-	struct segment_record record;
+	struct reap_segment at;
 	const struct segment *segment;
-	uint64_t next = 0, first;
+	page_no next = 0;
 	uint32_t place;
 	int result;
 
-	while ((result = index_ceiling(unique->view->txn, DB_SEGMENT, next, &first, raw,
-				       sizeof(raw))) == R_OK) {
-		segment_record_decode(first, raw, &record);
-		next = first + 1;
-		if (!any_unique(unique, first, record.last))
+	while ((result = reap_segment_next(unique->view, next, &at)) == R_OK) {
+		next = at.record.last + 1;
+		if (!any_unique(unique, at.record.first, at.record.last))
 			continue;
-		result = view_segment(unique->view, first, &segment, &place);
+		result = view_segment(unique->view, at.record.first, &segment, &place);
 		if (result == R_OK)
 			sum_segment(unique, segment);
 		if (result == R_FAILED || unique->failed)

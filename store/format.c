@@ -44,20 +44,28 @@ void pack_record_decode(const uint8_t *raw, struct pack_record *record)
 void condemned_record_encode(const struct condemned_record *record, uint8_t *raw)
 {
 	put_le64(raw, record->txn);
-	put_le32(raw + 8, record->state);
-	put_le32(raw + 12, 0);
-	put_le64(raw + 16, record->pack);
-	put_le64(raw + 24, record->offset);
-	put_le64(raw + 32, record->bytes);
+	put_le64(raw + 8, record->digest);
+	put_le32(raw + 16, record->live);
+	put_le32(raw + 20, 0);
 }
 
 void condemned_record_decode(const uint8_t *raw, struct condemned_record *record)
 {
 	record->txn = get_le64(raw);
-	record->state = get_le32(raw + 8);
-	record->pack = get_le64(raw + 16);
-	record->offset = get_le64(raw + 24);
-	record->bytes = get_le64(raw + 32);
+	record->digest = get_le64(raw + 8);
+	record->live = get_le32(raw + 16);
+}
+
+void hole_record_encode(const struct hole_record *record, uint8_t *raw)
+{
+	put_le64(raw, record->txn);
+	put_le64(raw + 8, record->bytes);
+}
+
+void hole_record_decode(const uint8_t *raw, struct hole_record *record)
+{
+	record->txn = get_le64(raw);
+	record->bytes = get_le64(raw + 8);
 }
 
 /* The numbers of a generation in the order of the record, so that both ways share one list. */

@@ -53,21 +53,32 @@ void segment_record_decode(page_no first, const uint8_t *raw, struct segment_rec
 
 struct pack_record {
 	uint64_t bytes;	   /* written */
-	uint64_t segments; /* live */
+	uint64_t segments; /* and holes that are not free */
 };
 #define PACK_RECORD_BYTES 16
 void pack_record_encode(const struct pack_record *record, uint8_t *raw);
 void pack_record_decode(const uint8_t *raw, struct pack_record *record);
 
-enum condemned_state { CONDEMNED_WAITING = 0, CONDEMNED_RECLAIMED = 1 };
+/* A segment with dead pages, none of which a view that began with or after `txn` finds by hash. */
 struct condemned_record {
-	uint64_t txn; /* readers that began before it may still use the segment */
-	uint32_t state;
-	uint64_t pack, offset, bytes;
+	uint64_t txn;
+	uint64_t digest; /* page_set_digest() of the pages that lived then */
+	uint32_t live;	 /* how many these were */
 };
-#define CONDEMNED_RECORD_BYTES 40
+#define CONDEMNED_RECORD_BYTES 24
 void condemned_record_encode(const struct condemned_record *record, uint8_t *raw);
 void condemned_record_decode(const uint8_t *raw, struct condemned_record *record);
+
+/* Bytes of a pack that belong to no segment any more. */
+struct hole_record {
+	uint64_t txn; /* views that began before it may still read them; HOLE_FREE: none does */
+	uint64_t bytes;
+};
+#define HOLE_FREE ((uint64_t)0)
+#define HOLE_KEY_BYTES 16 /* pack and offset, big-endian */
+#define HOLE_RECORD_BYTES 16
+void hole_record_encode(const struct hole_record *record, uint8_t *raw);
+void hole_record_decode(const uint8_t *raw, struct hole_record *record);
 
 struct generation_record {
 	uint64_t commit_txn;

@@ -37,6 +37,7 @@ static const char *const db_names[DB_COUNT] = {
 	[DB_GENERATION] = "generation",
 	[DB_LINEAGE] = "lineage",
 	[DB_CONDEMNED] = "condemned",
+	[DB_HOLE] = "hole",
 };
 
 static size_t map_bytes_wanted;
@@ -417,6 +418,57 @@ int index_del_u64(struct index_txn *txn, enum index_db db, uint64_t key)
 
 	put_be64(k, key);
 	return index_del(txn, db, k, sizeof(k));
+}
+
+static int
+sweep_entries(struct index_txn *txn, enum index_db db, MDB_cursor *cursor, MDB_val *k, size_t most,
+	      enum sweep (*fn)(const void *key, const void *value, size_t size, void *arg),
+	      void *arg)
+{
+	size_t key_size = k->mv_size;
+	MDB_val v;
+	int rc;
+
+	rc = mdb_cursor_get(cursor, k, &v, MDB_SET_RANGE);
+	for (size_t i = 0; !rc && i < most; i++) {
+		enum sweep what;
+
+		if (k->mv_size != key_size)
+			return failed(db_names[db], MDB_CORRUPTED);
+		what = fn(k->mv_data, v.mv_data, v.mv_size, arg);
+		if (what == SWEEP_STOP)
+			return R_OK;
+		if (what == SWEEP_DELETE)
+			rc = mdb_cursor_del(cursor, 0);
+		if (rc)
+			return written(txn, db, rc);
+		rc = mdb_cursor_get(cursor, k, &v, MDB_NEXT);
+	}
+	if (rc == MDB_NOTFOUND)
+		return R_NOT_FOUND;
+	return rc ? failed(db_names[db], rc) : R_OK;
+}
+
+int index_sweep(struct index_txn *txn, enum index_db db, void *key, size_t key_size, size_t most,
+		enum sweep (*fn)(const void *key, const void *value, size_t size, void *arg),
+		void *arg)
+{
+	MDB_val k = { key_size, key };
+	MDB_cursor *cursor;
+	int rc, result;
+
+	pthread_rwlock_rdlock(&txn->index->map_lock);
+	rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor);
+	if (rc) {
+		result = failed(db_names[db], rc);
+	} else {
+		result = sweep_entries(txn, db, cursor, &k, most, fn, arg);
+		if (result == R_OK && k.mv_size == key_size)
+			memmove(key, k.mv_data, key_size);
+		mdb_cursor_close(cursor);
+	}
+	pthread_rwlock_unlock(&txn->index->map_lock);
+	return result;
 }
 
 int index_meta_get(struct index_txn *txn, const char *name, uint64_t absent, uint64_t *value)

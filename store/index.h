@@ -21,6 +21,7 @@ enum index_db {
 	DB_GENERATION,
 	DB_LINEAGE,
 	DB_CONDEMNED,
+	DB_HOLE,
 	DB_COUNT,
 };
 
@@ -75,6 +76,16 @@ int index_put_u64(struct index_txn *txn, enum index_db db, uint64_t key, const v
 /* Removes an entry.  R_OK, R_NOT_FOUND or R_FAILED. */
 int index_del(struct index_txn *txn, enum index_db db, const void *key, size_t key_size);
 int index_del_u64(struct index_txn *txn, enum index_db db, uint64_t key);
+
+/*
+ * Shows `fn` up to `most` entries in order of key, from `key` (`key_size` bytes) on, and deletes
+ * those it says (in a write transaction).  `key` becomes the first one not dealt with: the one `fn`
+ * stopped at, or the one behind the last.  R_OK; R_NOT_FOUND once there are no more; R_FAILED.
+ */
+enum sweep { SWEEP_KEEP, SWEEP_DELETE, SWEEP_STOP };
+int index_sweep(struct index_txn *txn, enum index_db db, void *key, size_t key_size, size_t most,
+		enum sweep (*fn)(const void *key, const void *value, size_t size, void *arg),
+		void *arg);
 
 /* Numbers of `meta`; absent ones read as `absent`. */
 int index_meta_get(struct index_txn *txn, const char *name, uint64_t absent, uint64_t *value);

@@ -1,7 +1,9 @@
 #include "store/page_set.h"
 
+#include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/page.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +57,74 @@ bool page_set_has(const struct page_set *set, page_no number)
 
 	return piece < set->n_pieces && set->pieces[piece] &&
 	       set->pieces[piece][number % PIECE_NUMBERS / 64] >> number % 64 & 1;
+}
+
+/* The word that has number `at`, with only the bits of first .. last; 0 where there is none. */
+static uint64_t word_at(const struct page_set *set, page_no at, page_no first, page_no last)
+{
+	size_t piece = at / PIECE_NUMBERS;
+	page_no base = at - at % 64;
+	uint64_t word;
+
+	if (piece >= set->n_pieces || !set->pieces[piece])
+		return 0;
+	word = set->pieces[piece][at % PIECE_NUMBERS / 64];
+	if (base < first)
+		word &= ~(uint64_t)0 << (first - base);
+	if (last - base < 63)
+		word &= ~(uint64_t)0 >> (63 - (last - base));
+	return word;
+}
+
+/* The first number of the word behind that of `at`, or of the piece behind its own if that is not
+ * there; above `last`, or 0 when the numbers end, there is nothing more to look at. */
+static page_no step(const struct page_set *set, page_no at)
+{
+	size_t piece = at / PIECE_NUMBERS;
+
+	if (piece >= set->n_pieces)
+		return 0;
+	if (!set->pieces[piece])
+		return at - at % PIECE_NUMBERS + PIECE_NUMBERS;
+	return at - at % 64 + 64;
+}
+
+uint64_t page_set_count(const struct page_set *set, page_no first, page_no last)
+{
+	uint64_t n = 0;
+
+	for (page_no at = first; at && at <= last; at = step(set, at))
+		n += (uint64_t)__builtin_popcountll(word_at(set, at, first, last));
+	return n;
+}
+
+uint64_t page_set_digest(const struct page_set *set, page_no first, page_no last,
+			 const uint8_t *secret)
+{
+	/* Chained over the words that have bits, each with its place. */
+	uint8_t chain[24] = { 0 };
+
+	for (page_no at = first; at && at <= last; at = step(set, at)) {
+		uint64_t word = word_at(set, at, first, last);
+
+		if (!word)
+			continue;
+		put_le64(chain + 8, at / 64);
+		put_le64(chain + 16, word);
+		put_le64(chain, header_checksum(secret, chain, sizeof(chain)));
+	}
+	return get_le64(chain);
+}
+
+page_no page_set_next(const struct page_set *set, page_no from, page_no last)
+{
+	for (page_no at = from; at && at <= last; at = step(set, at)) {
+		uint64_t word = word_at(set, at, from, last);
+
+		if (word)
+			return at - at % 64 + (page_no)__builtin_ctzll(word);
+	}
+	return PAGE_ABSENT;
 }
 
 void page_set_clear(struct page_set *set)

@@ -13,6 +13,16 @@ struct page_set {
 int page_set_add(struct page_set *set, page_no number, bool *added);
 bool page_set_has(const struct page_set *set, page_no number);
 
+/* How many of the numbers first .. last the set has. */
+uint64_t page_set_count(const struct page_set *set, page_no first, page_no last);
+
+/* A checksum (with the store's secret) of which of the numbers first .. last the set has. */
+uint64_t page_set_digest(const struct page_set *set, page_no first, page_no last,
+			 const uint8_t *secret);
+
+/* The least number of the set from `from` up to `last`; PAGE_ABSENT if there is none. */
+page_no page_set_next(const struct page_set *set, page_no from, page_no last);
+
 /* Frees what the set holds; it is empty then. */
 void page_set_clear(struct page_set *set);
 

@@ -43,6 +43,19 @@ mapfile -t lmdb < <(grep -rlE --include='*.[ch]' '#[[:space:]]*include[[:space:]
 	base store dedup engine gc cli 2>/dev/null)
 [ ${#lmdb[@]} -le 1 ] || complain "${lmdb[*]}" "lmdb.h belongs in one file"
 
+# The right to take things out of a store is gc's alone, and it has it through one header.
+while IFS=: read -r file line _; do
+	complain "$file:$line" "only gc may take things out of a store"
+done < <(grep -rnE --include='*.[ch]' '#include "store/(store_reap|reap_hole)\.h"' dedup engine cli 2>/dev/null)
+while IFS=: read -r file line _; do
+	complain "$file:$line" "gc changes the store through store/store_reap.h alone"
+done < <(grep -rnE --include='*.[ch]' \
+	'#include "store/(index|pack|commit|segment_write|store_internal|reap_hole)\.h"' gc 2>/dev/null)
+while IFS=: read -r file line _; do
+	complain "$file:$line" "packs are removed and punched in store/ alone"
+done < <(grep -rnE --include='*.c' '\b(pack_unlink|pack_punch|index_del(_u64)?|index_sweep)\(' \
+	dedup engine gc cli 2>/dev/null)
+
 # Within the engine, those that look into processes and those that know images stay apart from the
 # store; only what drives them meets it.
 while IFS=: read -r file line _; do

@@ -104,7 +104,14 @@ code 0 gc --keep-last 1 --dry-run
 grep -q "^forget *1 " "$W/out" || fail "gc --dry-run printed $(cat "$W/out")"
 [ "$(generations)" = "1 2 3" ] || fail "a dry run forgot: $(generations)"
 code 3 gc --keep-last 1 --name nobody
+code 0 gc --keep-last 1 --json --dry-run
+cp "$W/out" "$W/plan"
 code 0 gc --keep-last 1 --json
+python3 -c 'import json, sys
+a, b = (json.load(open(f)) for f in sys.argv[1:])
+assert a["dry_run"] and not b["dry_run"] and a["kept"] and a["forgotten"]
+assert (a["kept"], a["forgotten"]) == (b["kept"], b["forgotten"]), (a, b)' "$W/plan" "$W/out" ||
+	fail "gc did not do what its dry run printed"
 json "$W/out" '[g["generation"] for g in j["forgotten"]] == [1] and type(j["bytes_freed"]) is int'
 json "$W/out" 'all(g["reason"] for g in j["kept"] + j["forgotten"])'
 [ "$(generations)" = "2 3" ] || fail "gc left $(generations)"

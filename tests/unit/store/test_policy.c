@@ -146,6 +146,83 @@ static int forget(const uint64_t *numbers, size_t n, bool allow_empty)
 	return gc_forget(scene.store, numbers, n, &options, &result);
 }
 
+/* What a policy keeps of one lineage taken at these times (seconds since 1970), in a store of its
+ * own; one letter each, as in expect(). */
+static void expect_times(const int64_t *seconds, size_t n, const struct gc_policy *policy,
+			 int64_t now, const char *kept)
+{
+	char *dir = scratch_make(), got[32] = "";
+	struct store *store = scratch_open(dir);
+	struct store_view *view;
+	struct gc_plan *plan;
+
+	for (size_t i = 0; i < n; i++) {
+		struct generation gen = { .time_ns = seconds[i] * 1000000000 };
+		struct ingest *ingest;
+
+		assert_int_equal(ingest_begin(store, "a", &ingest), R_OK);
+		assert_int_equal(ingest_commit(ingest, &gen), R_OK);
+	}
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	assert_int_equal(gc_plan_policy(view, policy, now * 1000000000, &plan), R_OK);
+	store_view_close(view);
+	for (size_t i = 0; i < plan->n; i++)
+		got[i] = plan->items[i].kept ? 'k' : '-';
+	assert_string_equal(got, kept);
+	gc_plan_free(plan);
+	store_close(store);
+	scratch_remove(dir);
+}
+
+/* A clock that was set back, or stands still, neither confuses the order nor uses up periods. */
+static void odd_clocks(void **state)
+{
+	const int64_t hour = 3600, day = 24 * hour, t = 19700 * 86400;
+	const int64_t back[] = { t, t + hour, t + 2 * hour, t + hour + 60, t + 60 };
+	const int64_t equal[] = { t, t, t, t };
+	const int64_t future[] = { t, t + day, t + 900 * day, t + 2 * day };
+
+	(void)state;
+	/* The last is the one taken last, though its time is the second lowest. */
+	expect_times(back, 5, &(struct gc_policy){ .keep_last = 1 }, t + day, "----k");
+	/* One of each of three hours, though a walk in order of number meets hours again. */
+	expect_times(back, 5, &(struct gc_policy){ .keep_hourly = 9 }, t + day, "--kkk");
+	expect_times(back, 5, &(struct gc_policy){ .keep_hourly = 2 }, t + day, "--kk-");
+	expect_times(equal, 4, &(struct gc_policy){ .keep_hourly = 3 }, t, "---k");
+	expect_times(equal, 4, &(struct gc_policy){ .keep_last = 2 }, t, "--kk");
+	expect_times(equal, 4, &(struct gc_policy){ .keep_within_ns = 1 }, t, "kkkk");
+	/* None is young enough: the one taken last stays. */
+	expect_times(equal, 4, &(struct gc_policy){ .keep_within_ns = 1 }, t + 1, "---k");
+	/* Times yet to come are young; their day is a day like others. */
+	expect_times(future, 4, &(struct gc_policy){ .keep_within_ns = 1 }, t + 3 * day, "--k-");
+	expect_times(future, 4, &(struct gc_policy){ .keep_daily = 2 }, t + 3 * day, "--kk");
+}
+
+/* Days and weeks end at midnight where snap runs; an hour that comes twice is two. */
+static void borders(void **state)
+{
+	const int64_t midnight = 1792969200; /* Monday 2026-10-26 00:00 in Berlin, +0100 */
+	const int64_t second = 1000000000;
+	const int64_t around[] = { midnight - 1, midnight, midnight + 1 };
+	/* 2026-10-25: 02:30 +0200, 02:30 +0100, 03:30 */
+	const int64_t twice[] = { 1792888200, 1792891800, 1792895400 };
+
+	(void)state;
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	expect_times(around, 3, &(struct gc_policy){ .keep_daily = 9 }, midnight, "k-k");
+	expect_times(around, 3, &(struct gc_policy){ .keep_weekly = 9 }, midnight, "k-k");
+	expect_times(around, 3, &(struct gc_policy){ .keep_monthly = 9 }, midnight, "--k");
+	expect_times(twice, 3, &(struct gc_policy){ .keep_hourly = 9 }, midnight, "kkk");
+	expect_times(twice, 3, &(struct gc_policy){ .keep_daily = 9 }, midnight, "--k");
+	setenv("TZ", "UTC", 1);
+	expect_times(around, 3, &(struct gc_policy){ .keep_daily = 9 }, midnight, "--k");
+	expect_times(around, 3, &(struct gc_policy){ .keep_hourly = 9 }, midnight, "k-k");
+	/* Just as old as is to be kept is kept. */
+	expect_times(around, 3, &(struct gc_policy){ .keep_within_ns = second }, midnight + 1,
+		     "-kk");
+	tzset();
+}
+
 /* Last, as it changes the store. */
 static void by_hand(void **state)
 {
@@ -184,9 +261,8 @@ static void by_hand(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rules),
-		cmocka_unit_test(reasons),
-		cmocka_unit_test(by_hand),
+		cmocka_unit_test(rules),   cmocka_unit_test(reasons), cmocka_unit_test(odd_clocks),
+		cmocka_unit_test(borders), cmocka_unit_test(by_hand),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,306 @@
+#include "store/store_reap.h"
+
+#include "base/endian.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/pack.h"
+#include "store/reap_hole.h"
+#include "store/segment_read.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct reap {
+	struct store_view view;
+};
+
+struct call {
+	struct store *store;
+	int (*fn)(struct reap *reap, void *arg);
+	void *arg;
+};
+
+static int call(struct index_txn *txn, void *arg)
+{
+	const struct call *what = arg;
+	struct reap reap = { .view = { .store = what->store, .txn = txn } };
+	int result;
+
+	reap.view.cache = segment_cache_new();
+	if (!reap.view.cache) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	result = what->fn(&reap, what->arg);
+	segment_cache_free(reap.view.cache);
+	directory_free(reap.view.directory);
+	return result;
+}
+
+int reap_write(struct store *store, int (*fn)(struct reap *reap, void *arg), void *arg)
+{
+	struct call what = { store, fn, arg };
+
+	if (store->writable)
+		return index_write(store->index, call, &what);
+	warn("%s was opened for reading only", store->dir);
+	return R_FAILED;
+}
+
+struct store_view *reap_view(struct reap *reap)
+{
+	return &reap->view;
+}
+
+uint64_t reap_txn(const struct reap *reap)
+{
+	return index_txn_id(reap->view.txn);
+}
+
+int reap_oldest_view(struct store *store, uint64_t *txn)
+{
+	return index_oldest_reader(store->index, txn);
+}
+
+int reap_next_generation(struct store_view *view, uint64_t *number)
+{
+	return index_meta_get(view->txn, "next_generation", 1, number);
+}
+
+int reap_spares(struct store_view *view, uint64_t *spares)
+{
+	return index_meta_get(view->txn, "spares", 0, spares);
+}
+
+int reap_generation_next(struct store_view *view, uint64_t number, struct reap_generation *found)
+{
+	struct generation_record record;
+	int result;
+
+	result = generation_ceiling(view->txn, number, &record);
+	if (result == R_OK)
+		*found =
+		    (struct reap_generation){ record.gen, record.directory, record.commit_txn };
+	return result;
+}
+
+int reap_forget(struct reap *reap, const struct generation *gen, uint64_t newest)
+{
+	struct index_txn *txn = reap->view.txn;
+	uint8_t raw[8];
+
+	if (index_del_u64(txn, DB_GENERATION, gen->number) != R_OK)
+		return R_FAILED;
+	put_le64(raw, newest);
+	if (newest)
+		return index_put(txn, DB_LINEAGE, gen->lineage, strlen(gen->lineage), raw,
+				 sizeof(raw), true);
+	return index_del(txn, DB_LINEAGE, gen->lineage, strlen(gen->lineage)) == R_FAILED ? R_FAILED
+											  : R_OK;
+}
+
+struct hashes {
+	const struct page_set *keep;
+	bool seek;
+	uint64_t dropped;
+};
+
+static enum sweep sweep_hash(const void *key, const void *value, size_t size, void *arg)
+{
+	struct hashes *hashes = arg;
+
+	(void)key;
+	if (size == 8 && page_set_has(hashes->keep, get_le64(value)))
+		return SWEEP_KEEP;
+	hashes->dropped++;
+	return hashes->seek ? SWEEP_STOP : SWEEP_DELETE;
+}
+
+int reap_hashes(struct reap *reap, const struct page_set *keep, uint8_t from[HASH_BYTES],
+		size_t most, uint64_t *dropped)
+{
+	struct hashes hashes = { .keep = keep };
+	int result;
+
+	result = index_sweep(reap->view.txn, DB_PAGE, from, HASH_BYTES, most, sweep_hash, &hashes);
+	*dropped = hashes.dropped;
+	return result;
+}
+
+int reap_hashes_seek(struct store_view *view, const struct page_set *keep, uint8_t from[HASH_BYTES])
+{
+	/* In pieces, as each holds the lock of the map. */
+	const size_t piece = 65536;
+	struct hashes hashes = { .keep = keep, .seek = true };
+	int result;
+
+	do {
+		result =
+		    index_sweep(view->txn, DB_PAGE, from, HASH_BYTES, piece, sweep_hash, &hashes);
+	} while (result == R_OK && hashes.dropped == 0);
+	return result;
+}
+
+static int look_at(struct index_txn *txn, page_no first, const uint8_t *raw,
+		   struct reap_segment *segment)
+{
+	uint8_t condemned_raw[CONDEMNED_RECORD_BYTES];
+	struct condemned_record condemned;
+	int result;
+
+	memset(segment, 0, sizeof(*segment));
+	segment_record_decode(first, raw, &segment->record);
+	segment->bytes = (uint64_t)segment->record.header_bytes + segment->record.body_bytes;
+	result = index_get_u64(txn, DB_CONDEMNED, first, condemned_raw, sizeof(condemned_raw));
+	if (result == R_OK) {
+		condemned_record_decode(condemned_raw, &condemned);
+		segment->condemned_txn = condemned.txn;
+		segment->live = condemned.live;
+		segment->digest = condemned.digest;
+	}
+	return result == R_FAILED ? R_FAILED : R_OK;
+}
+
+int reap_segment_next(struct store_view *view, page_no first, struct reap_segment *segment)
+{
+	uint8_t raw[SEGMENT_RECORD_BYTES];
+	uint64_t found;
+	int result;
+
+	result = index_ceiling(view->txn, DB_SEGMENT, first, &found, raw, sizeof(raw));
+	return result == R_OK ? look_at(view->txn, found, raw, segment) : result;
+}
+
+int reap_condemned_next(struct store_view *view, page_no first, struct reap_segment *segment)
+{
+	uint8_t raw[CONDEMNED_RECORD_BYTES], segment_raw[SEGMENT_RECORD_BYTES];
+	uint64_t found;
+	int result;
+
+	result = index_ceiling(view->txn, DB_CONDEMNED, first, &found, raw, sizeof(raw));
+	if (result != R_OK)
+		return result;
+	result = index_get_u64(view->txn, DB_SEGMENT, found, segment_raw, sizeof(segment_raw));
+	if (result == R_OK)
+		return look_at(view->txn, found, segment_raw, segment);
+	warn("the index condemns a segment of page %lu that it does not have: run snap verify",
+	     (unsigned long)found);
+	return R_FAILED;
+}
+
+int reap_counts(struct store_view *view, uint64_t *condemned, uint64_t *holes)
+{
+	return index_count(view->txn, DB_CONDEMNED, condemned) == R_OK
+		   ? index_count(view->txn, DB_HOLE, holes)
+		   : R_FAILED;
+}
+
+uint64_t reap_digest(struct store_view *view, const struct page_set *set,
+		     const struct reap_segment *segment)
+{
+	return page_set_digest(set, segment->record.first, segment->record.last,
+			       view->store->secret);
+}
+
+int reap_segment_same(struct reap *reap, const struct reap_segment *segment,
+		      struct reap_segment *now)
+{
+	uint8_t raw[SEGMENT_RECORD_BYTES];
+	page_no first = segment->record.first;
+	int result;
+
+	result = index_get_u64(reap->view.txn, DB_SEGMENT, first, raw, sizeof(raw));
+	if (result == R_OK)
+		result = look_at(reap->view.txn, first, raw, now);
+	if (result == R_OK && (now->record.pack != segment->record.pack ||
+			       now->record.offset != segment->record.offset))
+		return R_NOT_FOUND;
+	return result;
+}
+
+int reap_condemn(struct reap *reap, page_no first, uint32_t live, uint64_t digest)
+{
+	struct condemned_record condemned = {
+		.txn = reap_txn(reap),
+		.live = live,
+		.digest = digest,
+	};
+	uint8_t raw[CONDEMNED_RECORD_BYTES];
+
+	condemned_record_encode(&condemned, raw);
+	return index_put_u64(reap->view.txn, DB_CONDEMNED, first, raw, sizeof(raw));
+}
+
+/* Without its header the pages are only not found by hash. */
+static int put_hashes(struct reap *reap, const struct segment *segment, const struct page_set *live)
+{
+	for (uint32_t i = 0; i < segment->record.pages; i++) {
+		page_no number = segment_number(segment, i);
+		uint8_t raw[8];
+
+		if (!page_set_has(live, number))
+			continue;
+		put_le64(raw, number);
+		if (index_put(reap->view.txn, DB_PAGE, segment_hash(segment, i), HASH_BYTES, raw,
+			      sizeof(raw), false) == R_FAILED)
+			return R_FAILED;
+	}
+	return R_OK;
+}
+
+int reap_spare(struct reap *reap, const struct reap_segment *segment, const struct page_set *live)
+{
+	struct index_txn *txn = reap->view.txn;
+	struct segment loaded;
+	uint64_t spares;
+	int fd, result;
+
+	result = pack_open(reap->view.store, segment->record.pack, false, &fd);
+	if (result == R_OK) {
+		result = segment_load(reap->view.store->secret, fd, &segment->record, &loaded);
+		close(fd);
+	}
+	if (result == R_OK) {
+		result = put_hashes(reap, &loaded, live);
+		segment_free(&loaded);
+	}
+	if (result == R_FAILED || index_meta_get(txn, "spares", 0, &spares) != R_OK ||
+	    index_meta_put(txn, "spares", spares + 1) != R_OK)
+		return R_FAILED;
+	return index_del_u64(txn, DB_CONDEMNED, segment->record.first) == R_FAILED ? R_FAILED
+										   : R_OK;
+}
+
+int reap_condemn_again(struct reap *reap, uint64_t commit_txn)
+{
+	uint8_t raw[CONDEMNED_RECORD_BYTES];
+	struct condemned_record condemned;
+	uint64_t next = 0, first;
+	int result;
+
+	while ((result = index_ceiling(reap->view.txn, DB_CONDEMNED, next, &first, raw,
+				       sizeof(raw))) == R_OK) {
+		next = first + 1;
+		condemned_record_decode(raw, &condemned);
+		if (condemned.txn >= commit_txn)
+			continue;
+		condemned.txn = reap_txn(reap);
+		condemned_record_encode(&condemned, raw);
+		if (index_put_u64(reap->view.txn, DB_CONDEMNED, first, raw, sizeof(raw)) != R_OK)
+			return R_FAILED;
+	}
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
+int reap_drop(struct reap *reap, const struct reap_segment *segment)
+{
+	struct index_txn *txn = reap->view.txn;
+	const struct segment_record *record = &segment->record;
+
+	if (index_del_u64(txn, DB_SEGMENT, record->first) != R_OK ||
+	    index_del_u64(txn, DB_CONDEMNED, record->first) != R_OK)
+		return R_FAILED;
+	return hole_put(txn, record->pack, record->offset, segment->bytes, HOLE_FREE) == R_OK
+		   ? pack_release(txn, record->pack)
+		   : R_FAILED;
+}
