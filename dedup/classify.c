@@ -58,8 +58,8 @@ static int find_stored(struct classifier *classifier, const void *page, const ui
 	return confirm(result, stored, page);
 }
 
-int classify_page(struct classifier *classifier, const void *page, page_no expected,
-		  page_no *number, bool *is_new)
+int classify_page(struct classifier *classifier, enum page_kind kind, const void *page,
+		  page_no expected, page_no *number, bool *is_new)
 {
 	uint8_t hash[HASH_BYTES];
 	int result;
@@ -78,7 +78,9 @@ int classify_page(struct classifier *classifier, const void *page, page_no expec
 	if (result != R_NOT_FOUND)
 		return result;
 	*is_new = true;
-	if (segment_writer_add(classifier->writer, hash, page, number) != R_OK)
+	if (expected == PAGE_ZERO)
+		expected = PAGE_ABSENT;
+	if (segment_writer_add(classifier->writer, kind, hash, page, expected, number) != R_OK)
 		return R_FAILED;
 	recent_add(classifier->recent, hash, *number);
 	return R_OK;

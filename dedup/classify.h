@@ -14,10 +14,11 @@ struct classifier {
 /*
  * Gives `*number` for a page that is not zero, storing it if need be.  `expected` is the number at
  * the same place in the lineage's last generation, or a reserved one: an equal hash there is
- * trusted.  Any other equal hash is confirmed by comparing bytes.  `*is_new` tells whether the page
+ * trusted, and a new page may be stored as a difference to that one.  Any other equal hash is
+ * confirmed by comparing bytes.  `*is_new` tells whether the page
  * was stored.  R_OK or R_FAILED.
  */
-int classify_page(struct classifier *classifier, const void *page, page_no expected,
-		  page_no *number, bool *is_new);
+int classify_page(struct classifier *classifier, enum page_kind kind, const void *page,
+		  page_no expected, page_no *number, bool *is_new);
 
 #endif

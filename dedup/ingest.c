@@ -29,6 +29,7 @@ struct ingest {
 struct object_writer {
 	struct ingest *ingest;
 	char *name; /* NULL: the directory, whose pages are not counted */
+	enum page_kind kind;
 	struct previous *previous;
 	struct tree_writer *tree;
 	uint64_t next_index;
@@ -173,13 +174,15 @@ static int open_previous(struct object_writer *writer)
 	return R_FAILED;
 }
 
-static int begin_object(struct ingest *ingest, const char *name, struct object_writer **writer)
+static int begin_object(struct ingest *ingest, const char *name, enum page_kind kind,
+			struct object_writer **writer)
 {
 	struct object_writer *new = calloc(1, sizeof(*new));
 
 	if (!new)
 		goto err0;
 	new->ingest = ingest;
+	new->kind = kind;
 	if (name && !(new->name = strdup(name)))
 		goto err1;
 	if (open_previous(new) != R_OK)
@@ -202,7 +205,8 @@ err0:
 	return R_FAILED;
 }
 
-int object_begin(struct ingest *ingest, const char *name, struct object_writer **writer)
+static int begin_named(struct ingest *ingest, const char *name, enum page_kind kind,
+		       struct object_writer **writer)
 {
 	if (*name == '\0' || strlen(name) > OBJECT_NAME_MAX || ingest->open ||
 	    name_taken(ingest, name)) {
@@ -210,7 +214,12 @@ int object_begin(struct ingest *ingest, const char *name, struct object_writer *
 		ingest->failed = true;
 		return R_FAILED;
 	}
-	return begin_object(ingest, name, writer);
+	return begin_object(ingest, name, kind, writer);
+}
+
+int object_begin(struct ingest *ingest, const char *name, struct object_writer **writer)
+{
+	return begin_named(ingest, name, KIND_DATA, writer);
 }
 
 static int check_order(struct object_writer *writer, uint64_t index, size_t n)
@@ -241,7 +250,8 @@ static int write_page(struct object_writer *writer, uint64_t index, const uint8_
 		if (old)
 			expected = old[index % NODE_ENTRIES];
 	}
-	if (classify_page(&ingest->classifier, page, expected, &number, &is_new) != R_OK)
+	if (classify_page(&ingest->classifier, writer->kind, page, expected, &number, &is_new) !=
+	    R_OK)
 		return R_FAILED;
 	if (writer->name && is_new)
 		ingest->fresh++;
@@ -325,7 +335,7 @@ int object_put(struct ingest *ingest, const char *name, const void *data, size_t
 	struct object_writer *writer;
 	int result;
 
-	if (object_begin(ingest, name, &writer) != R_OK)
+	if (begin_named(ingest, name, KIND_IMAGE, &writer) != R_OK)
 		return R_FAILED;
 	result = write_bytes(writer, data, len);
 	if (object_end(writer, len) != R_OK)
@@ -337,7 +347,7 @@ static int write_directory(struct ingest *ingest, struct object *directory)
 {
 	struct object_writer *writer;
 
-	if (begin_object(ingest, NULL, &writer) != R_OK)
+	if (begin_object(ingest, NULL, KIND_IMAGE, &writer) != R_OK)
 		return R_FAILED;
 	if (write_bytes(writer, ingest->names, ingest->names_len) != R_OK)
 		writer->failed = true;

@@ -58,7 +58,7 @@ static int store_node(struct tree_writer *writer, unsigned int level, page_no *n
 	}
 	for (size_t i = 0; i < NODE_ENTRIES; i++)
 		put_le64(page + 8 * i, node->entries[i]);
-	return classify_page(writer->classifier, page, PAGE_ABSENT, number, &is_new);
+	return classify_page(writer->classifier, KIND_NODE, page, old_number, number, &is_new);
 }
 
 static int put_entry(struct tree_writer *writer, unsigned int level, uint64_t place,

@@ -58,6 +58,23 @@ static int mark_generation(struct marking *marking, const struct reap_generation
 	return result;
 }
 
+static bool any_marked(page_no first, page_no last, void *arg)
+{
+	const struct marks *marks = arg;
+
+	return page_set_next(&marks->visited.pages, first, last) != PAGE_ABSENT;
+}
+
+/* What a marked page is a difference to lives as it does. */
+static int mark_base(page_no number, page_no base, void *arg)
+{
+	struct marks *marks = arg;
+
+	if (!page_set_has(&marks->visited.pages, number))
+		return R_OK;
+	return page_set_add(&marks->visited.pages, base, NULL);
+}
+
 int mark_generations(struct store_view *view, struct marks *marks)
 {
 	struct marking marking = { view, marks };
@@ -81,6 +98,8 @@ int mark_generations(struct store_view *view, struct marks *marks)
 		return result;
 	if (marks->upto > 0 && next != upto)
 		marks->missed = true;
-	marks->upto = upto;
-	return R_OK;
+	result = reap_bases(view, any_marked, mark_base, marks);
+	if (result == R_OK)
+		marks->upto = upto;
+	return result;
 }

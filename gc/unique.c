@@ -141,6 +141,34 @@ static int reach_generations(struct unique *unique)
 	return result == R_NOT_FOUND ? R_OK : result;
 }
 
+static bool any_reached(page_no first, page_no last, void *arg)
+{
+	struct unique *unique = arg;
+
+	for (page_no number = first; number <= last; number++) {
+		const uint32_t *owner = owner_of(unique, &unique->pages, number);
+
+		if (owner && *owner != NOBODY)
+			return true;
+	}
+	return false;
+}
+
+/* Who needs a page needs what it is a difference to. */
+static int reach_base(page_no number, page_no base, void *arg)
+{
+	struct unique *unique = arg;
+	uint32_t *of_base = owner_of(unique, &unique->pages, base);
+	const uint32_t *owner = owner_of(unique, &unique->pages, number);
+
+	if (!owner || !of_base)
+		return R_FAILED;
+	if (*owner == NOBODY || *owner == *of_base)
+		return R_OK;
+	*of_base = *of_base == NOBODY ? *owner : SEVERAL;
+	return R_OK;
+}
+
 /* Shares the stored bytes of each cluster out among its pages. */
 static void sum_segment(struct unique *unique, const struct segment *segment)
 {
@@ -194,6 +222,8 @@ int gc_bytes_unique(struct store_view *view, struct gc_unique **list, size_t *n)
 	int result;
 
 	result = reach_generations(&unique);
+	if (result == R_OK)
+		result = reap_bases(view, any_reached, reach_base, &unique);
 	if (result == R_OK)
 		result = sum_segments(&unique);
 	free_owners(&unique.pages);

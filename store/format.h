@@ -38,6 +38,11 @@ static inline bool codec_is_delta(enum codec codec)
 	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD;
 }
 
+/* Differences over one full page, one over another: what is written at most, and what a reader
+ * accepts before it takes the page for damaged. */
+#define CHAIN_WRITTEN_MAX 8u
+#define CHAIN_MAX 64u
+
 /* A segment as the index knows it. */
 struct segment_record {
 	page_no first; /* key */

@@ -7,6 +7,7 @@
 #include "store/reap_hole.h"
 #include "store/segment_read.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -186,6 +187,53 @@ int reap_condemned_next(struct store_view *view, page_no first, struct reap_segm
 	warn("the index condemns a segment of page %lu that it does not have: run snap verify",
 	     (unsigned long)found);
 	return R_FAILED;
+}
+
+static int tell_bases(struct store_view *view, page_no first,
+		      int (*fn)(page_no number, page_no base, void *arg), void *arg)
+{
+	const struct segment *segment;
+	uint32_t place;
+	int result;
+
+	result = view_segment(view, first, &segment, &place);
+	if (result == R_DAMAGED)
+		warn("the segment of page %" PRIu64
+		     " has a damaged header, so it is not known what "
+		     "its pages need: run snap verify, then forget what it names",
+		     first);
+	for (uint32_t i = result == R_OK ? segment->record.pages : 0; i-- > 0;) {
+		page_no base = segment_base(segment, i);
+
+		if (base != PAGE_ABSENT)
+			result = fn(segment_number(segment, i), base, arg);
+		if (result != R_OK)
+			break;
+	}
+	return result;
+}
+
+int reap_bases(struct store_view *view, bool (*want)(page_no first, page_no last, void *arg),
+	       int (*fn)(page_no number, page_no base, void *arg), void *arg)
+{
+	uint8_t raw[SEGMENT_RECORD_BYTES];
+	struct segment_record record;
+	uint64_t next = UINT64_MAX, first;
+	int result;
+
+	while ((result = index_floor(view->txn, DB_SEGMENT, next, &first, raw, sizeof(raw))) ==
+	       R_OK) {
+		segment_record_decode(first, raw, &record);
+		if (record.flags & SEGMENT_DELTAS && want(first, record.last, arg)) {
+			result = tell_bases(view, first, fn, arg);
+			if (result != R_OK)
+				return result;
+		}
+		if (first == 0)
+			return R_OK;
+		next = first - 1;
+	}
+	return result == R_NOT_FOUND ? R_OK : result;
 }
 
 int reap_counts(struct store_view *view, uint64_t *condemned, uint64_t *holes)

@@ -176,7 +176,7 @@ static bool has_hash(const struct store_view *view, const uint8_t *page, const u
 	return memcmp(hash, expected, HASH_BYTES) == 0;
 }
 
-/* One page on the way from a difference to the full page under it; `cluster` may be given. */
+/* Where one page on the way from a difference to the full page under it lies. */
 static int fetch_link(struct store_view *view, page_no number, const struct cluster **cluster,
 		      uint32_t *at, page_no *base)
 {
@@ -196,7 +196,7 @@ static int fetch_link(struct store_view *view, page_no number, const struct clus
 
 /* Makes the page with this number in `page`, not verified: the end of the chain will be.  The chain
  * is followed down to the full page first, then its differences are applied on the way back. */
-static int assemble(struct store_view *view, page_no number, uint8_t *page)
+static int assemble(struct store_view *view, page_no number, uint8_t *page, uint32_t *depth_out)
 {
 	page_no chain[CHAIN_MAX], base;
 	const struct cluster *cluster;
@@ -214,6 +214,7 @@ static int assemble(struct store_view *view, page_no number, uint8_t *page)
 		chain[depth++] = number;
 		number = base;
 	}
+	*depth_out = depth;
 	memcpy(page, cluster_page(cluster, at), PAGE_BYTES);
 	while (depth > 0) {
 		result = fetch_link(view, chain[--depth], &cluster, &at, &base);
@@ -228,7 +229,7 @@ int segment_read_page(struct store_view *view, const struct segment *segment, ui
 		      const struct cluster *cluster, uint8_t *page)
 {
 	page_no base = segment->pages[place].base;
-	uint32_t at = segment->pages[place].at;
+	uint32_t at = segment->pages[place].at, depth;
 	int result;
 
 	if (!cluster->whole)
@@ -236,7 +237,7 @@ int segment_read_page(struct store_view *view, const struct segment *segment, ui
 	if (base == PAGE_ABSENT) {
 		memcpy(page, cluster_page(cluster, at), PAGE_BYTES);
 	} else {
-		result = assemble(view, base, page);
+		result = assemble(view, base, page, &depth);
 		if (result != R_OK)
 			return result;
 		cluster_apply(cluster, at, page);
@@ -244,37 +245,41 @@ int segment_read_page(struct store_view *view, const struct segment *segment, ui
 	return has_hash(view, page, segment_hash(segment, place)) ? R_OK : R_DAMAGED;
 }
 
-int view_page(struct store_view *view, page_no number, const uint8_t **page)
+int view_base_page(struct store_view *view, page_no number, const uint8_t **page, uint32_t *depth)
 {
+	uint8_t expected[HASH_BYTES];
 	const struct segment *segment;
 	const struct cluster *cluster;
 	uint32_t place;
 	int result;
 
-	if (number == PAGE_ABSENT || number == PAGE_ZERO) {
-		*page = zero_page;
+	*depth = 0;
+	*page = zero_page;
+	if (number == PAGE_ABSENT || number == PAGE_ZERO)
 		return R_OK;
-	}
 	result = view_segment(view, number, &segment, &place);
 	if (result != R_OK)
 		return result;
+	/* The segment may leave the cache while bases are looked up. */
+	memcpy(expected, segment_hash(segment, place), HASH_BYTES);
 	if (segment->pages[place].base == PAGE_ABSENT) {
 		result = cached_cluster(view, segment, place, &cluster);
-		if (result != R_OK)
-			return result;
-		*page = cluster_page(cluster, segment->pages[place].at);
+		if (result == R_OK)
+			*page = cluster_page(cluster, segment->pages[place].at);
 	} else {
-		uint8_t expected[HASH_BYTES];
-
-		/* The segment may leave the cache while its bases are looked up. */
-		memcpy(expected, segment_hash(segment, place), HASH_BYTES);
-		result = assemble(view, number, view->cache->page);
-		if (result != R_OK)
-			return result;
+		result = assemble(view, number, view->cache->page, depth);
 		*page = view->cache->page;
-		return has_hash(view, *page, expected) ? R_OK : R_DAMAGED;
 	}
-	return has_hash(view, *page, segment_hash(segment, place)) ? R_OK : R_DAMAGED;
+	if (result != R_OK)
+		return result;
+	return has_hash(view, *page, expected) ? R_OK : R_DAMAGED;
+}
+
+int view_page(struct store_view *view, page_no number, const uint8_t **page)
+{
+	uint32_t depth;
+
+	return view_base_page(view, number, page, &depth);
 }
 
 int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,

@@ -43,9 +43,6 @@ page_no segment_base(const struct segment *segment, uint32_t place);
 void segment_cluster_size(const struct segment *segment, uint32_t place, uint32_t *bytes,
 			  uint32_t *pages);
 
-/* No page needs more bases than this to be read, or it is damaged. */
-#define CHAIN_MAX 64
-
 /* The caches of a view. */
 struct segment_cache *segment_cache_new(void);
 void segment_cache_free(struct segment_cache *cache);
@@ -65,6 +62,10 @@ int view_page_hash(struct store_view *view, page_no number, const uint8_t **hash
 /* The page it is stored as a difference to, PAGE_ABSENT if it is stored in full or reserved.  R_OK,
  * R_DAMAGED (not reported), R_FAILED. */
 int view_page_base(struct store_view *view, page_no number, page_no *base);
+
+/* The same as view_page() for a page that another is to be stored as a difference to; `*depth`
+ * tells how many differences it is made of itself, 0 for a full page. */
+int view_base_page(struct store_view *view, page_no number, const uint8_t **page, uint32_t *depth);
 
 /*
  * Reads one page through an open segment, which the caller holds; its bases, if it has any, through

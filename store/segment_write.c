@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #define THREADS_MAX 4
-#define SLOTS 24 /* MiB of pages between the caller and the disk */
+/* MiB of pages between the caller and the disk at most: what a target that is frozen need not wait
+ * for.  Memory for one is had when no other is free. */
+#define SLOTS 128
 /* Reserved at once: enough for a small tree before it is frozen, then more and more. */
 #define RESERVE_FIRST 4096
 #define RESERVE_MAX 65536
@@ -26,23 +28,31 @@ enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_QUEUED, SLOT_BUSY, SLOT_DONE };
 struct slot {
 	enum slot_state state;
 	size_t sequence; /* of its record; meaningful unless free */
+	enum page_kind kind;
 	page_no first;
-	uint32_t pages;
+	uint32_t pages, room; /* room: numbers that are its own from first on */
 	uint8_t (*hashes)[HASH_BYTES];
+	page_no *bases;
 	uint8_t *data;
 };
 
+/* What one thread needs to make segments of slots. */
+struct press {
+	struct segment_encoder *encoder;
+	struct store_view *view; /* for bases; NULL before the first */
+	uint8_t *bases;		 /* SEGMENT_BYTES */
+};
+
 /*
- * The caller's thread fills slots in turn and hands them over; a slot keeps its pages after they
- * were written, until its turn comes again, for segment_writer_page().  `lock` guards what stands
- * below it; slot contents belong to the thread that the state says.
+ * The caller's thread fills slots, one of each kind at a time, and hands them over; a slot keeps
+ * its pages after they were written, until it is used again, for segment_writer_page().  `lock`
+ * guards what stands below it; slot contents belong to the thread that the state says.
  */
 struct segment_writer {
 	struct store *store;
 	page_no next, end; /* numbers reserved and not given */
 	uint64_t reserve;
-	struct slot *current;
-	size_t turn;
+	struct slot *current[KIND_COUNT];
 
 	struct pack_writer *packs;
 
@@ -58,7 +68,7 @@ struct segment_writer {
 	pthread_mutex_t lock;
 	pthread_cond_t queued, done;
 	struct slot slots[SLOTS];
-	size_t take_turn; /* slot a thread takes next */
+	struct segment_bytes bytes;
 	bool ending, failed;
 	struct segment_record *records; /* by sequence; offset 0: not written yet */
 	size_t n_records, room_records;
@@ -77,55 +87,127 @@ static int reserve_pages(struct segment_writer *writer)
 	return R_OK;
 }
 
-static int write_slot(struct segment_writer *writer, struct segment_encoder *encoder,
-		      const struct slot *slot)
+/* Without what only bases need. */
+static int press_open(const struct segment_writer *writer, struct press *press)
 {
-	struct segment_page pages[SEGMENT_PAGES];
-	struct segment_record record;
-	const uint8_t *bytes;
+	*press = (struct press){ 0 };
+	press->encoder = segment_encoder_new(writer->store->secret, &segment_coding_take);
+	return press->encoder ? R_OK : R_FAILED;
+}
 
-	for (uint32_t i = 0; i < slot->pages; i++)
+static void press_close(struct press *press)
+{
+	store_view_close(press->view);
+	segment_encoder_free(press->encoder);
+	free(press->bases);
+}
+
+/* Reads a base to `to`.  R_NOT_FOUND: the page had better be stored in full, because the base
+ * cannot be read or has a long chain under it already.  R_FAILED. */
+static int read_base(const struct segment_writer *writer, struct press *press, page_no base,
+		     uint8_t *to)
+{
+	const uint8_t *page;
+	uint32_t depth;
+	int result;
+
+	if (!press->view && store_view_open(writer->store, &press->view) != R_OK)
+		return R_FAILED;
+	result = view_base_page(press->view, base, &page, &depth);
+	if (result == R_DAMAGED)
+		return R_NOT_FOUND;
+	if (result != R_OK)
+		return result;
+	if (depth >= CHAIN_WRITTEN_MAX)
+		return R_NOT_FOUND;
+	memcpy(to, page, PAGE_BYTES);
+	return R_OK;
+}
+
+/* Tells the encoder of the pages, with their bases where these are of use. */
+static int gather_pages(const struct segment_writer *writer, struct press *press,
+			const struct slot *slot, struct segment_page *pages)
+{
+	for (uint32_t i = 0; i < slot->pages; i++) {
+		int result = R_NOT_FOUND;
+
 		pages[i] = (struct segment_page){
 			.number = slot->first + i,
 			.hash = slot->hashes[i],
 			.bytes = slot->data + (size_t)i * PAGE_BYTES,
 		};
-	bytes = segment_encode(encoder, pages, slot->pages, &record);
+		if (slot->bases[i] == PAGE_ABSENT)
+			continue;
+		if (!press->bases && !(press->bases = malloc(SEGMENT_BYTES))) {
+			warn("out of memory");
+			return R_FAILED;
+		}
+		pages[i].base_bytes = press->bases + (size_t)i * PAGE_BYTES;
+		result =
+		    read_base(writer, press, slot->bases[i], press->bases + (size_t)i * PAGE_BYTES);
+		if (result == R_OK)
+			pages[i].base = slot->bases[i];
+		else if (result != R_NOT_FOUND)
+			return result;
+	}
+	return R_OK;
+}
+
+static int write_slot(struct segment_writer *writer, struct press *press, const struct slot *slot)
+{
+	struct segment_page pages[SEGMENT_PAGES];
+	struct segment_record record;
+	const uint8_t *bytes;
+
+	if (gather_pages(writer, press, slot, pages) != R_OK)
+		return R_FAILED;
+	bytes = segment_encode(press->encoder, pages, slot->pages, &record);
 	if (pack_writer_append(writer->packs, bytes, &record) != R_OK)
 		return R_FAILED;
 	pthread_mutex_lock(&writer->lock);
 	writer->records[slot->sequence] = record;
+	writer->bytes.kinds[slot->kind] += record.body_bytes;
+	writer->bytes.headers += record.header_bytes;
 	pthread_mutex_unlock(&writer->lock);
 	return R_OK;
 }
 
-static struct segment_encoder *new_encoder(const struct segment_writer *writer)
+/* The one queued that was begun first; NULL: none is.  Called with the lock held. */
+static struct slot *first_queued(struct segment_writer *writer)
 {
-	return segment_encoder_new(writer->store->secret, &segment_coding_take);
+	struct slot *first = NULL;
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *slot = &writer->slots[i];
+
+		if (slot->state == SLOT_QUEUED && (!first || slot->sequence < first->sequence))
+			first = slot;
+	}
+	return first;
 }
 
 static void *write_slots(void *arg)
 {
 	struct segment_writer *writer = arg;
-	struct segment_encoder *encoder = new_encoder(writer);
+	struct press press;
+	bool ready = press_open(writer, &press) == R_OK;
 
 	pthread_mutex_lock(&writer->lock);
 	for (;;) {
-		struct slot *slot = &writer->slots[writer->take_turn];
+		struct slot *slot = first_queued(writer);
 		bool bad;
 
-		if (slot->state != SLOT_QUEUED) {
+		if (!slot) {
 			if (writer->ending)
 				break;
 			pthread_cond_wait(&writer->queued, &writer->lock);
 			continue;
 		}
-		writer->take_turn = (writer->take_turn + 1) % SLOTS;
 		slot->state = SLOT_BUSY;
-		bad = writer->failed || !encoder;
+		bad = writer->failed || !ready;
 		pthread_mutex_unlock(&writer->lock);
 		if (!bad)
-			bad = write_slot(writer, encoder, slot) != R_OK;
+			bad = write_slot(writer, &press, slot) != R_OK;
 		pthread_mutex_lock(&writer->lock);
 		slot->state = SLOT_DONE;
 		if (bad)
@@ -133,7 +215,7 @@ static void *write_slots(void *arg)
 		pthread_cond_broadcast(&writer->done);
 	}
 	pthread_mutex_unlock(&writer->lock);
-	segment_encoder_free(encoder);
+	press_close(&press);
 	return NULL;
 }
 
@@ -210,65 +292,95 @@ static int add_record(struct segment_writer *writer, struct slot *slot)
 	return result;
 }
 
-static void queue_current(struct segment_writer *writer)
+static void queue_slot(struct segment_writer *writer, enum page_kind kind)
 {
 	pthread_mutex_lock(&writer->lock);
-	writer->current->state = SLOT_QUEUED;
+	writer->current[kind]->state = SLOT_QUEUED;
 	pthread_cond_signal(&writer->queued);
 	pthread_mutex_unlock(&writer->lock);
-	writer->current = NULL;
+	writer->current[kind] = NULL;
 }
 
-/* Waits until the slot whose turn it is has been written, and begins a segment in it. */
-static int begin_slot(struct segment_writer *writer)
+/* The slot written longest ago, else one that was never used; NULL: all are waiting to be written.
+ * Called with the lock held. */
+static struct slot *idle_slot(struct segment_writer *writer)
 {
-	struct slot *slot = &writer->slots[writer->turn];
-	bool failed;
+	struct slot *idle = NULL;
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *slot = &writer->slots[i];
+
+		if (slot->state == SLOT_DONE &&
+		    (!idle || idle->state == SLOT_FREE || slot->sequence < idle->sequence))
+			idle = slot;
+		else if (slot->state == SLOT_FREE && !idle)
+			idle = slot;
+	}
+	return idle;
+}
+
+/* Waits for a slot if need be. */
+static struct slot *wait_idle(struct segment_writer *writer)
+{
+	struct slot *slot;
 
 	pthread_mutex_lock(&writer->lock);
-	while (slot->state == SLOT_QUEUED || slot->state == SLOT_BUSY)
+	while (!writer->failed && !(slot = idle_slot(writer)))
 		pthread_cond_wait(&writer->done, &writer->lock);
-	failed = writer->failed;
+	if (writer->failed)
+		slot = NULL;
 	pthread_mutex_unlock(&writer->lock);
-	if (failed)
+	return slot;
+}
+
+/* Begins a segment, with numbers of its own from the reserved range. */
+static int begin_slot(struct segment_writer *writer, enum page_kind kind)
+{
+	struct slot *slot = wait_idle(writer);
+
+	if (!slot)
 		return R_FAILED;
 	if (!slot->data) {
 		slot->data = malloc(SEGMENT_PAGES * PAGE_BYTES);
 		slot->hashes = malloc(SEGMENT_PAGES * HASH_BYTES);
-		if (!slot->data || !slot->hashes) {
+		slot->bases = malloc(SEGMENT_PAGES * sizeof(*slot->bases));
+		if (!slot->data || !slot->hashes || !slot->bases) {
 			warn("out of memory");
 			return R_FAILED;
 		}
 	}
+	if (writer->next == writer->end && reserve_pages(writer) != R_OK)
+		return R_FAILED;
+	slot->kind = kind;
 	slot->first = writer->next;
 	slot->pages = 0;
+	slot->room = SEGMENT_PAGES;
+	if (writer->end - writer->next < slot->room)
+		slot->room = (uint32_t)(writer->end - writer->next);
 	if (add_record(writer, slot) != R_OK)
 		return R_FAILED;
-	writer->turn = (writer->turn + 1) % SLOTS;
-	writer->current = slot;
+	writer->next += slot->room;
+	writer->current[kind] = slot;
 	return R_OK;
 }
 
-int segment_writer_add(struct segment_writer *writer, const uint8_t *hash, const void *page,
-		       page_no *number)
+int segment_writer_add(struct segment_writer *writer, enum page_kind kind, const uint8_t *hash,
+		       const void *page, page_no base, page_no *number)
 {
-	struct slot *slot = writer->current;
+	struct slot *slot = writer->current[kind];
 
-	/* A segment's numbers have no gap, so it ends where a reserved range does. */
-	if (slot && (slot->pages == SEGMENT_PAGES || writer->next == writer->end)) {
+	if (slot && slot->pages == slot->room) {
 		if (writer->n_threads == 0 && start_threads(writer) != R_OK)
 			return R_FAILED;
-		queue_current(writer);
+		queue_slot(writer, kind);
 	}
-	if (writer->next == writer->end && reserve_pages(writer) != R_OK)
+	if (!writer->current[kind] && begin_slot(writer, kind) != R_OK)
 		return R_FAILED;
-	if (!writer->current && begin_slot(writer) != R_OK)
-		return R_FAILED;
-	slot = writer->current;
+	slot = writer->current[kind];
 	memcpy(slot->data + (size_t)slot->pages * PAGE_BYTES, page, PAGE_BYTES);
 	memcpy(slot->hashes[slot->pages], hash, HASH_BYTES);
-	slot->pages++;
-	*number = writer->next++;
+	slot->bases[slot->pages] = base;
+	*number = slot->first + slot->pages++;
 	return R_OK;
 }
 
@@ -352,18 +464,23 @@ int segment_writer_page(struct segment_writer *writer, struct store_view *view, 
 	return result;
 }
 
-/* Without threads, which a small take does not start, its only segment is written here. */
+/* Without threads, which a small take does not start, its only segments are written here. */
 static int write_current(struct segment_writer *writer)
 {
-	struct segment_encoder *encoder = new_encoder(writer);
+	struct press press;
 	int result;
 
-	if (!encoder)
-		return R_FAILED;
-	result = write_slot(writer, encoder, writer->current);
-	writer->current->state = SLOT_DONE;
-	writer->current = NULL;
-	segment_encoder_free(encoder);
+	result = press_open(writer, &press);
+	for (size_t kind = 0; kind < KIND_COUNT; kind++) {
+		struct slot *slot = writer->current[kind];
+
+		if (result == R_OK && slot)
+			result = write_slot(writer, &press, slot);
+		if (slot)
+			slot->state = SLOT_DONE;
+		writer->current[kind] = NULL;
+	}
+	press_close(&press);
 	return result;
 }
 
@@ -380,9 +497,10 @@ static void join_threads(struct segment_writer *writer)
 
 int segment_writer_finish(struct segment_writer *writer)
 {
-	if (writer->current && writer->n_threads > 0)
-		queue_current(writer);
-	else if (writer->current && write_current(writer) != R_OK)
+	for (enum page_kind kind = 0; writer->n_threads > 0 && kind < KIND_COUNT; kind++)
+		if (writer->current[kind])
+			queue_slot(writer, kind);
+	if (writer->n_threads == 0 && write_current(writer) != R_OK)
 		return R_FAILED;
 	join_threads(writer);
 	if (writer->failed)
@@ -401,6 +519,11 @@ struct pack_writer *segment_writer_packs(struct segment_writer *writer)
 	return writer->packs;
 }
 
+struct segment_bytes segment_writer_bytes(const struct segment_writer *writer)
+{
+	return writer->bytes;
+}
+
 void segment_writer_close(struct segment_writer *writer, bool committed)
 {
 	if (!writer)
@@ -415,6 +538,7 @@ void segment_writer_close(struct segment_writer *writer, bool committed)
 	for (size_t i = 0; i < SLOTS; i++) {
 		free(writer->slots[i].data);
 		free(writer->slots[i].hashes);
+		free(writer->slots[i].bases);
 	}
 	segment_free(&writer->loaded);
 	cluster_free(writer->loaded_cluster);

@@ -71,6 +71,15 @@ struct reap_segment {
 int reap_segment_next(struct store_view *view, page_no first, struct reap_segment *segment);
 int reap_condemned_next(struct store_view *view, page_no first, struct reap_segment *segment);
 
+/*
+ * Tells `fn` of pages that are stored as differences, with their bases, in descending order of
+ * number; as a base has a lower number, a page is told of after all that are differences to it.
+ * Headers are read only of segments that `want` wants.  R_OK, what `fn` gave, R_FAILED; R_DAMAGED
+ * if a header is not whole (reported: what its pages need is not known).
+ */
+int reap_bases(struct store_view *view, bool (*want)(page_no first, page_no last, void *arg),
+	       int (*fn)(page_no number, page_no base, void *arg), void *arg);
+
 /* How many segments are condemned and how many holes there are. */
 int reap_counts(struct store_view *view, uint64_t *condemned, uint64_t *holes);
 

@@ -43,6 +43,22 @@ static void tell(struct verify *verify, uint64_t index, page_no number, const ch
 		verify->options->damage(&damage, verify->options->arg);
 }
 
+/* Whether all the page is a difference to is there and, with `data`, whole. */
+static int check_bases(struct store_view *view, page_no number, bool data)
+{
+	const uint8_t *page;
+	page_no base;
+	int result;
+
+	result = view_page_base(view, number, &base);
+	/* The base reads as whole only if its own bases are. */
+	if (result == R_OK && data)
+		return view_page(view, base, &page);
+	while (result == R_OK && base != PAGE_ABSENT)
+		result = view_page_base(view, base, &base);
+	return result;
+}
+
 static const char *reason_of(struct verify *verify, page_no number)
 {
 	const struct segment *segment;
@@ -50,6 +66,8 @@ static const char *reason_of(struct verify *verify, page_no number)
 
 	if (view_segment(verify->view, number, &segment, &place) != R_OK)
 		return "its segment is missing or its header damaged";
+	if (check_bases(verify->view, number, verify->options->data) != R_OK)
+		return "it is stored as a difference to a page that is damaged or missing";
 	return "its bytes are not what was written";
 }
 
@@ -63,9 +81,7 @@ static int note_bad(struct verify *verify, page_no number)
 
 static int check_page(struct verify *verify, page_no number)
 {
-	const struct segment *segment;
 	const uint8_t *page;
-	uint32_t place;
 	bool added;
 	int result;
 
@@ -79,7 +95,7 @@ static int check_page(struct verify *verify, page_no number)
 	if (verify->options->data || !verify->object)
 		result = view_page(verify->view, number, &page);
 	else
-		result = view_segment(verify->view, number, &segment, &place);
+		result = check_bases(verify->view, number, false);
 	verify->result->pages += added;
 	if (verify->options->progress && verify->result->pages % PROGRESS_PAGES == 0)
 		verify->options->progress(verify->result->pages, verify->total_pages,

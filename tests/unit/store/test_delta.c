@@ -1,0 +1,296 @@
+/* Pages stored as differences: every generation reads as it was taken, whatever became of others.
+ */
+#include "scratch.h"
+
+#include "base/result.h"
+#include "gc/gc.h"
+#include "store/segment_read.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PAGES 700
+#define FIRST 1000ull
+
+static int setup(void **state)
+{
+	*state = scratch_make();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	scratch_remove(*state);
+	return 0;
+}
+
+/* Page `i` as it is at `time`: every third changes each time, every 31st altogether. */
+static void page_at(uint64_t time, uint64_t i, uint64_t *page)
+{
+	if (i % 31 == 0) {
+		scratch_page(time + 50, i, page);
+		return;
+	}
+	scratch_page(7, i, page);
+	for (uint64_t t = 1; i % 3 == 0 && t <= time; t++)
+		for (uint64_t w = 0; w < 5; w++)
+			page[(t * 83 + i + w) % 512] = t * 1000003 + i;
+}
+
+static int put_at(struct store *store, const char *lineage, uint64_t time, struct generation *gen)
+{
+	struct object_writer *writer;
+	struct ingest *ingest;
+	uint64_t page[512];
+
+	memset(gen, 0, sizeof(*gen));
+	assert_int_equal(ingest_begin(store, lineage, &ingest), R_OK);
+	assert_int_equal(object_begin(ingest, "pages-1", &writer), R_OK);
+	for (uint64_t i = 0; i < PAGES; i++) {
+		page_at(time, i, page);
+		assert_int_equal(object_pages(writer, FIRST + i, page, 1), R_OK);
+	}
+	assert_int_equal(object_end(writer, (FIRST + PAGES) * PAGE_BYTES), R_OK);
+	return ingest_commit(ingest, gen);
+}
+
+struct reading {
+	struct store_view *view;
+	uint64_t time, n, damaged;
+	uint32_t deepest;
+	uint64_t deltas;
+};
+
+static int read_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	struct reading *reading = arg;
+
+	for (size_t i = 0; i < n; i++, reading->n++) {
+		uint64_t page[512], expected[512];
+		uint32_t depth = 0;
+		page_no bad, base;
+		int result = store_read_pages(reading->view, numbers + i, 1, page, &bad);
+
+		if (result == R_DAMAGED) {
+			reading->damaged++;
+			continue;
+		}
+		assert_int_equal(result, R_OK);
+		page_at(reading->time, index + i - FIRST, expected);
+		assert_memory_equal(page, expected, PAGE_BYTES);
+		for (page_no at = numbers[i];; at = base, depth++) {
+			assert_int_equal(view_page_base(reading->view, at, &base), R_OK);
+			if (base == PAGE_ABSENT)
+				break;
+			assert_true(base < at);
+		}
+		reading->deltas += depth > 0;
+		if (depth > reading->deepest)
+			reading->deepest = depth;
+	}
+	return 0;
+}
+
+/* Reads the whole generation and compares it with what `time` was. */
+static struct reading read_back(struct store *store, uint64_t generation, uint64_t time)
+{
+	struct reading reading = { .time = time };
+	struct object object;
+
+	assert_int_equal(store_view_open(store, &reading.view), R_OK);
+	assert_int_equal(store_object(reading.view, generation, "pages-1", &object), R_OK);
+	assert_int_equal(
+	    store_object_walk(reading.view, &object, 0, UINT64_MAX, read_run, &reading), 0);
+	assert_int_equal(reading.n, PAGES);
+	store_view_close(reading.view);
+	return reading;
+}
+
+/* Each generation costs little, and reads back, with chains that end. */
+static void chains(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct store_verify_result verified;
+	struct generation gen;
+	uint64_t first_bytes = 0;
+	bool deep = false;
+
+	for (uint64_t time = 0; time < 21; time++) {
+		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
+		if (time == 0)
+			first_bytes = gen.bytes_stored;
+		/* Every ninth change of a page is stored in full. */
+		else if (time % 9 != 0)
+			assert_true(gen.bytes_stored < first_bytes / 3);
+	}
+	for (uint64_t time = 0; time < 21; time++) {
+		struct reading reading = read_back(store, time + 1, time);
+
+		assert_int_equal(reading.damaged, 0);
+		assert_true(reading.deepest <= CHAIN_WRITTEN_MAX);
+		deep |= reading.deepest == CHAIN_WRITTEN_MAX;
+		if (time % 9 != 0)
+			assert_true(reading.deltas > PAGES / 4);
+	}
+	assert_true(deep);
+	assert_int_equal(scratch_verify(store, &verified), R_OK);
+	store_close(store);
+}
+
+/* What a difference needs stays when the generations it came from go, at every turn. */
+static void gc_keeps_bases(void **state)
+{
+	struct store *store = scratch_open(*state);
+	const struct gc_options options = { 0 };
+	struct store_verify_result verified;
+	struct gc_result result;
+	struct generation gen;
+
+	for (uint64_t time = 0; time < 12; time++) {
+		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
+		if (time == 0)
+			continue;
+		assert_int_equal(gc_forget(store, &time, 1, &options, &result), R_OK);
+		assert_int_equal(result.forgotten, 1);
+		assert_int_equal(read_back(store, time + 1, time).damaged, 0);
+		assert_int_equal(scratch_verify(store, &verified), R_OK);
+		assert_int_equal(verified.generations, 1);
+	}
+	store_close(store);
+}
+
+/*
+ * A page that is dead itself, in a segment that lives, over a base that gc condemns: a take that
+ * began after that may find it by its hash and must not build on it.
+ */
+static void dead_over_condemned(void **state)
+{
+	struct store *store = scratch_open(*state);
+	const struct gc_options options = { .allow_empty = true };
+	struct store_verify_result verified;
+	struct store_view *holder;
+	struct gc_result result;
+	struct generation gen;
+	struct ingest *late;
+	struct object_writer *writer;
+	uint64_t page[512];
+	const uint64_t one = 1, two = 2;
+
+	/* Generation 2 is made of differences to 1, and of pages that 3 shares with it: thus the
+	 * segments of 2 live on, and those of 1 die. */
+	assert_int_equal(put_at(store, "a", 1, &gen), R_OK);
+	assert_int_equal(put_at(store, "a", 2, &gen), R_OK);
+	assert_int_equal(ingest_begin(store, "b", &late), R_OK);
+	assert_int_equal(object_begin(late, "pages-1", &writer), R_OK);
+	for (uint64_t i = 0; i < PAGES; i += 31) {
+		page_at(2, i, page);
+		assert_int_equal(object_pages(writer, FIRST + i, page, 1), R_OK);
+	}
+	assert_int_equal(object_end(writer, PAGES * PAGE_BYTES), R_OK);
+	memset(&gen, 0, sizeof(gen));
+	assert_int_equal(ingest_commit(late, &gen), R_OK);
+	assert_int_equal(gen.pages_new, 0);
+
+	/* The holder makes gc condemn without reclaiming. */
+	assert_int_equal(store_view_open(store, &holder), R_OK);
+	assert_int_equal(gc_forget(store, &one, 1, &options, &result), R_OK);
+	assert_int_equal(gc_forget(store, &two, 1, &options, &result), R_OK);
+	assert_true(result.bytes_pending > 0);
+	assert_int_equal(ingest_begin(store, "c", &late), R_OK);
+	store_view_close(holder);
+	assert_int_equal(object_begin(late, "pages-1", &writer), R_OK);
+	for (uint64_t i = 0; i < PAGES; i++) {
+		page_at(2, i, page);
+		assert_int_equal(object_pages(writer, FIRST + i, page, 1), R_OK);
+	}
+	assert_int_equal(object_end(writer, PAGES * PAGE_BYTES), R_OK);
+	/* Everything condemned goes before the commit of `late`. */
+	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
+	assert_int_equal(ingest_commit(late, &gen), R_OK);
+	assert_true(gen.pages_shared > 0);
+	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
+	assert_int_equal(scratch_verify(store, &verified), R_OK);
+	assert_int_equal(read_back(store, gen.number, 2).damaged, 0);
+	store_close(store);
+}
+
+static void damage_pack(const char *dir, unsigned int pack, off_t from, size_t len)
+{
+	uint8_t noise[4096];
+	char path[300];
+	int fd;
+
+	memset(noise, 0xa5, sizeof(noise));
+	snprintf(path, sizeof(path), "%s/packs/%016x.pack", dir, pack);
+	fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, noise, len, from), (ssize_t)len);
+	close(fd);
+}
+
+struct seen {
+	uint64_t by_base, direct;
+};
+
+static void see(const struct store_damage *damage, void *arg)
+{
+	struct seen *seen = arg;
+
+	assert_string_equal(damage->object, "pages-1");
+	assert_true(damage->index >= FIRST && damage->index < FIRST + PAGES);
+	if (strstr(damage->reason, "difference"))
+		seen->by_base++;
+	else
+		seen->direct++;
+}
+
+/* A damaged base damages its differences, which says so; the next take stores them in full. */
+static void damaged_base(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct store_verify_options options = { .data = true, .damage = see };
+	struct store_verify_result verified;
+	struct seen seen = { 0 };
+	struct store_view *view;
+	struct generation gen;
+	struct reading one, two;
+
+	assert_int_equal(put_at(store, "a", 1, &gen), R_OK);
+	assert_int_equal(put_at(store, "a", 2, &gen), R_OK);
+	/* In the body of the first segment of data. */
+	damage_pack(*state, 1, 64 + 4500 + 20000, 2000);
+	one = read_back(store, 1, 1);
+	two = read_back(store, 2, 2);
+	assert_in_range(one.damaged, 1, 32);
+	assert_in_range(two.damaged, 1, one.damaged);
+	options.arg = &seen;
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	assert_int_equal(store_verify(view, &options, &verified), R_DAMAGED);
+	store_view_close(view);
+	assert_true(seen.by_base > 0);
+	assert_int_equal(seen.by_base + seen.direct, one.damaged + two.damaged);
+	/* All that changed is whole again; what did not is only known by its hash. */
+	assert_int_equal(put_at(store, "a", 3, &gen), R_OK);
+	assert_int_equal(read_back(store, 3, 3).damaged, two.damaged - seen.by_base);
+	store_close(store);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(chains, setup, teardown),
+		cmocka_unit_test_setup_teardown(gc_keeps_bases, setup, teardown),
+		cmocka_unit_test_setup_teardown(dead_over_condemned, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged_base, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
