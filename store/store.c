@@ -181,6 +181,41 @@ static int open_rooms(struct store *store, bool create)
 	return index_open(path, create, store->writable || create, &store->index);
 }
 
+/* An interrupted creation may have left an index that is not whole; without a mark nobody needs it.
+ */
+static int clear_index(struct store *store)
+{
+	static const char *const files[] = { "index/data.mdb", "index/lock.mdb" };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		if (unlinkat(store->dirfd, files[i], 0) && errno != ENOENT) {
+			warn_errno("%s/%s: cannot remove", store->dir, files[i]);
+			return R_FAILED;
+		}
+	}
+	return R_OK;
+}
+
+/* The names in a room of the store, or of the store in the directory above it, survive a power
+ * loss. */
+static int sync_directory(struct store *store, const char *room)
+{
+	int fd = openat(store->dirfd, room, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* A directory above that may not be read is not ours to sync. */
+	if (fd < 0 && errno == EACCES && strcmp(room, "..") == 0)
+		return R_OK;
+	fault_point("directory fsync");
+	if (fd < 0 || fsync(fd)) {
+		warn_errno("%s/%s: cannot sync", store->dir, room);
+		if (fd >= 0)
+			close(fd);
+		return R_FAILED;
+	}
+	close(fd);
+	return R_OK;
+}
+
 /* Makes a store of an empty directory.  The mark file comes last: before it there is no store. */
 static int fill_new(struct store *store)
 {
@@ -194,10 +229,12 @@ static int fill_new(struct store *store)
 		warn_errno("%s: cannot make a store here", store->dir);
 		return R_FAILED;
 	}
-	if (open_rooms(store, true) != R_OK)
+	if (clear_index(store) != R_OK || open_rooms(store, true) != R_OK)
 		return R_FAILED;
 	if (getrandom(store->uuid, UUID_BYTES, 0) != UUID_BYTES ||
-	    index_write(store->index, make_secret, store) != R_OK || write_mark(store) != R_OK)
+	    index_write(store->index, make_secret, store) != R_OK ||
+	    sync_directory(store, "index") != R_OK || sync_directory(store, "..") != R_OK ||
+	    write_mark(store) != R_OK)
 		return R_FAILED;
 	return R_OK;
 }
