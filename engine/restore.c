@@ -155,6 +155,8 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 	if (rc == R_OK)
 		rc = session_plan(r);
 	if (rc == R_OK)
+		rc = inherit_plan(r);
+	if (rc == R_OK)
 		rc = check_environment(r);
 	if (rc == R_OK)
 		rc = cgroup_check(r);

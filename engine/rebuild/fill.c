@@ -252,6 +252,42 @@ static int make_room(struct fill *fill)
 	return R_OK;
 }
 
+struct fill *fill_begin(struct rebuild_task *t)
+{
+	struct fill *fill = calloc(1, sizeof(*fill));
+
+	if (!fill) {
+		warn("out of memory");
+		return NULL;
+	}
+	fill->t = t;
+	pthread_mutex_init(&fill->lock, NULL);
+	return fill;
+}
+
+int fill_page(struct fill *fill, uint64_t index, page_no number)
+{
+	int rc = R_OK;
+
+	if (fill->n_places == WINDOW_PAGES)
+		rc = flush(fill);
+	if (rc == R_OK && fill->n_places == fill->room)
+		rc = make_room(fill);
+	if (rc == R_OK)
+		fill->places[fill->n_places++] = (struct place){ number, index * PAGE_BYTES };
+	return rc;
+}
+
+int fill_end(struct fill *fill, int rc)
+{
+	if (rc == R_OK)
+		rc = flush(fill);
+	pthread_mutex_destroy(&fill->lock);
+	free(fill->places);
+	free(fill);
+	return rc;
+}
+
 static int take_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 {
 	struct fill *fill = arg;
@@ -260,38 +296,37 @@ static int take_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 	bool skip_zero = !(fill->vma->status & VMA_STATUS_FILE_PRIVATE);
 	int rc = R_OK;
 
-	for (size_t i = 0; rc == R_OK && i < n; i++) {
-		if (numbers[i] == PAGE_ZERO && skip_zero)
-			continue;
-		if (fill->n_places == WINDOW_PAGES)
-			rc = flush(fill);
-		if (rc == R_OK && fill->n_places == fill->room)
-			rc = make_room(fill);
-		if (rc == R_OK)
-			fill->places[fill->n_places++] =
-			    (struct place){ numbers[i], (index + i) * PAGE_BYTES };
-	}
+	for (size_t i = 0; rc == R_OK && i < n; i++)
+		if (numbers[i] != PAGE_ZERO || !skip_zero)
+			rc = fill_page(fill, index + i, numbers[i]);
 	return rc;
+}
+
+int fill_range(struct fill *fill, const VmaEntry *vma)
+{
+	fill->vma = vma;
+	return store_object_walk(fill->t->r->view, &fill->t->pages, vma->start / PAGE_BYTES,
+				 vma->end / PAGE_BYTES, take_run, fill);
 }
 
 int fill_task(struct rebuild_task *t)
 {
-	struct fill fill = { .t = t, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct fill *fill;
 	int rc = R_OK;
 
 	if (!t->has_pages)
 		return R_OK;
+	fill = fill_begin(t);
+	if (!fill)
+		return R_FAILED;
 	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
-		fill.vma = t->mm->vmas[i];
-		if (!(fill.vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE)))
+		const VmaEntry *vma = t->mm->vmas[i];
+
+		if (!(vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE)))
 			continue;
-		if (fill.vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
+		if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD) || t->vmas[i].filled)
 			continue;
-		rc = store_object_walk(t->r->view, &t->pages, fill.vma->start / PAGE_BYTES,
-				       fill.vma->end / PAGE_BYTES, take_run, &fill);
+		rc = fill_range(fill, vma);
 	}
-	if (rc == R_OK)
-		rc = flush(&fill);
-	free(fill.places);
-	return rc;
+	return fill_end(fill, rc);
 }

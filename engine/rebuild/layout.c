@@ -66,7 +66,7 @@ bool layout_has_vdso(const MmEntry *mm, uint64_t *start, uint64_t *end)
 	return *end != 0;
 }
 
-/* The kernel maps its own pages wherever it is told, while the space is still empty. */
+/* The kernel maps its own pages wherever it is told, as long as nothing else is there. */
 static int map_vdso(struct rebuild_task *t)
 {
 	struct rebuild_thread *th = &t->threads[0];
@@ -144,29 +144,32 @@ static int advise(struct rebuild_task *t, const VmaEntry *vma)
 	return R_OK;
 }
 
-int layout_map(struct rebuild_task *t)
+int layout_map_range(struct rebuild_task *t, size_t i)
 {
+	const VmaEntry *vma = t->mm->vmas[i];
+	uint32_t prot = vma->prot;
 	int rc;
 
-	t->opened = calloc(t->mm->n_vmas + 1, sizeof(*t->opened));
-	if (!t->opened) {
-		warn("out of memory");
-		return R_FAILED;
+	if (!(prot & PROT_WRITE) && has_contents(t, vma)) {
+		prot = PROT_READ | PROT_WRITE;
+		t->vmas[i].opened = true;
 	}
-	rc = map_vdso(t);
-	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
-		const VmaEntry *vma = t->mm->vmas[i];
-		uint32_t prot = vma->prot;
+	rc = map_one(t, vma, prot);
+	if (rc == R_OK && vma->has_madv)
+		rc = advise(t, vma);
+	t->vmas[i].mapped = true;
+	return rc;
+}
 
-		if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
+int layout_map(struct rebuild_task *t)
+{
+	int rc = map_vdso(t);
+
+	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
+		if (t->mm->vmas[i]->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
 			continue;
-		if (!(prot & PROT_WRITE) && has_contents(t, vma)) {
-			prot = PROT_READ | PROT_WRITE;
-			t->opened[i] = true;
-		}
-		rc = map_one(t, vma, prot);
-		if (rc == R_OK && vma->has_madv)
-			rc = advise(t, vma);
+		if (!t->vmas[i].mapped)
+			rc = layout_map_range(t, i);
 	}
 	return rc;
 }
@@ -225,7 +228,7 @@ int layout_seal(struct rebuild_task *t)
 
 		if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
 			continue;
-		if (t->opened[i])
+		if (t->vmas[i].opened)
 			rc = remote_must(th, "mprotect", SYS_mprotect, vma->start,
 					 vma->end - vma->start, vma->prot, 0, 0, 0);
 		if (rc == R_OK && vma->flags & MAP_LOCKED)

@@ -312,7 +312,7 @@ void plan_free(struct rebuild *r)
 			image_free_message(&t->fs->base);
 		if (t->extra)
 			image_free_message(&t->extra->base);
-		free(t->opened);
+		free(t->vmas);
 		free(t->threads);
 		free(t);
 	}

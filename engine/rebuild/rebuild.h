@@ -13,6 +13,7 @@
  *   group.c    process groups, helpers leave          zombie.c   dead tasks die again
  *   shmem.c    shared anonymous memory                layout.c   the address space
  *   fill.c     contents                               mmprops.c  what the kernel notes about it
+ *   inherit.c  what is shared copy-on-write           compare.c  contents of two tasks
  *   thread.c   threads, per-thread state              props.c    limits, scheduling, names, cgroup
  *   cgroup.c   control groups                       cgroup_make.c  those that are gone
  *   creds.c    identity, filters                      signals.c  actions, timers, pending signals
@@ -63,6 +64,15 @@ struct rebuild_thread {
 	bool exists; /* made, traced and stopped */
 };
 
+/* How far a range has come. */
+struct rebuild_vma {
+	bool opened;   /* mapped writable only to be filled */
+	bool early;    /* mapped and filled before further tasks are made, which inherit it */
+	bool inherits; /* the task is born with it: range `from` of its source */
+	bool mapped, filled;
+	size_t from;
+};
+
 struct rebuild_task {
 	struct rebuild *r;
 	enum task_kind kind;
@@ -80,7 +90,7 @@ struct rebuild_task {
 	SnapTaskEntry *extra;
 	struct object pages;
 	bool has_pages;
-	bool *opened; /* for each vma: mapped writable only to be filled */
+	struct rebuild_vma *vmas; /* one for each of `mm` */
 	uint32_t files_id, fs_id;
 };
 
@@ -94,6 +104,7 @@ struct rebuild_shmem {
 
 struct restore_options;
 struct rebuild_cgroup;
+struct fill;
 
 struct rebuild {
 	struct store *store;
@@ -194,9 +205,34 @@ int shmem_fd(const struct rebuild *r, uint64_t shmid);
 /* Where the kernel's own pages lie in a layout; false if nowhere. */
 bool layout_has_vdso(const MmEntry *mm, uint64_t *start, uint64_t *end);
 int layout_map(struct rebuild_task *t);
+/* The same for range `i` alone. */
+int layout_map_range(struct rebuild_task *t, size_t i);
 /* Last protections and advice, when contents are in place. */
 int layout_seal(struct rebuild_task *t);
+/* The contents of all ranges that are not filled yet. */
 int fill_task(struct rebuild_task *t);
+/* Contents that are gathered first: of whole ranges, of single pages.  NULL: reported. */
+struct fill *fill_begin(struct rebuild_task *t);
+int fill_range(struct fill *fill, const VmaEntry *vma);
+int fill_page(struct fill *fill, uint64_t index, page_no number);
+/* Writes what has been gathered if `rc` is R_OK, which is the result otherwise; frees `fill`. */
+int fill_end(struct fill *fill, int rc);
+
+/* How many of a range's pages are the same in both, and how many others either of them has. */
+struct compare_counts {
+	uint64_t equal, other;
+};
+int compare_count(struct rebuild_task *t, const VmaEntry *vma, struct rebuild_task *source,
+		  struct compare_counts *counts);
+/* A range of `t` holds what `source` holds there: gathers what differs, and drops what `t` has not.
+ */
+int compare_change(struct fill *fill, struct rebuild_task *t, const VmaEntry *vma,
+		   struct rebuild_task *source);
+/* Decides which ranges tasks inherit of those that make them. */
+int inherit_plan(struct rebuild *r);
+/* For a task just made: puts what it was born with right, and what its children will inherit into
+ * place. */
+int inherit_prepare(struct rebuild_task *t);
 int mmprops_set(struct rebuild_task *t);
 
 /* ---- state ---- */

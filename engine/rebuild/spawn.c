@@ -261,9 +261,10 @@ static int make_children(struct rebuild_task *t, bool early);
 /* `t` exists and is in the session it was born into: its offspring, and its own session between. */
 static int grow(struct rebuild_task *t)
 {
-	int rc;
+	int rc = inherit_prepare(t);
 
-	rc = make_children(t, true);
+	if (rc == R_OK)
+		rc = make_children(t, true);
 	if (rc)
 		return rc;
 	if (t->sid == t->pid) {
