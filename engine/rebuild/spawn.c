@@ -76,9 +76,13 @@ int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
 	return adopt(child);
 }
 
-/* Life of the root until it is stopped: nothing that could go wrong. */
-static void __attribute__((noreturn)) wait_to_be_taken(void)
+/* Life of the root until it is stopped: nothing that could go wrong.  Nobody else would end it if
+ * its parent died before that. */
+static void __attribute__((noreturn)) wait_to_be_taken(pid_t parent)
 {
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
 	for (;;)
 		pause();
 }
@@ -90,10 +94,10 @@ static pid_t clone_root(pid_t pid)
 		.set_tid = remote_address(&pid),
 		.set_tid_size = 1,
 	};
-	pid_t got = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	pid_t parent = getpid(), got = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 
 	if (got == 0)
-		wait_to_be_taken();
+		wait_to_be_taken(parent);
 	return got;
 }
 
@@ -109,9 +113,10 @@ static void __attribute__((noreturn)) be_middle(pid_t pid, int report, int order
 
 	if (clone_root(pid) < 0)
 		error = errno;
-	if (write(report, &error, sizeof(error)) != sizeof(error))
-		_exit(1);
-	if (read(orders, &order, 1) != 1 && !error)
+	/* Either fails if we are gone already. */
+	if ((write(report, &error, sizeof(error)) != sizeof(error) ||
+	     read(orders, &order, 1) != 1) &&
+	    !error)
 		kill(pid, SIGKILL);
 	_exit(0);
 }
@@ -157,6 +162,10 @@ static int take_root(struct rebuild *r)
 		rc = trace_set_options(&th->tracee, REBUILD_OPTIONS);
 	if (rc == R_OK)
 		rc = inject_begin(&th->tracee, &th->site);
+	/* Its parent's end is planned. */
+	if (rc == R_OK)
+		rc = remote_must(th, "prctl(PR_SET_PDEATHSIG)", SYS_prctl, PR_SET_PDEATHSIG, 0, 0,
+				 0, 0, 0);
 	if (rc == R_OK)
 		rc = reset_signals(th);
 	if (rc == R_NOT_FOUND) {
