@@ -49,6 +49,11 @@ static int choose_lineage(const struct options *options, const struct target *ta
 	return R_OK;
 }
 
+static const char *capture_word(const struct capture_summary *capture)
+{
+	return capture->method == CAPTURE_CLONE ? "clone" : "copy";
+}
+
 static json_t *json_of_take(const struct take_result *r)
 {
 	const struct generation *gen = &r->gen;
@@ -69,6 +74,10 @@ static json_t *json_of_take(const struct take_result *r)
 	json_object_set_new(object, "pages_shared", json_integer((json_int_t)gen->pages_shared));
 	json_object_set_new(object, "pages_zero", json_integer((json_int_t)gen->pages_zero));
 	json_object_set_new(object, "bytes_stored", json_integer((json_int_t)gen->bytes_stored));
+	json_object_set_new(object, "capture", json_string(capture_word(&r->capture)));
+	json_object_set_new(object, "clones", json_integer((json_int_t)r->capture.clones));
+	if (*r->capture.reason)
+		json_object_set_new(object, "not_cloned", json_string(r->capture.reason));
 out:
 	json_decref(pids);
 	return object;
@@ -82,10 +91,12 @@ static void print_take(const struct take_result *r)
 
 	printf("generation %llu\n", (unsigned long long)gen->number);
 	fflush(stdout);
-	note("%s: %u task%s, frozen %s of %s; %s looked at, %s of it new, stored in %s",
+	note("%s: %u task%s, frozen %s of %s (capture: %s%s%s); %s looked at, %s of it new, stored "
+	     "in %s",
 	     gen->lineage, gen->tasks, gen->tasks == 1 ? "" : "s",
 	     words_duration(frozen, gen->frozen_ns), words_duration(wall, gen->wall_ns),
-	     words_bytes(looked, gen->pages_scanned * PAGE_BYTES),
+	     capture_word(&r->capture), *r->capture.reason ? "; not cloned: " : "",
+	     r->capture.reason, words_bytes(looked, gen->pages_scanned * PAGE_BYTES),
 	     words_bytes(added, gen->pages_new * PAGE_BYTES),
 	     words_bytes(stored, gen->bytes_stored));
 }
@@ -133,6 +144,7 @@ static int after_take(const struct options *options, const struct target *target
 int cmd_take(const struct options *options)
 {
 	static const enum tcp_policy policies[] = { TCP_CLOSE, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
+	static const enum capture_method captures[] = { CAPTURE_AUTO, CAPTURE_COPY, CAPTURE_CLONE };
 	struct taking t = { 0 };
 	char lineage[LINEAGE_NAME_MAX];
 	struct target target;
@@ -148,6 +160,7 @@ int cmd_take(const struct options *options)
 	t.options = (struct take_options){ .pid = target.pid,
 					   .lineage = lineage,
 					   .tcp = policies[options->tcp],
+					   .capture = captures[options->capture],
 					   .kill = options->kill,
 					   .stop = options->stop };
 	t.options.progress = bar_begin(options);

@@ -124,6 +124,22 @@ int value_tcp(const char *text, unsigned *choice)
 	return R_FAILED;
 }
 
+int value_capture(const char *text, unsigned *choice)
+{
+	static const char *const words[] = { [CAPTURE_CHOICE_AUTO] = "auto",
+					     [CAPTURE_CHOICE_COPY] = "copy",
+					     [CAPTURE_CHOICE_CLONE] = "clone" };
+	unsigned i;
+
+	for (i = CAPTURE_CHOICE_AUTO; i <= CAPTURE_CHOICE_CLONE; i++)
+		if (!strcmp(text, words[i])) {
+			*choice = i;
+			return R_OK;
+		}
+	warn("--capture: \"%s\" is none of auto, copy, clone", text);
+	return R_FAILED;
+}
+
 bool lineage_name_valid(const char *name)
 {
 	size_t len = strlen(name), i;

@@ -16,5 +16,6 @@ int value_pid(const char *text, int64_t *pid);
 int value_generations(const char *text, struct options *options);
 
 int value_tcp(const char *text, unsigned *choice);
+int value_capture(const char *text, unsigned *choice);
 
 #endif

@@ -20,6 +20,7 @@ enum value_kind {
 	VALUE_NAME,
 	VALUE_GENERATIONS,
 	VALUE_TCP,
+	VALUE_CAPTURE,
 };
 
 struct option_row {
@@ -48,6 +49,8 @@ static const struct option_row rows[] = {
 	  "leave the target stopped (as by SIGSTOP) afterwards" },
 	{ "tcp", 0, VALUE_TCP, 0, "close|keep|refuse", "take check",
 	  "established connections: come back closed (default), kept, or refuse" },
+	{ "capture", 0, VALUE_CAPTURE, 0, "auto|copy|clone", "take",
+	  "memory: copied while frozen, or a copy-on-write clone that is read afterwards" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
 	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",
@@ -218,6 +221,8 @@ static int set_value(struct options *o, const struct command *command, const str
 		return value_generations(value, o);
 	case VALUE_TCP:
 		return value_tcp(value, &o->tcp);
+	case VALUE_CAPTURE:
+		return value_capture(value, &o->capture);
 	}
 	return R_FAILED;
 }

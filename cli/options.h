@@ -19,6 +19,9 @@ enum command_kind {
 /* --tcp; 0 if it was not given. */
 enum tcp_choice { TCP_CHOICE_CLOSE = 1, TCP_CHOICE_KEEP, TCP_CHOICE_REFUSE };
 
+/* --capture */
+enum capture_choice { CAPTURE_CHOICE_AUTO, CAPTURE_CHOICE_COPY, CAPTURE_CHOICE_CLONE };
+
 /* An ascending range of generations, both ends included. */
 struct generation_range {
 	uint64_t first, last;
@@ -43,7 +46,8 @@ struct options {
 	char **command; /* NULL-terminated */
 	/* take, restore */
 	bool kill, stop, replace, foreground;
-	unsigned tcp; /* enum tcp_choice */
+	unsigned tcp;	  /* enum tcp_choice */
+	unsigned capture; /* enum capture_choice */
 	/* gc; those not given are 0 */
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
 	uint64_t keep_within_seconds;

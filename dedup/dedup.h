@@ -25,6 +25,15 @@ void ingest_abort(struct ingest *ingest);
  */
 int ingest_commit(struct ingest *ingest, struct generation *gen);
 
+/*
+ * From ingest_spool to ingest_unspool what is handed over is only remembered, so that nothing is
+ * hashed, compressed or written while a target stands still: at most `max_bytes` of pages,
+ * `ready_bytes` of which are made resident at once.  What exceeds it is taken in at once, with all
+ * before it.  ingest_unspool takes in what is remembered.  R_OK or R_FAILED.
+ */
+int ingest_spool(struct ingest *ingest, size_t max_bytes, size_t ready_bytes);
+int ingest_unspool(struct ingest *ingest);
+
 /* One object being written.  One at a time for each ingest. */
 struct object_writer;
 int object_begin(struct ingest *ingest, const char *name, struct object_writer **writer);
@@ -34,6 +43,12 @@ int object_begin(struct ingest *ingest, const char *name, struct object_writer *
  * before.  All-zero pages are found out and cost nothing.  Indexes left out are absent.
  */
 int object_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n);
+
+/*
+ * Where pages that are going to be handed over may be put, to save a copy: room for up to `*n`,
+ * which becomes smaller if there is less in one piece.  NULL if there is no such place: use any.
+ */
+void *object_room(struct object_writer *writer, size_t *n);
 
 /* The same for pages known to be zero, without looking at any. */
 int object_zero(struct object_writer *writer, uint64_t index, size_t n);

@@ -3,6 +3,7 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "dedup/spool.h"
 #include "dedup/tree_write.h"
 #include "store/commit.h"
 #include "store/page.h"
@@ -19,6 +20,7 @@ struct ingest {
 	char lineage[LINEAGE_NAME_MAX];
 	uint64_t last_generation; /* of the lineage; 0: none */
 	struct object_writer *open;
+	struct spool *spool; /* NULL: what is handed over is taken in at once */
 	/* The directory as far as it is known. */
 	uint8_t *names;
 	size_t names_len, names_room;
@@ -33,6 +35,7 @@ struct object_writer {
 	struct previous *previous;
 	struct tree_writer *tree;
 	uint64_t next_index;
+	bool spooled; /* only remembered so far */
 	bool failed;
 };
 
@@ -87,16 +90,31 @@ err0:
 
 static void free_object(struct object_writer *writer)
 {
-	writer->ingest->open = NULL;
+	if (writer->ingest->open == writer)
+		writer->ingest->open = NULL;
 	tree_writer_free(writer->tree);
 	previous_free(writer->previous);
 	free(writer->name);
 	free(writer);
 }
 
+/* Writers that are only remembered live in the records: those not taken in yet are freed with them.
+ */
+static void drop_spool(struct ingest *ingest)
+{
+	const struct spool_record *record;
+
+	while (ingest->spool && (record = spool_next(ingest->spool)))
+		if (record->verb == SPOOL_END)
+			free_object(record->writer);
+	spool_free(ingest->spool);
+	ingest->spool = NULL;
+}
+
 /* The view goes last: it protects what a commit refers to. */
 static void free_ingest(struct ingest *ingest, bool committed)
 {
+	drop_spool(ingest);
 	if (ingest->open)
 		free_object(ingest->open);
 	segment_writer_close(ingest->classifier.writer, committed);
@@ -174,6 +192,15 @@ static int open_previous(struct object_writer *writer)
 	return R_FAILED;
 }
 
+/* Gets a writer ready to take pages in. */
+static int open_object(struct object_writer *writer)
+{
+	if (open_previous(writer) != R_OK)
+		return R_FAILED;
+	writer->tree = tree_writer_new(&writer->ingest->classifier, writer->previous);
+	return writer->tree ? R_OK : R_FAILED;
+}
+
 static int begin_object(struct ingest *ingest, const char *name, enum page_kind kind,
 			struct object_writer **writer)
 {
@@ -185,11 +212,15 @@ static int begin_object(struct ingest *ingest, const char *name, enum page_kind 
 	new->kind = kind;
 	if (name && !(new->name = strdup(name)))
 		goto err1;
-	if (open_previous(new) != R_OK)
+	if (ingest->spool) {
+		struct spool_record record = { SPOOL_BEGIN, new, 0, 0, NULL };
+
+		new->spooled = true;
+		if (spool_add(ingest->spool, &record) != R_OK)
+			goto err2;
+	} else if (open_object(new) != R_OK) {
 		goto err2;
-	new->tree = tree_writer_new(&ingest->classifier, new->previous);
-	if (!new->tree)
-		goto err2;
+	}
 	ingest->open = new;
 	*writer = new;
 	return R_OK;
@@ -260,12 +291,10 @@ static int write_page(struct object_writer *writer, uint64_t index, const uint8_
 	return tree_writer_put(writer->tree, index, number);
 }
 
-int object_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n)
+static int take_in_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n)
 {
 	const uint8_t *page = pages;
 
-	if (check_order(writer, index, n) != R_OK)
-		return R_FAILED;
 	if (writer->name)
 		writer->ingest->scanned += n;
 	for (size_t i = 0; i < n; i++, page += PAGE_BYTES) {
@@ -277,10 +306,8 @@ int object_pages(struct object_writer *writer, uint64_t index, const void *pages
 	return R_OK;
 }
 
-int object_zero(struct object_writer *writer, uint64_t index, size_t n)
+static int take_in_zero(struct object_writer *writer, uint64_t index, size_t n)
 {
-	if (check_order(writer, index, n) != R_OK)
-		return R_FAILED;
 	writer->ingest->scanned += n;
 	writer->ingest->zero += n;
 	for (size_t i = 0; i < n; i++) {
@@ -309,11 +336,107 @@ static int end_object(struct object_writer *writer, uint64_t length_bytes, struc
 	return result;
 }
 
-int object_end(struct object_writer *writer, uint64_t length_bytes)
+static int take_in(const struct spool_record *record)
 {
+	struct object_writer *writer = record->writer;
 	struct object object;
 
-	return end_object(writer, length_bytes, &object);
+	if (writer->failed && record->verb != SPOOL_END)
+		return R_FAILED;
+	switch (record->verb) {
+	case SPOOL_BEGIN:
+		writer->spooled = false;
+		if (open_object(writer) == R_OK)
+			return R_OK;
+		writer->failed = true;
+		return R_FAILED;
+	case SPOOL_PAGES:
+		return take_in_pages(writer, record->index, record->pages, record->n);
+	case SPOOL_ZERO:
+		return take_in_zero(writer, record->index, record->n);
+	case SPOOL_END:
+		return end_object(writer, record->index, &object);
+	}
+	return R_FAILED;
+}
+
+int ingest_spool(struct ingest *ingest, size_t max_bytes, size_t ready_bytes)
+{
+	if (ready_bytes > max_bytes)
+		ready_bytes = max_bytes;
+	ingest->spool = spool_new(max_bytes, ready_bytes);
+	if (ingest->spool)
+		return R_OK;
+	warn("no memory for what a take hands over; free some and try again");
+	return R_FAILED;
+}
+
+int ingest_unspool(struct ingest *ingest)
+{
+	const struct spool_record *record;
+	int result = R_OK;
+
+	while (result == R_OK && ingest->spool && (record = spool_next(ingest->spool)))
+		result = take_in(record);
+	if (result != R_OK) {
+		ingest->failed = true;
+		if (ingest->open) {
+			ingest->open->spooled = false;
+			ingest->open->failed = true;
+		}
+	}
+	drop_spool(ingest);
+	return result;
+}
+
+/* Takes something in, or remembers it for later. */
+static int hand_over(struct object_writer *writer, enum spool_verb verb, uint64_t index,
+		     const void *pages, size_t n)
+{
+	const struct spool_record record = { verb, writer, index, n, pages };
+	int result;
+
+	if (!writer->spooled)
+		return take_in(&record);
+	result = spool_add(writer->ingest->spool, &record);
+	if (result != R_BUSY)
+		return result;
+	result = ingest_unspool(writer->ingest);
+	return result == R_OK ? take_in(&record) : result;
+}
+
+int object_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n)
+{
+	if (check_order(writer, index, n) != R_OK)
+		return R_FAILED;
+	return hand_over(writer, SPOOL_PAGES, index, pages, n);
+}
+
+int object_zero(struct object_writer *writer, uint64_t index, size_t n)
+{
+	if (check_order(writer, index, n) != R_OK)
+		return R_FAILED;
+	return hand_over(writer, SPOOL_ZERO, index, NULL, n);
+}
+
+void *object_room(struct object_writer *writer, size_t *n)
+{
+	return writer->spooled ? spool_room(writer->ingest->spool, n) : NULL;
+}
+
+int object_end(struct object_writer *writer, uint64_t length_bytes)
+{
+	struct ingest *ingest = writer->ingest;
+
+	if (!writer->spooled)
+		return hand_over(writer, SPOOL_END, length_bytes, NULL, 0);
+	/* The record takes the writer over. */
+	ingest->open = NULL;
+	if (hand_over(writer, SPOOL_END, length_bytes, NULL, 0) == R_OK)
+		return R_OK;
+	ingest->failed = true;
+	free_object(writer);
+	return R_FAILED;
 }
 
 /* Writes bytes as pages, the last one filled up with zeroes. */

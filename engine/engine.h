@@ -22,10 +22,24 @@ enum tcp_policy {
 	TCP_REFUSE,
 };
 
+/* How memory gets from the frozen tree into the store (engine/proc/capture/capture.h). */
+enum capture_method {
+	CAPTURE_AUTO, /* whichever lets the tree stand still for the shortest time */
+	CAPTURE_COPY,
+	CAPTURE_CLONE,
+};
+
+struct capture_summary {
+	enum capture_method method; /* CAPTURE_CLONE if at least one task was cloned */
+	size_t clones;
+	char reason[192]; /* why a task was not cloned; "" if all were that should be */
+};
+
 struct take_options {
 	pid_t pid;	     /* root of the tree */
 	const char *lineage; /* name under which the generations of this target are kept */
 	enum tcp_policy tcp;
+	enum capture_method capture;
 	bool kill; /* end the tree after the commit, before it runs again */
 	bool stop; /* leave the tree stopped (SIGSTOP) */
 	/* Ghost files (open but deleted) longer than this are refused; 0: 64 MiB. */
@@ -37,6 +51,7 @@ struct take_result {
 	struct generation gen; /* as committed */
 	pid_t *pids;	       /* tasks of the tree, root first; freed by take_result_free() */
 	size_t n_pids;
+	struct capture_summary capture;
 	uint64_t freezing_ns; /* from the first stop to the last */
 };
 

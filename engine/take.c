@@ -11,8 +11,13 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
+#include "engine/proc/capture/capture.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
+
+/* What is kept in memory while the tree stands still, and how much of that is there beforehand. */
+#define SPOOL_MAX_BYTES ((size_t)256 << 20)
+#define SPOOL_READY_BYTES ((size_t)16 << 20)
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -71,112 +76,144 @@ static int describe_tree(const struct tree *tree, const struct take_options *opt
 	return read_boot_id(gen->boot_id);
 }
 
-/* Everything that is done while the tree stands still. */
-static int copy_tree(struct ingest *ingest, const struct tree *tree,
-		     const struct take_options *opts, struct take_result *result,
-		     struct fds_hold **hold)
-{
+/* One take; what is there is undone by end(). */
+struct taking {
+	const struct take_options *opts;
+	struct take_result *result;
+	uint64_t start_ns;
+	struct ingest *ingest;
+	struct tree tree;
 	struct dump_ctx ctx;
-	int rc;
+	struct fds_hold *hold; /* connections of a tree that is going to be ended */
+	struct capture *capture;
+};
 
-	rc = dump_begin(&ctx, tree, ingest, opts->ghost_max_bytes);
-	ctx.progress = opts->progress;
+/* A tree that shall not run on need not be spared. */
+static bool runs_on(const struct taking *t)
+{
+	return !t->opts->kill && !t->opts->stop;
+}
+
+/* Everything that is done while the tree stands still. */
+static int copy_tree(struct taking *t)
+{
+	struct dump_ctx *ctx = &t->ctx;
+	int rc = dump_begin(ctx, &t->tree, t->ingest, t->opts->ghost_max_bytes);
+
+	ctx->progress = t->opts->progress;
 	if (rc == R_OK)
-		fds_take_set_tcp(ctx.fds, opts->tcp, opts->kill);
+		fds_take_set_tcp(ctx->fds, t->opts->tcp, t->opts->kill);
 	if (rc == R_OK)
-		rc = describe_tree(tree, opts, result);
+		rc = describe_tree(&t->tree, t->opts, t->result);
 	if (rc == R_OK)
-		rc = dump_collect(&ctx);
+		rc = dump_collect(ctx);
 	if (rc == R_OK)
-		rc = dump_store(&ctx);
-	*hold = rc == R_OK ? fds_take_hold(ctx.fds) : NULL;
-	dump_end(&ctx);
-	return rc;
+		rc = capture_tree(ctx, runs_on(t) ? t->opts->capture : CAPTURE_COPY, &t->capture);
+	ctx->capture = t->capture;
+	if (rc == R_OK)
+		rc = dump_store(ctx);
+	if (rc != R_OK)
+		return rc;
+	t->hold = fds_take_hold(ctx->fds);
+	fds_take_close(ctx->fds);
+	return R_OK;
 }
 
 /*
  * A tree that shall not run on is held until the generation is safe; any other runs on before the
  * commit, whose waiting for the disk is no concern of its.
  */
-static int commit_held(struct ingest **ingest, struct tree *tree, const struct take_options *opts,
-		       struct take_result *result, uint64_t start_ns, struct fds_hold *hold)
+static int commit_held(struct taking *t)
 {
+	struct generation *gen = &t->result->gen;
 	int rc;
 
-	result->gen.frozen_ns = clock_ns(CLOCK_MONOTONIC) - tree->first_stop_ns;
-	result->gen.wall_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-	rc = ingest_commit(*ingest, &result->gen);
+	gen->frozen_ns = clock_ns(CLOCK_MONOTONIC) - t->tree.first_stop_ns;
+	gen->wall_ns = clock_ns(CLOCK_MONOTONIC) - t->start_ns;
+	rc = ingest_commit(t->ingest, gen);
 	if (rc != R_OK) {
-		fds_hold_end(hold, false);
-		tree_release(tree);
+		fds_hold_end(t->hold, false);
+		tree_release(&t->tree);
 		return rc;
 	}
-	*ingest = NULL;
-	if (opts->kill) {
-		rc = tree_kill(tree);
-		fds_hold_end(hold, true);
+	t->ingest = NULL;
+	if (t->opts->kill) {
+		rc = tree_kill(&t->tree);
+		fds_hold_end(t->hold, true);
 		return rc;
 	}
-	rc = tree_stop(tree);
-	if (tree_release(tree) != R_OK)
+	rc = tree_stop(&t->tree);
+	if (tree_release(&t->tree) != R_OK)
 		rc = R_FAILED;
 	return rc;
 }
 
-static int commit_running(struct ingest **ingest, struct tree *tree, struct take_result *result,
-			  uint64_t start_ns)
+static int commit_running(struct taking *t)
 {
-	int rc = tree_release(tree);
+	struct generation *gen = &t->result->gen;
+	int rc = tree_release(&t->tree);
 
+	gen->frozen_ns = t->tree.frozen_ns;
+	if (rc == R_OK)
+		rc = ingest_unspool(t->ingest);
+	if (rc == R_OK)
+		rc = capture_store(t->capture);
+	/* The target copies no more pages for it. */
+	capture_end(t->capture, &t->result->capture);
+	t->capture = NULL;
+	gen->wall_ns = clock_ns(CLOCK_MONOTONIC) - t->start_ns;
+	if (rc == R_OK)
+		rc = ingest_commit(t->ingest, gen);
+	if (rc == R_OK)
+		t->ingest = NULL;
+	return rc;
+}
+
+/* Freezes, copies and commits. */
+static int take(struct taking *t)
+{
+	int rc = R_OK;
+
+	if (runs_on(t))
+		rc = ingest_spool(t->ingest, SPOOL_MAX_BYTES, SPOOL_READY_BYTES);
+	if (rc == R_OK)
+		rc = tree_freeze(t->opts->pid, &t->tree);
 	if (rc != R_OK)
 		return rc;
-	result->gen.frozen_ns = tree->frozen_ns;
-	result->gen.wall_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-	rc = ingest_commit(*ingest, &result->gen);
+	t->result->freezing_ns = clock_ns(CLOCK_MONOTONIC) - t->tree.first_stop_ns;
+	t->result->gen.time_ns = (int64_t)clock_ns(CLOCK_REALTIME);
+	rc = copy_tree(t);
 	if (rc == R_OK)
-		*ingest = NULL;
+		rc = runs_on(t) ? commit_running(t) : commit_held(t);
+	else
+		tree_release(&t->tree);
+	capture_end(t->capture, &t->result->capture);
+	dump_end(&t->ctx);
 	return rc;
 }
 
 int engine_take(struct store *store, const struct take_options *opts, struct take_result *result)
 {
-	uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
-	struct ingest *ingest;
-	struct fds_hold *hold;
-	struct tree tree;
+	struct taking t = {
+		.opts = opts,
+		.result = result,
+		.start_ns = clock_ns(CLOCK_MONOTONIC),
+	};
 	int rc;
 
 	memset(result, 0, sizeof(*result));
 	rc = dump_check_root(opts->pid);
-	if (rc != R_OK)
-		goto err0;
-	rc = ingest_begin(store, opts->lineage, &ingest);
-	if (rc != R_OK)
-		goto err0;
-	rc = tree_freeze(opts->pid, &tree);
-	if (rc != R_OK)
-		goto err1;
-	result->freezing_ns = clock_ns(CLOCK_MONOTONIC) - tree.first_stop_ns;
-	result->gen.time_ns = (int64_t)clock_ns(CLOCK_REALTIME);
-	rc = copy_tree(ingest, &tree, opts, result, &hold);
-	if (rc != R_OK) {
-		tree_release(&tree);
-		goto err1;
-	}
-	if (opts->kill || opts->stop)
-		rc = commit_held(&ingest, &tree, opts, result, start_ns, hold);
-	else
-		rc = commit_running(&ingest, &tree, result, start_ns);
-	if (rc == R_OK) {
+	if (rc == R_OK)
+		rc = ingest_begin(store, opts->lineage, &t.ingest);
+	if (rc == R_OK)
+		rc = take(&t);
+	if (t.ingest)
+		ingest_abort(t.ingest);
+	if (rc == R_OK)
 		/* What the record holds could not include its own commit. */
-		result->gen.wall_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-		return R_OK;
-	}
-err1:
-	if (ingest)
-		ingest_abort(ingest);
-err0:
-	take_result_free(result);
+		result->gen.wall_ns = clock_ns(CLOCK_MONOTONIC) - t.start_ns;
+	else
+		take_result_free(result);
 	return rc;
 }
 

@@ -103,6 +103,17 @@ uint64_t arch_frame_candidate(const struct arch_regs *regs, int which, uint64_t 
 bool arch_frame_mark_valid(const uint8_t mark[ARCH_FRAME_MARK_BYTES], uint64_t frame);
 
 /*
+ * A frame as above that does a system call instead of bringing a thread home: returned into, it
+ * calls `nr` through ARCH_GADGET_SYSCALL_RETURN at `gadget`, all signals blocked, and then returns
+ * into `next` (an address of another frame, 0 for a call that does not return).  Vector registers
+ * are lost.  The first argument lies at arch_step_argument(): 32 bits of it may be set later.
+ */
+#define ARCH_STEP_BYTES 512
+void arch_step_build(void *buf, uint64_t address, const struct arch_regs *base, uint64_t gadget,
+		     uint64_t sigreturn, uint64_t next, long nr, const uint64_t args[6]);
+uint64_t arch_step_argument(uint64_t address);
+
+/*
  * Registers for a remote call through ARCH_GADGET_SYSCALL_RETURN at `gadget`, from `base`.
  * arch_call_enter: on the gadget; let go by itself, the thread returns through `frame` without
  * having done a call.  arch_call_load: at the entry stop, the call itself; let go, it does the call

@@ -85,7 +85,8 @@ int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ing
 	ctx->ingest = ingest;
 	seccomp_entry__init(&ctx->seccomp);
 	cgroup_entry__init(&ctx->cgroups);
-	ctx->tasks = calloc(tree->task_count, sizeof(*ctx->tasks));
+	ctx->n_tasks = tree->task_count;
+	ctx->tasks = calloc(ctx->n_tasks, sizeof(*ctx->tasks));
 	if (ingest)
 		ctx->buffer = mmap(NULL, DUMP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -109,7 +110,7 @@ void dump_end(struct dump_ctx *ctx)
 {
 	if (ctx->fds)
 		fds_take_end(ctx->fds);
-	for (size_t i = 0; ctx->tasks && i < ctx->tree->task_count; i++)
+	for (size_t i = 0; ctx->tasks && i < ctx->n_tasks; i++)
 		maps_free(&ctx->tasks[i].maps);
 	free(ctx->tasks);
 	free(ctx->shmems);

@@ -19,6 +19,8 @@
 #include "engine/proc/maps.h"
 #include "engine/proc/trace.h"
 
+struct capture;
+struct capture_source;
 struct fds_take;
 struct ingest;
 struct dump_shmem;
@@ -44,8 +46,10 @@ struct dump_task {
 struct dump_ctx {
 	struct ingest *ingest; /* NULL: look only */
 	struct fds_take *fds;
+	const struct capture *capture; /* NULL: all is copied */
 	const struct tree *tree;
 	struct dump_task *tasks; /* as in tree */
+	size_t n_tasks;
 	struct dump_shmem *shmems;
 	size_t n_shmems;
 	struct dump_mapped *mapped; /* files met as mappings */
@@ -58,12 +62,12 @@ struct dump_ctx {
 	size_t refused;	      /* findings so far */
 	uint64_t pages_found; /* that had contents of their own */
 	const struct progress *progress;
-	void **memory;	      /* see dump_alloc() */
+	void **memory; /* see dump_alloc() */
 	size_t n_memory, room_memory;
 };
 
-/* Refuses a tree that snap itself is part of: it could not stop itself.  R_OK, R_UNSUPPORTED (named),
- * R_NOT_FOUND without such a process (named), R_FAILED. */
+/* Refuses a tree that snap itself is part of: it could not stop itself.  R_OK, R_UNSUPPORTED
+ * (named), R_NOT_FOUND without such a process (named), R_FAILED. */
 int dump_check_root(pid_t root);
 
 /* Starts on a frozen tree.  R_OK or R_FAILED; dump_end() in any case. */
@@ -113,7 +117,12 @@ int dump_registers(struct dump_ctx *ctx, const struct tracee *th, CoreEntry *cor
 int dump_shmem_id(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, uint64_t *id);
 /* Stores the contents and sizes of those noted. */
 int dump_shmems(struct dump_ctx *ctx);
-/* Stores what the private mappings of a task hold, as object "pages-PID". */
-int dump_memory(struct dump_ctx *ctx, struct dump_task *t);
+/* Stores what the private mappings of a task hold, as object "pages-PID" of the task `pid`. */
+int dump_memory(struct dump_ctx *ctx, struct dump_task *t, pid_t pid,
+		const struct capture_source *source);
+/* Has this range pages of its own that dump_memory() stores? */
+bool dump_has_own_pages(const VmaEntry *vma);
+/* Reads memory of a held task, also where it is not readable.  R_OK or R_FAILED (reported). */
+int dump_read(pid_t pid, uint64_t address, void *buf, size_t len);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
+#include "engine/proc/capture/capture.h"
 #include "engine/proc/dump.h"
 
 #define IMAGE_VERSION 2 /* 1.1, with two magic words */
@@ -140,6 +141,14 @@ static int store_meta(struct dump_ctx *ctx)
 	return put(ctx, IMAGE_SNAP_META, 0, &entry.base);
 }
 
+static int store_memory(struct dump_ctx *ctx, struct dump_task *t)
+{
+	const struct capture_source source = { .pid = t->task->pid };
+
+	return capture_is_cloned(ctx->capture, t) ? R_OK
+						  : dump_memory(ctx, t, t->task->pid, &source);
+}
+
 int dump_store(struct dump_ctx *ctx)
 {
 	int rc = store_inventory(ctx);
@@ -156,6 +165,6 @@ int dump_store(struct dump_ctx *ctx)
 		rc = store_task(ctx, &ctx->tasks[i]);
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
 		if (!ctx->tasks[i].task->zombie)
-			rc = dump_memory(ctx, &ctx->tasks[i]);
+			rc = store_memory(ctx, &ctx->tasks[i]);
 	return rc == R_OK ? dump_shmems(ctx) : rc;
 }

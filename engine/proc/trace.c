@@ -81,9 +81,23 @@ int trace_adopt(pid_t pid, pid_t tid, struct tracee *t)
 	return rc ? rc : trace_look(t);
 }
 
+int trace_adopt_bare(pid_t pid, pid_t tid, struct tracee *t)
+{
+	clear(t, pid, tid);
+	int rc = trace_park(t, true);
+	if (rc)
+		return rc;
+	if (arch_regs_get(t->tid, &t->regs) != R_OK)
+		return trace_failed(t, "read the registers of");
+	return R_OK;
+}
+
 int trace_set_options(const struct tracee *t, int options)
 {
-	long all = TRACE_OPTIONS | options;
+	/* Who may suspend filters had that set from the beginning. */
+	long all = TRACE_OPTIONS | options, with_suspend = all | PTRACE_O_SUSPEND_SECCOMP;
+	if (ptrace(PTRACE_SETOPTIONS, t->tid, NULL, (void *)with_suspend) == 0)
+		return R_OK;
 	if (ptrace(PTRACE_SETOPTIONS, t->tid, NULL, (void *)all))
 		return trace_failed(t, "set ptrace options of");
 	return R_OK;

@@ -67,6 +67,10 @@ int trace_seize(pid_t pid, pid_t tid, struct tracee *t);
  * trace_seize. */
 int trace_adopt(pid_t pid, pid_t tid, struct tracee *t);
 
+/* The same for a task that will never run by itself: no more than its general registers are read,
+ * and nothing in it is repaired. */
+int trace_adopt_bare(pid_t pid, pid_t tid, struct tracee *t);
+
 /* Sets ptrace options beside those that remote calls need (PTRACE_O_EXITKILL, PTRACE_O_TRACEFORK,
  * ...).  R_OK, R_NOT_FOUND, R_FAILED. */
 int trace_set_options(const struct tracee *t, int options);

@@ -1,6 +1,7 @@
 #!/bin/bash
 # snap is killed with SIGKILL at 200 random moments of a take: the target is unharmed each time, and
-# in the end the next take works and the store is whole.  SEED=N repeats a run.
+# in the end the next take works and the store is whole.  SEED=N repeats a run; TAKE_OPTIONS are those
+# of the takes.
 # timeout: 180
 . "$(dirname "$0")/lib.sh"
 SEED=${SEED:-7}
@@ -13,22 +14,33 @@ untouched() {
 	! grep -q 'TracerPid:	[1-9]' <<<"$status" && ! grep -q '^State:	[tTZX]' <<<"$status"
 }
 
+# A clone that lives on has init for its parent and the name of its target.
+clone_left() {
+	local pid
+	for pid in $(cat /proc/1/task/1/children); do
+		[ "$pid" != "$PID" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = unharmed ] && return 0
+	done
+	return 1
+}
+no_clone() { ! clone_left; }
+
 start_target "$W/a" "$TARGETS/unharmed"
 from=$(date +%s%N)
-take "$PID"
-take "$PID"
+take "$PID" ${TAKE_OPTIONS:-}
+take "$PID" ${TAKE_OPTIONS:-}
 usual_us=$((($(date +%s%N) - from) / 2000))
 note "a take needs $usual_us us"
 children=$(cat "/proc/$PID/task/$PID/children")
 inside=0
 for round in $(seq 200); do
 	delay_us=$((RANDOM * (usual_us + 1000) / 32768))
-	"$SNAP" --quiet take --pid "$PID" >/dev/null 2>"$W/killed.err" &
+	"$SNAP" --quiet take --pid "$PID" ${TAKE_OPTIONS:-} >/dev/null 2>"$W/killed.err" &
 	taker=$!
 	sleep "$(printf '0.%06d' "$delay_us")"
 	kill -KILL "$taker" 2>/dev/null && inside=$((inside + 1))
 	wait "$taker" 2>/dev/null
 	wait_for 5 untouched || fail "round $round (after $delay_us us): the target is left stopped or traced"
+	wait_for 2 no_clone || fail "round $round (after $delay_us us): a clone is left"
 	[ ! -e "$W/a/verdict" ] || fail "round $round (after $delay_us us): $(cat "$W/a/verdict")"
 	[ "$(cat "/proc/$PID/task/$PID/children")" = "$children" ] ||
 		fail "round $round (after $delay_us us): the target has other children"

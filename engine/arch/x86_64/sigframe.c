@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <cpuid.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 
 /*
@@ -144,6 +145,36 @@ void arch_frame_build(void *buf, uint64_t address, const struct arch_regs *regs,
 	uint64_t mark[2] = { MARK_MAGIC, address };
 	memcpy((uint8_t *)buf + MARK_OFFSET, mark, sizeof mark);
 	build_xstate((uint8_t *)buf + XSTATE_OFFSET, xstate);
+}
+
+void arch_step_build(void *buf, uint64_t address, const struct arch_regs *base, uint64_t gadget,
+		     uint64_t sigreturn, uint64_t next, long nr, const uint64_t args[6])
+{
+	const struct user_regs_struct *r = &base->user;
+	/* No xstate: the kernel then clears it, and what is returned into next brings its own. */
+	struct k_rt_sigframe frame = {
+		.return_address = sigreturn,
+		.uc_flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+		.uc_stack.flags = NO_SUCH_STACK_MODE,
+		.mcontext = {
+			.di = args[0], .si = args[1], .dx = args[2],
+			.r10 = args[3], .r8 = args[4], .r9 = args[5],
+			.ax = (uint64_t)nr, .sp = next ? next : address, .ip = gadget,
+			.flags = r->eflags, .cs = (uint16_t)r->cs, .ss = (uint16_t)r->ss,
+		},
+		.sigmask = ~(uint64_t)0,
+	};
+	static_assert(MARK_OFFSET + ARCH_FRAME_MARK_BYTES == ARCH_STEP_BYTES,
+		      "a step ends in its mark");
+	uint64_t mark[2] = { MARK_MAGIC, address };
+	memset(buf, 0, ARCH_STEP_BYTES);
+	memcpy(buf, &frame, sizeof frame);
+	memcpy((uint8_t *)buf + MARK_OFFSET, mark, sizeof mark);
+}
+
+uint64_t arch_step_argument(uint64_t address)
+{
+	return address + offsetof(struct k_rt_sigframe, mcontext.di);
 }
 
 /* Before the return the stack pointer is at the frame, behind it 8 bytes further. */

@@ -1,0 +1,168 @@
+#include "dedup/spool.h"
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* A multiple of what the kernel gives in one fault where it can, so that filling it costs few. */
+#define BLOCK_BYTES ((size_t)4 << 20)
+#define HUGE_BYTES ((size_t)2 << 20)
+
+struct block {
+	uint8_t *mapped, *pages; /* the latter aligned to HUGE_BYTES */
+	size_t used;
+};
+
+struct spool {
+	struct block *blocks;
+	size_t n_blocks, room_blocks, current; /* block being filled */
+	size_t max_bytes;
+	struct spool_record *records;
+	size_t n_records, room_records, next;
+};
+
+static int add_block(struct spool *spool)
+{
+	size_t bytes = BLOCK_BYTES + HUGE_BYTES;
+	struct block *block;
+
+	if (spool->n_blocks == spool->room_blocks) {
+		size_t room = spool->room_blocks ? spool->room_blocks * 2 : 16;
+		struct block *more = reallocarray(spool->blocks, room, sizeof(*more));
+
+		if (!more)
+			return R_FAILED;
+		spool->blocks = more;
+		spool->room_blocks = room;
+	}
+	block = &spool->blocks[spool->n_blocks];
+	block->mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (block->mapped == MAP_FAILED)
+		return R_FAILED;
+	block->pages = (uint8_t *)(((uintptr_t)block->mapped + HUGE_BYTES - 1) & -HUGE_BYTES);
+	block->used = 0;
+	/* Without huge pages it works too, with more faults. */
+	madvise(block->pages, BLOCK_BYTES, MADV_HUGEPAGE);
+	spool->n_blocks++;
+	return R_OK;
+}
+
+struct spool *spool_new(size_t max_bytes, size_t ready_bytes)
+{
+	struct spool *spool = calloc(1, sizeof(*spool));
+
+	if (!spool)
+		return NULL;
+	spool->max_bytes = max_bytes;
+	for (size_t ready = 0; ready < ready_bytes; ready += BLOCK_BYTES) {
+		if (add_block(spool) != R_OK)
+			break; /* less is ready */
+		for (size_t at = 0; at < BLOCK_BYTES; at += PAGE_BYTES)
+			spool->blocks[spool->n_blocks - 1].pages[at] = 0;
+	}
+	return spool;
+}
+
+void spool_free(struct spool *spool)
+{
+	if (!spool)
+		return;
+	for (size_t i = 0; i < spool->n_blocks; i++)
+		munmap(spool->blocks[i].mapped, BLOCK_BYTES + HUGE_BYTES);
+	free(spool->blocks);
+	free(spool->records);
+	free(spool);
+}
+
+void *spool_room(struct spool *spool, size_t *n)
+{
+	struct block *block;
+	size_t left;
+
+	while (spool->current < spool->n_blocks &&
+	       spool->blocks[spool->current].used == BLOCK_BYTES)
+		spool->current++;
+	if (spool->current == spool->n_blocks) {
+		if ((spool->n_blocks + 1) * BLOCK_BYTES > spool->max_bytes ||
+		    add_block(spool) != R_OK)
+			return NULL;
+	}
+	block = &spool->blocks[spool->current];
+	left = (BLOCK_BYTES - block->used) / PAGE_BYTES;
+	if (*n > left)
+		*n = left;
+	return block->pages + block->used;
+}
+
+static int append(struct spool *spool, const struct spool_record *record)
+{
+	if (spool->n_records == spool->room_records) {
+		size_t room = spool->room_records ? spool->room_records * 2 : 1024;
+		struct spool_record *more = reallocarray(spool->records, room, sizeof(*more));
+
+		if (!more) {
+			warn("no memory for what a take hands over; free some and try again");
+			return R_FAILED;
+		}
+		spool->records = more;
+		spool->room_records = room;
+	}
+	spool->records[spool->n_records++] = *record;
+	return R_OK;
+}
+
+static bool has_room_for(const struct spool *spool, size_t n)
+{
+	size_t used = spool->current * BLOCK_BYTES;
+
+	if (spool->current < spool->n_blocks)
+		used += spool->blocks[spool->current].used;
+	return n <= (spool->max_bytes - used) / PAGE_BYTES;
+}
+
+static int add_pages(struct spool *spool, const struct spool_record *record)
+{
+	struct spool_record part = *record;
+	const uint8_t *from = record->pages;
+	size_t left = record->n;
+
+	if (!has_room_for(spool, left))
+		return R_BUSY;
+	while (left > 0) {
+		uint8_t *room;
+		int rc;
+
+		part.n = left;
+		room = spool_room(spool, &part.n);
+		if (!room) {
+			warn("no memory for what a take hands over; free some and try again");
+			return R_FAILED;
+		}
+		if (room != from)
+			memcpy(room, from, part.n * PAGE_BYTES);
+		part.pages = room;
+		rc = append(spool, &part);
+		if (rc != R_OK)
+			return rc;
+		spool->blocks[spool->current].used += part.n * PAGE_BYTES;
+		part.index += part.n;
+		from += part.n * PAGE_BYTES;
+		left -= part.n;
+	}
+	return R_OK;
+}
+
+int spool_add(struct spool *spool, const struct spool_record *record)
+{
+	return record->verb == SPOOL_PAGES ? add_pages(spool, record) : append(spool, record);
+}
+
+const struct spool_record *spool_next(struct spool *spool)
+{
+	return spool->next < spool->n_records ? &spool->records[spool->next++] : NULL;
+}
