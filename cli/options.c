@@ -50,7 +50,7 @@ static const struct option_row rows[] = {
 	{ "tcp", 0, VALUE_TCP, 0, "close|keep|refuse", "take check",
 	  "established connections: come back closed (default), kept, or refuse" },
 	{ "capture", 0, VALUE_CAPTURE, 0, "auto|copy|clone", "take",
-	  "memory: copied while frozen, or a copy-on-write clone that is read afterwards" },
+	  "copy memory while frozen, or clone it and read the clone afterwards" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
 	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",
