@@ -346,7 +346,9 @@ static int take_in(const struct spool_record *record)
 	switch (record->verb) {
 	case SPOOL_BEGIN:
 		writer->spooled = false;
-		if (open_object(writer) == R_OK)
+		if (name_taken(writer->ingest, writer->name))
+			warn("object %s: begun twice", writer->name);
+		else if (open_object(writer) == R_OK)
 			return R_OK;
 		writer->failed = true;
 		return R_FAILED;
