@@ -45,19 +45,6 @@ static int find_own(struct classifier *classifier, const void *page, const uint8
 	return confirm(result, stored, page);
 }
 
-static int find_stored(struct classifier *classifier, const void *page, const uint8_t *hash,
-		       page_no *number)
-{
-	const uint8_t *stored = NULL;
-	int result;
-
-	result = view_find_hash(classifier->view, hash, number);
-	if (result != R_OK)
-		return result;
-	result = view_page(classifier->view, *number, &stored);
-	return confirm(result, stored, page);
-}
-
 int classify_page(struct classifier *classifier, enum page_kind kind, const void *page,
 		  page_no expected, page_no *number, bool *is_new)
 {
@@ -74,7 +61,7 @@ int classify_page(struct classifier *classifier, enum page_kind kind, const void
 	if (result == R_NOT_FOUND)
 		result = find_own(classifier, page, hash, number);
 	if (result == R_NOT_FOUND)
-		result = find_stored(classifier, page, hash, number);
+		result = view_find_page(classifier->view, hash, page, number);
 	if (result != R_NOT_FOUND)
 		return result;
 	*is_new = true;

@@ -12,7 +12,7 @@
 
 struct dropping {
 	struct run *run;
-	uint8_t from[HASH_BYTES], next[HASH_BYTES];
+	uint8_t from[HASH_KEY_BYTES], next[HASH_KEY_BYTES];
 	bool end;
 };
 
@@ -26,7 +26,7 @@ static int drop_some(struct reap *reap, void *arg)
 	result = mark_generations(reap_view(reap), &run->marks);
 	if (result != R_OK)
 		return result;
-	memcpy(dropping->next, dropping->from, HASH_BYTES);
+	memcpy(dropping->next, dropping->from, HASH_KEY_BYTES);
 	result = reap_hashes(reap, &run->marks.visited.pages, dropping->next, HASHES_MAX, &dropped);
 	dropping->end = result == R_NOT_FOUND;
 	return result == R_FAILED ? R_FAILED : R_OK;
@@ -47,7 +47,7 @@ int drop_hashes(struct run *run)
 		if (result != R_OK)
 			return result == R_NOT_FOUND ? R_OK : result;
 		result = reap_write(run->store, drop_some, &dropping);
-		memcpy(dropping.from, dropping.next, HASH_BYTES);
+		memcpy(dropping.from, dropping.next, HASH_KEY_BYTES);
 	} while (result == R_OK && !dropping.end);
 	return result;
 }

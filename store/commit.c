@@ -3,18 +3,18 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/hash_index.h"
 #include "store/segment_read.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Hashes go into the index sorted, a batch of segments at a time: 24 MiB. */
+/* Hashes go into the index sorted, a batch of segments at a time: 16 MiB. */
 #define BATCH_SEGMENTS 4096
 
-struct hash_entry {
-	uint8_t hash[HASH_BYTES];
-	page_no number;
-};
+/* Entries a commit merges at most, for each it adds and beside: there are about eight tiers. */
+#define MERGE_SHARE 8
+#define MERGE_MIN 65536
 
 struct commit {
 	struct store *store;
@@ -23,20 +23,42 @@ struct commit {
 	struct hash_entry *batch;
 };
 
-int view_find_hash(struct store_view *view, const uint8_t hash[HASH_BYTES], page_no *number)
+/* Among equal hashes more are not tried: then a page is stored twice. */
+#define CANDIDATES 8
+
+/* Whether a page is this one. */
+static int is_page(struct store_view *view, page_no number, const uint8_t *hash, const void *page)
 {
-	uint8_t raw[8];
+	const uint8_t *there;
 	int result;
 
-	result = index_get(view->txn, DB_PAGE, hash, HASH_BYTES, raw, sizeof(raw));
+	result = view_page_hash(view, number, &there);
 	if (result == R_OK)
-		*number = get_le64(raw);
-	return result;
+		result = memcmp(there, hash, HASH_BYTES) == 0 ? view_page(view, number, &there)
+							      : R_DAMAGED;
+	if (result == R_OK)
+		result = memcmp(there, page, PAGE_BYTES) == 0 ? R_OK : R_DAMAGED;
+	return result == R_DAMAGED ? R_NOT_FOUND : result;
 }
 
-static int by_hash(const void *a, const void *b)
+int view_find_page(struct store_view *view, const uint8_t hash[HASH_BYTES], const void *page,
+		   page_no *number)
 {
-	return memcmp(a, b, HASH_BYTES);
+	page_no candidates[CANDIDATES];
+	int result = R_NOT_FOUND;
+	size_t n;
+
+	if (!view->runs && !(view->runs = hash_runs_new())) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	if (hash_index_find(view->txn, view->runs, hash, candidates, CANDIDATES, &n) != R_OK)
+		return R_FAILED;
+	for (size_t i = 0; i < n && result == R_NOT_FOUND; i++) {
+		*number = candidates[i];
+		result = is_page(view, *number, hash, page);
+	}
+	return result;
 }
 
 static int load_hashes(struct commit *commit, const struct segment_record *record, size_t *n)
@@ -52,25 +74,10 @@ static int load_hashes(struct commit *commit, const struct segment_record *recor
 	if (result != R_OK)
 		return R_FAILED;
 	for (uint32_t i = 0; i < record->pages; i++, ++*n) {
-		memcpy(commit->batch[*n].hash, segment_hash(&segment, i), HASH_BYTES);
+		commit->batch[*n].prefix = hash_prefix(segment_hash(&segment, i));
 		commit->batch[*n].number = segment_number(&segment, i);
 	}
 	segment_free(&segment);
-	return R_OK;
-}
-
-/* A hash that is there already keeps its page: another take was first, or the bytes differ. */
-static int put_hashes(struct index_txn *txn, struct commit *commit, size_t n)
-{
-	qsort(commit->batch, n, sizeof(*commit->batch), by_hash);
-	for (size_t i = 0; i < n; i++) {
-		uint8_t raw[8];
-
-		put_le64(raw, commit->batch[i].number);
-		if (index_put(txn, DB_PAGE, commit->batch[i].hash, HASH_BYTES, raw, sizeof(raw),
-			      false) == R_FAILED)
-			return R_FAILED;
-	}
 	return R_OK;
 }
 
@@ -89,7 +96,7 @@ static int put_segments(struct index_txn *txn, struct commit *commit)
 			return R_FAILED;
 		if (i + 1 < n && (i + 1) % BATCH_SEGMENTS != 0)
 			continue;
-		if (put_hashes(txn, commit, loaded) != R_OK)
+		if (hash_index_add(txn, commit->batch, loaded) != R_OK)
 			return R_FAILED;
 		loaded = 0;
 	}
@@ -133,8 +140,12 @@ int commit_generation(struct store *store, struct segment_writer *writer,
 	commit.record.directory = *directory;
 	commit.record.gen = *gen;
 	result = index_write(store->index, put_all, &commit);
-	if (result == R_OK)
-		gen->number = commit.record.gen.number;
 	free(commit.batch);
-	return result;
+	if (result != R_OK)
+		return result;
+	gen->number = commit.record.gen.number;
+	/* So much that merging keeps pace.  What fails here fails for the next take as well, which
+	 * will say so; this one is committed. */
+	hash_index_merge(store->index, MERGE_MIN + MERGE_SHARE * n * SEGMENT_PAGES);
+	return R_OK;
 }

@@ -4,8 +4,10 @@
 
 #include "store/segment_write.h"
 
-/* The number of the page with this hash, as the view knows it.  R_OK, R_NOT_FOUND, R_FAILED. */
-int view_find_hash(struct store_view *view, const uint8_t hash[HASH_BYTES], page_no *number);
+/* The number of a page with just these bytes, which have this hash; a page that cannot be read is
+ * no such page.  R_OK, R_NOT_FOUND, R_FAILED. */
+int view_find_page(struct store_view *view, const uint8_t hash[HASH_BYTES], const void *page,
+		   page_no *number);
 
 /*
  * One index transaction: the writer's (finished) segments with their hashes, and the generation

@@ -30,14 +30,9 @@ struct index_txn {
 };
 
 static const char *const db_names[DB_COUNT] = {
-	[DB_META] = "meta",
-	[DB_PAGE] = "page",
-	[DB_SEGMENT] = "segment",
-	[DB_PACK] = "pack",
-	[DB_GENERATION] = "generation",
-	[DB_LINEAGE] = "lineage",
-	[DB_CONDEMNED] = "condemned",
-	[DB_HOLE] = "hole",
+	[DB_META] = "meta",	  [DB_HASH] = "hash",		[DB_RUN] = "run",
+	[DB_SEGMENT] = "segment", [DB_PACK] = "pack",		[DB_GENERATION] = "generation",
+	[DB_LINEAGE] = "lineage", [DB_CONDEMNED] = "condemned", [DB_HOLE] = "hole",
 };
 
 static size_t map_bytes_wanted;
@@ -313,26 +308,26 @@ int index_get_u64(struct index_txn *txn, enum index_db db, uint64_t key, void *v
 }
 
 /* Places a cursor at the least key not below, then for a floor steps back unless it is the key. */
-static int seek(MDB_cursor *cursor, uint64_t key, bool floor, MDB_val *k, MDB_val *v)
+static int seek(MDB_cursor *cursor, const void *key, size_t key_size, bool floor, MDB_val *k,
+		MDB_val *v)
 {
-	unsigned char wanted[8];
 	int rc;
 
-	put_be64(wanted, key);
-	k->mv_size = sizeof(wanted);
-	k->mv_data = wanted;
+	k->mv_size = key_size;
+	k->mv_data = (void *)key;
 	rc = mdb_cursor_get(cursor, k, v, MDB_SET_RANGE);
 	if (!floor)
 		return rc;
 	if (rc == MDB_NOTFOUND)
 		return mdb_cursor_get(cursor, k, v, MDB_LAST);
-	if (rc || (k->mv_size == 8 && get_be64(k->mv_data) == key))
+	if (rc || (k->mv_size == key_size && memcmp(k->mv_data, key, key_size) == 0))
 		return rc;
 	return mdb_cursor_get(cursor, k, v, MDB_PREV);
 }
 
-static int find(struct index_txn *txn, enum index_db db, uint64_t key, bool floor, uint64_t *found,
-		void *value, size_t size)
+int index_look(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
+	       bool floor, int (*fn)(const void *key, const void *value, size_t size, void *arg),
+	       void *arg)
 {
 	MDB_cursor *cursor;
 	MDB_val k, v;
@@ -344,18 +339,46 @@ static int find(struct index_txn *txn, enum index_db db, uint64_t key, bool floo
 		result = failed(db_names[db], rc);
 		goto out;
 	}
-	rc = seek(cursor, key, floor, &k, &v);
-	if (rc == MDB_NOTFOUND) {
+	rc = seek(cursor, key, key_size, floor, &k, &v);
+	if (rc == MDB_NOTFOUND)
 		result = R_NOT_FOUND;
-	} else if (rc || k.mv_size != 8) {
+	else if (rc || k.mv_size != key_size)
 		result = failed(db_names[db], rc ? rc : MDB_CORRUPTED);
-	} else {
-		*found = get_be64(k.mv_data);
-		result = take_value(db, &v, value, size);
-	}
+	else
+		result = fn(k.mv_data, v.mv_data, v.mv_size, arg);
 	mdb_cursor_close(cursor);
 out:
 	pthread_rwlock_unlock(&txn->index->map_lock);
+	return result;
+}
+
+struct found_u64 {
+	enum index_db db;
+	uint64_t key;
+	void *value;
+	size_t size;
+};
+
+static int take_found(const void *key, const void *value, size_t size, void *arg)
+{
+	const MDB_val v = { size, (void *)value };
+	struct found_u64 *found = arg;
+
+	found->key = get_be64(key);
+	return take_value(found->db, &v, found->value, found->size);
+}
+
+static int find(struct index_txn *txn, enum index_db db, uint64_t key, bool floor, uint64_t *found,
+		void *value, size_t size)
+{
+	struct found_u64 what = { .db = db, .value = value, .size = size };
+	unsigned char wanted[8];
+	int result;
+
+	put_be64(wanted, key);
+	result = index_look(txn, db, wanted, sizeof(wanted), floor, take_found, &what);
+	if (result == R_OK)
+		*found = what.key;
 	return result;
 }
 

@@ -15,7 +15,8 @@ struct index_txn;
 
 enum index_db {
 	DB_META,
-	DB_PAGE,
+	DB_HASH,
+	DB_RUN,
 	DB_SEGMENT,
 	DB_PACK,
 	DB_GENERATION,
@@ -76,6 +77,13 @@ int index_put_u64(struct index_txn *txn, enum index_db db, uint64_t key, const v
 /* Removes an entry.  R_OK, R_NOT_FOUND or R_FAILED. */
 int index_del(struct index_txn *txn, enum index_db db, const void *key, size_t key_size);
 int index_del_u64(struct index_txn *txn, enum index_db db, uint64_t key);
+
+/* Shows `fn` the entry with the greatest key not above `key` (`floor`), or the least one not below,
+ * in the map itself: it must copy what it wants and call nothing here.  What `fn` gave, R_NOT_FOUND
+ * (`fn` was not called), R_FAILED. */
+int index_look(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
+	       bool floor, int (*fn)(const void *key, const void *value, size_t size, void *arg),
+	       void *arg);
 
 /*
  * Shows `fn` up to `most` entries in order of key, from `key` (`key_size` bytes) on, and deletes

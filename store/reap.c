@@ -3,6 +3,7 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/hash_index.h"
 #include "store/pack.h"
 #include "store/reap_hole.h"
 #include "store/segment_read.h"
@@ -100,46 +101,16 @@ int reap_forget(struct reap *reap, const struct generation *gen, uint64_t newest
 											  : R_OK;
 }
 
-struct hashes {
-	const struct page_set *keep;
-	bool seek;
-	uint64_t dropped;
-};
-
-static enum sweep sweep_hash(const void *key, const void *value, size_t size, void *arg)
-{
-	struct hashes *hashes = arg;
-
-	(void)key;
-	if (size == 8 && page_set_has(hashes->keep, get_le64(value)))
-		return SWEEP_KEEP;
-	hashes->dropped++;
-	return hashes->seek ? SWEEP_STOP : SWEEP_DELETE;
-}
-
-int reap_hashes(struct reap *reap, const struct page_set *keep, uint8_t from[HASH_BYTES],
+int reap_hashes(struct reap *reap, const struct page_set *keep, uint8_t from[HASH_KEY_BYTES],
 		size_t most, uint64_t *dropped)
 {
-	struct hashes hashes = { .keep = keep };
-	int result;
-
-	result = index_sweep(reap->view.txn, DB_PAGE, from, HASH_BYTES, most, sweep_hash, &hashes);
-	*dropped = hashes.dropped;
-	return result;
+	return hash_index_drop(reap->view.txn, keep, from, most, dropped);
 }
 
-int reap_hashes_seek(struct store_view *view, const struct page_set *keep, uint8_t from[HASH_BYTES])
+int reap_hashes_seek(struct store_view *view, const struct page_set *keep,
+		     uint8_t from[HASH_KEY_BYTES])
 {
-	/* In pieces, as each holds the lock of the map. */
-	const size_t piece = 65536;
-	struct hashes hashes = { .keep = keep, .seek = true };
-	int result;
-
-	do {
-		result =
-		    index_sweep(view->txn, DB_PAGE, from, HASH_BYTES, piece, sweep_hash, &hashes);
-	} while (result == R_OK && hashes.dropped == 0);
-	return result;
+	return hash_index_seek(view->txn, keep, from);
 }
 
 static int look_at(struct index_txn *txn, page_no first, const uint8_t *raw,
@@ -282,18 +253,18 @@ int reap_condemn(struct reap *reap, page_no first, uint32_t live, uint64_t diges
 /* Without its header the pages are only not found by hash. */
 static int put_hashes(struct reap *reap, const struct segment *segment, const struct page_set *live)
 {
+	struct hash_entry entries[SEGMENT_PAGES];
+	size_t n = 0;
+
 	for (uint32_t i = 0; i < segment->record.pages; i++) {
 		page_no number = segment_number(segment, i);
-		uint8_t raw[8];
 
 		if (!page_set_has(live, number))
 			continue;
-		put_le64(raw, number);
-		if (index_put(reap->view.txn, DB_PAGE, segment_hash(segment, i), HASH_BYTES, raw,
-			      sizeof(raw), false) == R_FAILED)
-			return R_FAILED;
+		entries[n].prefix = hash_prefix(segment_hash(segment, i));
+		entries[n++].number = number;
 	}
-	return R_OK;
+	return hash_index_add(reap->view.txn, entries, n);
 }
 
 int reap_spare(struct reap *reap, const struct reap_segment *segment, const struct page_set *live)

@@ -2,6 +2,7 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/hash_index.h"
 #include "store/segment_read.h"
 #include "store/store_internal.h"
 
@@ -384,5 +385,6 @@ void store_view_close(struct store_view *view)
 	index_read_end(view->txn);
 	segment_cache_free(view->cache);
 	directory_free(view->directory);
+	hash_runs_free(view->runs);
 	free(view);
 }

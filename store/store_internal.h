@@ -21,12 +21,14 @@ struct store {
 
 struct segment_cache;
 struct directory;
+struct hash_runs;
 
 struct store_view {
 	struct store *store;
 	struct index_txn *txn;
 	struct segment_cache *cache;
 	struct directory *directory; /* of the generation asked for last */
+	struct hash_runs *runs;	     /* once a hash was looked for */
 };
 
 /* Frees what store/object.c keeps in a view. */

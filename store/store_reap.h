@@ -7,6 +7,7 @@
 #define SNAP_STORE_STORE_REAP_H
 
 #include "store/format.h"
+#include "store/hash_index.h"
 #include "store/page_set.h"
 
 /* One write transaction with that right. */
@@ -46,15 +47,16 @@ int reap_generation_next(struct store_view *view, uint64_t number, struct reap_g
 /* Removes a generation; its lineage's newest is `newest` from now on (0: the lineage ends). */
 int reap_forget(struct reap *reap, const struct generation *gen, uint64_t newest);
 
-/* Drops from the index the hashes of pages that `keep` does not have, in order of hash from `from`
- * on, at most `most` of them looked at.  `from` moves on.  R_OK, R_NOT_FOUND at the end, R_FAILED.
+/* Drops from the index the hashes of pages that `keep` does not have, from `from` (at first zeroes)
+ * on, about `most` of them looked at; what is added meanwhile comes behind.  `from` moves on. R_OK,
+ * R_NOT_FOUND at the end, R_FAILED.
  */
-int reap_hashes(struct reap *reap, const struct page_set *keep, uint8_t from[HASH_BYTES],
+int reap_hashes(struct reap *reap, const struct page_set *keep, uint8_t from[HASH_KEY_BYTES],
 		size_t most, uint64_t *dropped);
 
 /* Moves `from` to the first hash to drop.  R_OK, R_NOT_FOUND (no more), R_FAILED. */
 int reap_hashes_seek(struct store_view *view, const struct page_set *keep,
-		     uint8_t from[HASH_BYTES]);
+		     uint8_t from[HASH_KEY_BYTES]);
 
 /* A segment as gc sees it. */
 struct reap_segment {

@@ -1,0 +1,183 @@
+#include "store/hash_index.h"
+
+#include "base/endian.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/hash_block.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a view searches, the newest first. */
+struct hash_runs {
+	bool known;
+	struct run_list list;
+};
+
+uint64_t hash_prefix(const uint8_t hash[HASH_BYTES])
+{
+	return get_be64(hash) >> 16;
+}
+
+static int by_prefix(const void *a, const void *b)
+{
+	const struct hash_entry *x = a, *y = b;
+
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+int hash_index_add(struct index_txn *txn, struct hash_entry *entries, size_t n)
+{
+	struct run_writer writer;
+	struct run run = { 0 };
+	uint64_t id;
+
+	if (n == 0)
+		return R_OK;
+	qsort(entries, n, sizeof(*entries), by_prefix);
+	if (index_meta_get(txn, "next_run", 1, &id) != R_OK ||
+	    index_meta_put(txn, "next_run", id + 1) != R_OK)
+		return R_FAILED;
+	run_writer_begin(&writer, txn, id, NO_PREFIX);
+	for (size_t i = 0; i < n; i++)
+		if (run_writer_put(&writer, &entries[i]) != R_OK)
+			return R_FAILED;
+	if (run_writer_end(&writer) != R_OK)
+		return R_FAILED;
+	run.id = id;
+	run.entries = writer.entries;
+	return run_put(txn, &run);
+}
+
+struct hash_runs *hash_runs_new(void)
+{
+	return calloc(1, sizeof(struct hash_runs));
+}
+
+void hash_runs_free(struct hash_runs *runs)
+{
+	if (!runs)
+		return;
+	free(runs->list.runs);
+	free(runs);
+}
+
+struct search {
+	uint64_t run, prefix;
+	page_no *numbers;
+	size_t room, n;
+};
+
+/* Looks through a block in the map itself. */
+static int search_block(const void *key, const void *value, size_t size, void *arg)
+{
+	struct search *search = arg;
+	size_t low = 0, high = size / BLOCK_ENTRY_BYTES, n = high;
+
+	if (get_be64(key) != search->run)
+		return R_OK;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (block_entry(value, middle).prefix < search->prefix)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < n && search->n < search->room; low++) {
+		struct hash_entry entry = block_entry(value, low);
+
+		if (entry.prefix != search->prefix)
+			break;
+		search->numbers[search->n++] = entry.number;
+	}
+	return R_OK;
+}
+
+int hash_index_find(struct index_txn *txn, struct hash_runs *runs, const uint8_t hash[HASH_BYTES],
+		    page_no *numbers, size_t room, size_t *n)
+{
+	struct search search = { .prefix = hash_prefix(hash), .numbers = numbers, .room = room };
+
+	*n = 0;
+	if (!runs->known && run_list_read(txn, &runs->list) != R_OK)
+		return R_FAILED;
+	runs->known = true;
+	for (size_t i = runs->list.n; i-- > 0 && search.n < room;) {
+		uint8_t key[HASH_KEY_BYTES];
+
+		search.run = runs->list.runs[i].id;
+		block_key(key, search.run, search.prefix);
+		if (index_look(txn, DB_HASH, key, sizeof(key), true, search_block, &search) ==
+		    R_FAILED)
+			return R_FAILED;
+	}
+	*n = search.n;
+	return R_OK;
+}
+
+/* The first block at or behind `key`, which becomes its own. */
+static int next_block(struct index_txn *txn, uint8_t key[HASH_KEY_BYTES], struct block *block)
+{
+	int result;
+
+	result = index_look(txn, DB_HASH, key, HASH_KEY_BYTES, false, block_copy, block);
+	if (result == R_OK)
+		memcpy(key, block->key, HASH_KEY_BYTES);
+	return result;
+}
+
+/* Leaves in the block what is to be kept; true if that is less. */
+static bool filter(struct block *block, const struct page_set *keep)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < block->n; i++)
+		if (page_set_has(keep, block->entries[i].number))
+			block->entries[kept++] = block->entries[i];
+	if (kept == block->n)
+		return false;
+	block->n = kept;
+	return true;
+}
+
+int hash_index_seek(struct index_txn *txn, const struct page_set *keep, uint8_t key[HASH_KEY_BYTES])
+{
+	struct block block;
+	int result;
+
+	while ((result = next_block(txn, key, &block)) == R_OK) {
+		if (filter(&block, keep))
+			return R_OK;
+		block_key_next(key);
+	}
+	return result;
+}
+
+int hash_index_drop(struct index_txn *txn, const struct page_set *keep, uint8_t key[HASH_KEY_BYTES],
+		    size_t most, uint64_t *dropped)
+{
+	struct block block;
+	size_t looked = 0;
+	int result;
+
+	*dropped = 0;
+	while (looked < most) {
+		size_t before;
+
+		result = next_block(txn, key, &block);
+		if (result != R_OK)
+			return result;
+		before = block.n;
+		looked += before;
+		if (filter(&block, keep)) {
+			*dropped += before - block.n;
+			if (block_put(txn, &block) != R_OK)
+				return R_FAILED;
+		}
+		block_key_next(key);
+	}
+	return R_OK;
+}
