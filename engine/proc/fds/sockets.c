@@ -8,7 +8,6 @@
 #include "base/warn.h"
 #include "engine/proc/fds/fds_internal.h"
 
-/* Makes room for one more element. */
 /* A socket's second entry tells what was known only when all files were; it joins the first. */
 static void join_more(SnapSocketEntry *first, SnapSocketEntry *second)
 {
@@ -17,6 +16,12 @@ static void join_more(SnapSocketEntry *first, SnapSocketEntry *second)
 		first->n_pending = second->n_pending;
 		second->pending = NULL;
 		second->n_pending = 0;
+	}
+	if (second->n_pending_peers) {
+		first->pending_peers = second->pending_peers;
+		first->n_pending_peers = second->n_pending_peers;
+		second->pending_peers = NULL;
+		second->n_pending_peers = 0;
 	}
 	if (second->has_peer_name) {
 		first->has_peer_name = true;

@@ -165,6 +165,19 @@ int unix_reach(int to, struct sockaddr_un *sun, socklen_t *len, int *file);
 /* Connects `fd` to the bound socket `to`.  Errno is set. */
 int unix_connect_fd(int fd, int to);
 
+/* Who `f` says is at its other end; NULL if there is nobody.  R_OK or R_FAILED (reported). */
+int unix_peer_dump(struct fds_take *take, const struct taken_file *f, SnapPeer **peer);
+/* What a socket would say of task `pid`. */
+int unix_peer_of_task(struct fds_take *take, pid_t pid, SnapPeer **peer);
+
+/*
+ * Calls that make `peer` (NULL: us) the one a socket tells of, for file `id` in remarks; before any
+ * task exists.  `*as` is the pid a connection was made by.  R_OK, or R_FAILED with errno set.
+ */
+int unix_pair_as(uint32_t id, const SnapPeer *peer, int type, int pair[2]);
+int unix_listen_as(uint32_t id, const SnapPeer *peer, int fd, int backlog);
+int unix_connect_as(uint32_t id, const SnapPeer *peer, int fd, int to, pid_t *as);
+
 /* Fills an address of the family; its length. */
 socklen_t unix_address(struct sockaddr_un *sun, const void *name, size_t len);
 

@@ -167,6 +167,8 @@ static int unix_dump(struct fds_take *take, struct taken_file *f)
 		r = dump_file_of(take, f, u);
 	if (!r)
 		r = sk_opts_dump(take, f, &u->opts, more);
+	if (!r)
+		r = unix_peer_dump(take, f, &more->peer);
 	if (r)
 		return r;
 	more->has_uid = more->has_gid = true;
@@ -222,7 +224,9 @@ static int dump_pending(struct fds_take *take, struct taken_file *f, SnapSocketE
 	if (r)
 		return R_FAILED;
 	more->pending = fds_take_alloc(take, (facts.n_icons + 1) * sizeof(*more->pending));
-	if (!more->pending)
+	more->pending_peers =
+	    fds_take_alloc(take, (facts.n_icons + 1) * sizeof(*more->pending_peers));
+	if (!more->pending || !more->pending_peers)
 		r = R_FAILED;
 	for (size_t i = 0; !r && i < facts.n_icons; i++) {
 		struct taken_file *c = facts.icons[i] ? find_ino(take, facts.icons[i]) : NULL;
@@ -243,6 +247,10 @@ static int dump_pending(struct fds_take *take, struct taken_file *f, SnapSocketE
 			}
 			c->entry.usk->peer = f->entry.usk->ino;
 			more->pending[more->n_pending++] = facts.icons[i];
+			/* Nobody has asked that socket yet; as a rule its maker still has it. */
+			if (!r && c->pid && more->n_pending_peers + 1 == more->n_pending)
+				r = unix_peer_of_task(
+				    take, c->pid, &more->pending_peers[more->n_pending_peers++]);
 		} else if (fds_take_tcp(take) == TCP_REFUSE) {
 			warn("%s: a connection from outside the tree awaits accept",
 			     taken_file_name(f));

@@ -121,7 +121,7 @@ static struct usk *abstract_listener(struct fds_restore *restore, const Protobuf
 }
 
 /* Somebody else's connection that came first is not ours to keep: it sees a reset. */
-static int accept_own(int listener)
+static int accept_own(int listener, pid_t client)
 {
 	for (;;) {
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -130,19 +130,24 @@ static int accept_own(int listener)
 
 		if (fd < 0)
 			return -1;
-		if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid == getpid())
+		if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid == client)
 			return fd;
 		close(fd);
 	}
 }
 
-/* A connection whose accepted end is called `server` and whose connecting end `client`. */
-static int named_pair(struct fds_restore *restore, const struct usk *u,
-		      const ProtobufCBinaryData *server, const ProtobufCBinaryData *client,
-		      int pair[2])
+/* One end of a connection: how it is called, and whom it tells of as its peer. */
+struct end {
+	const ProtobufCBinaryData *name;
+	const SnapPeer *peer;
+};
+
+static int named_pair(struct fds_restore *restore, const struct usk *u, struct end server,
+		      struct end client, int pair[2])
 {
-	struct usk *own = abstract_listener(restore, server);
+	struct usk *own = abstract_listener(restore, server.name);
 	int listener = -1;
+	pid_t as;
 
 	pair[0] = pair[1] = -1;
 	if (own) {
@@ -153,19 +158,23 @@ static int named_pair(struct fds_restore *restore, const struct usk *u,
 		listener = r->local;
 	} else {
 		listener = new_socket(u);
-		if (listener < 0 || unix_bind_hidden(listener, u->id, server->data, server->len) ||
-		    listen(listener, 1))
+		if (listener < 0 ||
+		    unix_bind_hidden(listener, u->id, server.name->data, server.name->len))
 			goto err;
+		if (unix_listen_as(u->id, client.peer, listener, 1)) {
+			warn_errno("file %u: cannot listen for its unix connection", u->id);
+			goto err;
+		}
 	}
 	pair[1] = new_socket(u);
-	if (pair[1] < 0 ||
-	    (named(client) && unix_bind_hidden(pair[1], u->id, client->data, client->len)))
+	if (pair[1] < 0 || (named(client.name) &&
+			    unix_bind_hidden(pair[1], u->id, client.name->data, client.name->len)))
 		goto err;
-	if (unix_connect_fd(pair[1], listener)) {
+	if (unix_connect_as(u->id, server.peer, pair[1], listener, &as)) {
 		warn_errno("file %u: cannot connect its unix socket again", u->id);
 		goto err;
 	}
-	pair[0] = accept_own(listener);
+	pair[0] = accept_own(listener, as);
 	if (pair[0] < 0) {
 		warn_errno("file %u: cannot accept its unix connection again", u->id);
 		goto err;
@@ -193,24 +202,22 @@ static bool has_listener(struct fds_restore *restore, const ProtobufCBinaryData 
 }
 
 /* Both ends of a connection: `*mine` and `*other`, as they are called. */
-static int connected_pair(struct fds_restore *restore, const struct usk *u,
-			  const ProtobufCBinaryData *name, const ProtobufCBinaryData *other_name,
-			  int *mine, int *other)
+static int connected_pair(struct fds_restore *restore, const struct usk *u, struct end my,
+			  struct end its, int *mine, int *other)
 {
 	int pair[2], r;
 	bool i_accepted;
 
-	if (!named(name) && !named(other_name)) {
-		r = socketpair(AF_UNIX, (int)u->entry->type | SOCK_CLOEXEC, 0, pair);
+	if (!named(my.name) && !named(its.name)) {
+		r = unix_pair_as(u->id, my.peer ? my.peer : its.peer, (int)u->entry->type, pair);
 		if (r)
 			warn_errno("file %u: cannot make a pair of unix sockets", u->id);
 		i_accepted = true;
 	} else {
 		/* The accepted end has its listener's name; when both have one, ask who that is. */
 		i_accepted =
-		    named(name) && (!named(other_name) || !has_listener(restore, other_name));
-		r = named_pair(restore, u, i_accepted ? name : other_name,
-			       i_accepted ? other_name : name, pair);
+		    named(my.name) && (!named(its.name) || !has_listener(restore, its.name));
+		r = named_pair(restore, u, i_accepted ? my : its, i_accepted ? its : my, pair);
 	}
 	if (r)
 		return R_FAILED;
@@ -221,16 +228,21 @@ static int connected_pair(struct fds_restore *restore, const struct usk *u,
 
 static const ProtobufCBinaryData no_name;
 
+static const SnapPeer *peer_of(const struct usk *u)
+{
+	return u->more ? u->more->peer : NULL;
+}
+
 static int make_connected(struct fds_restore *restore, struct usk *u)
 {
 	struct usk *p = by_ino(restore, u->entry->peer);
-	const ProtobufCBinaryData *other = &no_name;
+	struct end my = { &u->entry->name, peer_of(u) }, its = { &no_name, NULL };
 
 	if (p)
-		other = &p->entry->name;
+		its = (struct end){ &p->entry->name, peer_of(p) };
 	else if (u->more && u->more->has_peer_name)
-		other = &u->more->peer_name;
-	return connected_pair(restore, u, &u->entry->name, other, &u->fd, p ? &p->fd : &u->phantom);
+		its.name = &u->more->peer_name;
+	return connected_pair(restore, u, my, its, &u->fd, p ? &p->fd : &u->phantom);
 }
 
 static int make_unconnected(struct usk *u)
@@ -240,7 +252,8 @@ static int make_unconnected(struct usk *u)
 		return R_FAILED;
 	if (bind_socket(u, u->fd))
 		return R_FAILED;
-	if (u->entry->state == SK_LISTEN && listen(u->fd, (int)u->entry->backlog)) {
+	if (u->entry->state == SK_LISTEN &&
+	    unix_listen_as(u->id, peer_of(u), u->fd, (int)u->entry->backlog)) {
 		warn_errno("file %u: cannot listen at its unix socket", u->id);
 		return R_FAILED;
 	}
@@ -261,7 +274,7 @@ static int make_dgram(struct fds_restore *restore, struct usk *u)
 
 	if (p && p != u && p->fd < 0 && p->entry->peer == u->entry->ino &&
 	    (!named(&u->entry->name) || !named(&p->entry->name))) {
-		if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair))
+		if (unix_pair_as(u->id, peer_of(u), SOCK_DGRAM, pair))
 			goto err;
 		u->fd = pair[0];
 		p->fd = pair[1];
@@ -269,7 +282,7 @@ static int make_dgram(struct fds_restore *restore, struct usk *u)
 		return bind_socket(u, u->fd) || bind_socket(p, p->fd) ? R_FAILED : R_OK;
 	}
 	if (!p && had_peer && !u->more->peer_name.len) {
-		if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair))
+		if (unix_pair_as(u->id, peer_of(u), SOCK_DGRAM, pair))
 			goto err;
 		u->fd = pair[0];
 		u->phantom = pair[1];
@@ -313,8 +326,11 @@ int unix_link(struct fds_restore *restore, struct restored_file *f)
 
 	for (size_t i = 0; u->more && i < u->more->n_pending; i++) {
 		struct usk *c = by_ino(restore, u->more->pending[i]);
+		const SnapPeer *peer =
+		    i < u->more->n_pending_peers ? u->more->pending_peers[i] : NULL;
+		pid_t as;
 
-		if (!c || c->fd < 0 || unix_connect_fd(c->fd, u->fd)) {
+		if (!c || c->fd < 0 || unix_connect_as(u->id, peer, c->fd, u->fd, &as)) {
 			warn_errno("file %u: a connection cannot be put back into its queue",
 				   u->id);
 			return R_FAILED;
