@@ -244,32 +244,70 @@ static int watched_local(struct fds_restore *restore, const struct restored_file
 struct told {
 	uint32_t tfd;
 	int error;
+	uint32_t armed, armed_tfd; /* rows that could not be disarmed, and one of them */
 };
+
+/* What stays of the events of a row with EPOLLONESHOT that has told one. */
+#define PRIVATE_EVENTS \
+	((uint32_t)EPOLLET | (uint32_t)EPOLLONESHOT | (uint32_t)EPOLLWAKEUP | \
+	 (uint32_t)EPOLLEXCLUSIVE)
+#define ANY_EVENT ((uint32_t)(EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+
+static bool is_disarmed(const EventpollTfdEntry *row)
+{
+	return (row->events & EPOLLONESHOT) && !(row->events & ~PRIVATE_EVENTS);
+}
+
+/* Only an event disarms a row, so that it is watched for any; there is hardly a file without one.
+ * Otherwise it stays armed for what cannot be left out: errors and the peer's end. */
+static int disarm(struct restored_file *f, const EventpollTfdEntry *row, struct told *told)
+{
+	struct epoll_event event = { .events = row->events, .data.u64 = row->data }, got;
+	int n = epoll_wait(f->local, &got, 1, 0);
+
+	if (n != 0)
+		return n < 0 ? -1 : 0;
+	told->armed++;
+	told->armed_tfd = row->tfd;
+	return epoll_ctl(f->local, EPOLL_CTL_MOD, (int)row->tfd, &event);
+}
+
+static void add_one(struct fds_restore *restore, struct restored_file *f, size_t i,
+		    struct told *told)
+{
+	const EventpollTfdEntry *row = f->entry->epfd->tfd[i];
+	struct epoll_event event = { .events = row->events, .data.u64 = row->data };
+	int local = watched_local(restore, f, i);
+
+	told->tfd = row->tfd;
+	if (is_disarmed(row))
+		event.events |= ANY_EVENT;
+	if ((int)row->tfd >= restore->base && (int)row->tfd < restore->limit)
+		told->error = EBUSY;
+	else if (local < 0)
+		told->error = EBADF;
+	else if (dup2(local, (int)row->tfd) < 0 ||
+		 epoll_ctl(f->local, EPOLL_CTL_ADD, (int)row->tfd, &event) != 0 ||
+		 (is_disarmed(row) && disarm(f, row, told) != 0))
+		told->error = errno;
+}
 
 /*
  * The kernel keeps the number under which a file was added, so it has to have that number in the
- * process that adds it: a child of ours, whose low descriptors nobody needs.
+ * process that adds it: a child of ours, whose low descriptors nobody needs.  Disarmed rows come
+ * first, when there are no events but theirs.
  */
 static void add_all(struct fds_restore *restore, struct restored_file *f, struct told *told)
 {
 	const EventpollFileEntry *epfd = f->entry->epfd;
 
-	for (size_t i = 0; i < epfd->n_tfd; i++) {
-		const EventpollTfdEntry *row = epfd->tfd[i];
-		struct epoll_event event = { .events = row->events, .data.u64 = row->data };
-		int local = watched_local(restore, f, i);
-
-		told->tfd = row->tfd;
-		if ((int)row->tfd >= restore->base && (int)row->tfd < restore->limit)
-			told->error = EBUSY;
-		else if (local < 0)
-			told->error = EBADF;
-		else if (dup2(local, (int)row->tfd) < 0 ||
-			 epoll_ctl(f->local, EPOLL_CTL_ADD, (int)row->tfd, &event) != 0)
-			told->error = errno;
-		if (told->error)
-			_exit(1);
-	}
+	for (int disarmed = 1; disarmed >= 0; disarmed--)
+		for (size_t i = 0; i < epfd->n_tfd; i++) {
+			if (is_disarmed(epfd->tfd[i]) == disarmed)
+				add_one(restore, f, i, told);
+			if (told->error)
+				_exit(1);
+		}
 	_exit(0);
 }
 
@@ -297,6 +335,10 @@ static int epoll_finish(struct fds_restore *restore, struct restored_file *f,
 	if (result != R_OK) {
 		errno = told->error;
 		warn_errno("open file %u: cannot add number %u to the epoll", f->id, told->tfd);
+	} else if (told->armed) {
+		note("open file %u: %u of its rows had told their one event; number %u will tell "
+		     "errors and the peer's end all the same",
+		     f->id, told->armed, told->armed_tfd);
 	}
 	munmap(told, sizeof(*told));
 	return result;
