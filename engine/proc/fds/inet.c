@@ -270,6 +270,8 @@ static int inet_dump(struct fds_take *take, struct taken_file *f)
 		r = sk_opts_dump(take, f, &e->opts, more);
 	if (!r)
 		r = sort.type == SOCK_STREAM ? dump_tcp(take, f, e, more) : dump_datagrams(f, e);
+	if (!r && sort.type != SOCK_STREAM)
+		r = multicast_dump(take, f, more);
 	if (r)
 		return r;
 	more->has_uid = more->has_gid = true;

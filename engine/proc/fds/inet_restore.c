@@ -47,7 +47,6 @@ int inet_check(struct fds_restore *restore, struct restored_file *f)
 	const InetSkEntry *e = f->entry->isk;
 	size_t want;
 
-	(void)restore;
 	if (!e || !e->opts || !e->fown || (e->family != AF_INET && e->family != AF_INET6)) {
 		warn("file %u: its socket is not described; run 'snap verify'", f->id);
 		return R_DAMAGED;
@@ -62,7 +61,7 @@ int inet_check(struct fds_restore *restore, struct restored_file *f)
 		warn("file %u: network interface %s of its socket is not there", f->id, e->ifname);
 		return R_FAILED;
 	}
-	return R_OK;
+	return multicast_check(sk_more_find(restore, f->id));
 }
 
 /* Ping sockets are for groups in a range of the kernel's; take one of them for a moment. */
@@ -261,6 +260,8 @@ static bool is_kept(const InetSkEntry *e, const SnapSocketEntry *more)
 static int set_options(const InetSkEntry *e, int fd, const SnapSocketEntry *more)
 {
 	if (set_ip_opts(e, fd) || (e->type == SOCK_STREAM && set_tcp_opts(e, fd)))
+		return R_FAILED;
+	if (multicast_restore(fd, more))
 		return R_FAILED;
 	return sk_opts_restore(fd, e->id, e->opts, more);
 }

@@ -213,6 +213,12 @@ union inet_address {
 /* The own (or the peer's) address of an entry; its length. */
 socklen_t inet_address(const InetSkEntry *entry, bool peer, union inet_address *address);
 
+/* Multicast groups: notes those `f` has joined; are their interfaces there; joins them again.  R_OK
+ * or what has been reported. */
+int multicast_dump(struct fds_take *take, const struct taken_file *f, SnapSocketEntry *more);
+int multicast_check(const SnapSocketEntry *more);
+int multicast_restore(int fd, const SnapSocketEntry *more);
+
 /* Steps of the restore, inet_restore.c. */
 int inet_check(struct fds_restore *restore, struct restored_file *f);
 int inet_open(struct fds_restore *restore, struct restored_file *f);
