@@ -109,12 +109,24 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 	return R_OK;
 }
 
-int cluster_read(struct unpacker *unpacker, int fd, const struct segment *segment, uint32_t index,
+struct cluster_place cluster_place_of(const struct segment *segment, uint32_t index, int fd)
+{
+	const struct segment_record *record = &segment->record;
+
+	return (struct cluster_place){
+		.first = record->first,
+		.index = index,
+		.cluster = segment->cluster[index],
+		.pack = record->pack,
+		.offset = record->offset + record->header_bytes + segment->cluster[index].offset,
+		.fd = fd,
+	};
+}
+
+int cluster_read(struct unpacker *unpacker, const struct cluster_place *place,
 		 struct cluster **cluster)
 {
-	const struct segment_cluster *from = &segment->cluster[index];
-	off_t offset =
-	    (off_t)(segment->record.offset + segment->record.header_bytes + from->offset);
+	const struct segment_cluster *from = &place->cluster;
 	struct cluster *new = calloc(1, sizeof(*new));
 	int result;
 
@@ -122,17 +134,16 @@ int cluster_read(struct unpacker *unpacker, int fd, const struct segment *segmen
 		warn("out of memory");
 		return R_FAILED;
 	}
-	new->first = segment->record.first;
-	new->index = index;
+	new->first = place->first;
+	new->index = place->index;
 	new->delta = codec_is_delta(from->codec);
 	new->pages = from->pages;
 	new->size_bytes = sizeof(*new) + from->pages * sizeof(*new->words);
-	result = io_pread_all(fd, unpacker->stored, from->bytes, offset);
-	if (result == R_FAILED && errno != EIO) {
-		warn_errno("cannot read pack %016lx", (unsigned long)segment->record.pack);
-	} else {
+	result = io_pread_all(place->fd, unpacker->stored, from->bytes, (off_t)place->offset);
+	if (result == R_FAILED && errno != EIO)
+		warn_errno("cannot read pack %016lx", (unsigned long)place->pack);
+	else
 		result = result == R_OK ? unpack(unpacker, from, new) : R_OK;
-	}
 	if (result == R_OK)
 		*cluster = new;
 	else

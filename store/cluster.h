@@ -23,9 +23,18 @@ struct unpacker;
 struct unpacker *unpacker_new(void);
 void unpacker_free(struct unpacker *unpacker);
 
-/* Reads cluster `index` of a segment from its open pack.  R_OK (damage shows in ->whole), or
- * R_FAILED.  Freed with cluster_free(). */
-int cluster_read(struct unpacker *unpacker, int fd, const struct segment *segment, uint32_t index,
+/* Where a cluster is. */
+struct cluster_place {
+	page_no first;	/* of its segment */
+	uint32_t index; /* in its segment */
+	struct segment_cluster cluster;
+	uint64_t pack, offset; /* of the cluster itself */
+	int fd;		       /* of the pack */
+};
+struct cluster_place cluster_place_of(const struct segment *segment, uint32_t index, int fd);
+
+/* Reads a cluster.  R_OK (damage shows in ->whole), or R_FAILED.  Freed with cluster_free(). */
+int cluster_read(struct unpacker *unpacker, const struct cluster_place *place,
 		 struct cluster **cluster);
 void cluster_free(struct cluster *cluster);
 

@@ -3,7 +3,7 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
-#include "store/cluster.h"
+#include "store/segment_cache.h"
 #include "store/pack.h"
 #include "store/page.h"
 
@@ -11,24 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PACK_SLOTS 16
-#define SEGMENT_SLOTS 512 /* about 11 KiB each when filled: headers of 512 MiB of pages */
 #define CLUSTERS_BYTES ((size_t)16 << 20)
 
 static const uint8_t zero_page[PAGE_BYTES];
-
-struct pack_slot {
-	uint64_t pack;
-	int fd; /* -1: empty */
-};
-
-struct segment_cache {
-	struct segment segments[SEGMENT_SLOTS]; /* placed by number / SEGMENT_PAGES */
-	struct cluster_cache *clusters;
-	struct unpacker *unpacker;
-	struct pack_slot packs[PACK_SLOTS];
-	uint8_t page[PAGE_BYTES]; /* the last one made of a difference */
-};
 
 struct segment_cache *segment_cache_new(void)
 {
@@ -54,19 +39,21 @@ void segment_cache_free(struct segment_cache *cache)
 		free(cache->segments[i].header);
 	cluster_cache_free(cache->clusters);
 	unpacker_free(cache->unpacker);
+	bulk_free(cache->bulk);
 	for (size_t i = 0; i < PACK_SLOTS; i++)
 		if (cache->packs[i].fd >= 0)
 			close(cache->packs[i].fd);
 	free(cache);
 }
 
-/* R_DAMAGED if the pack is gone. */
-static int cached_pack(struct store_view *view, uint64_t pack, int *fd)
+int cached_pack(struct store_view *view, uint64_t pack, int *fd)
 {
 	struct pack_slot *slot = &view->cache->packs[pack % PACK_SLOTS];
 	int result;
 
 	if (slot->fd < 0 || slot->pack != pack) {
+		if (view->cache->packs_held && slot->fd >= 0)
+			return R_BUSY;
 		if (slot->fd >= 0)
 			close(slot->fd);
 		slot->fd = -1;
@@ -154,12 +141,15 @@ static int cached_cluster(struct store_view *view, const struct segment *segment
 	struct cluster_cache *cache = view->cache->clusters;
 	uint32_t index = segment->pages[place].cluster;
 	struct cluster *cluster = cluster_cache_find(cache, segment->record.first, index);
+	struct cluster_place where;
 	int fd, result;
 
 	if (!cluster) {
 		result = cached_pack(view, segment->record.pack, &fd);
-		if (result == R_OK)
-			result = cluster_read(view->cache->unpacker, fd, segment, index, &cluster);
+		if (result != R_OK)
+			return result;
+		where = cluster_place_of(segment, index, fd);
+		result = cluster_read(view->cache->unpacker, &where, &cluster);
 		if (result != R_OK)
 			return result;
 		cluster_cache_put(cache, cluster);
@@ -280,22 +270,4 @@ int view_page(struct store_view *view, page_no number, const uint8_t **page)
 	uint32_t depth;
 
 	return view_base_page(view, number, page, &depth);
-}
-
-int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,
-		     page_no *bad)
-{
-	uint8_t *to = buf;
-
-	for (size_t i = 0; i < n; i++, to += PAGE_BYTES) {
-		const uint8_t *page;
-		int result = view_page(view, numbers[i], &page);
-
-		if (result != R_OK) {
-			*bad = numbers[i];
-			return result;
-		}
-		memcpy(to, page, PAGE_BYTES);
-	}
-	return R_OK;
 }

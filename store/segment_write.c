@@ -406,6 +406,7 @@ static int load_own(struct segment_writer *writer, const struct segment_record *
 {
 	int fd = pack_writer_fd(writer->packs, record->pack), result, at;
 	struct cluster *cluster = writer->loaded_cluster;
+	struct cluster_place where;
 
 	if (!writer->loaded.header || writer->loaded.record.first != record->first) {
 		segment_free(&writer->loaded);
@@ -426,8 +427,8 @@ static int load_own(struct segment_writer *writer, const struct segment_record *
 		warn("out of memory");
 		return R_FAILED;
 	}
-	return cluster_read(writer->unpacker, fd, &writer->loaded, writer->loaded.pages[at].cluster,
-			    &writer->loaded_cluster);
+	where = cluster_place_of(&writer->loaded, writer->loaded.pages[at].cluster, fd);
+	return cluster_read(writer->unpacker, &where, &writer->loaded_cluster);
 }
 
 int segment_writer_page(struct segment_writer *writer, struct store_view *view, page_no number,

@@ -4,9 +4,23 @@
 #include "store/segment_read.h"
 #include "store/tree.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define PROGRESS_PAGES 4096
+
+/* Pages read together, in the order of what they are differences to: so a base is unpacked once for
+ * all generations whose pages are gathered here. */
+#define BATCH_PAGES (1u << 20)
+#define READ_PAGES 1024u
+
+struct batch {
+	struct to_read {
+		page_no root, number; /* root: the full page under it */
+	} * pages;		      /* BATCH_PAGES */
+	size_t n;
+	uint8_t *buffer; /* READ_PAGES */
+};
 
 /*
  * Two passes.  The first looks at every distinct page once and gathers the bad ones; only if there
@@ -19,7 +33,8 @@ struct verify {
 	struct visited visited;
 	struct page_set bad;
 	bool any_bad, telling; /* telling: the second pass */
-	uint64_t total_pages;
+	struct batch *batch;   /* of pages to be read; NULL without `data` */
+	uint64_t total_pages, read;
 	/* Where the walk is. */
 	uint64_t generation;
 	const char *object; /* NULL: the directory */
@@ -74,9 +89,68 @@ static const char *reason_of(struct verify *verify, page_no number)
 static int note_bad(struct verify *verify, page_no number)
 {
 	verify->any_bad = true;
-	if (!verify->object)
-		verify->directory_bad = true;
 	return page_set_add(&verify->bad, number, NULL);
+}
+
+static int by_root(const void *a, const void *b)
+{
+	const struct to_read *x = a, *y = b;
+
+	if (x->root != y->root)
+		return x->root < y->root ? -1 : 1;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static int read_one_by_one(struct verify *verify, const page_no *numbers, size_t n)
+{
+	int result = R_OK;
+
+	for (size_t i = 0; result == R_OK && i < n; i++) {
+		const uint8_t *page;
+
+		result = view_page(verify->view, numbers[i], &page);
+		if (result == R_DAMAGED)
+			result = note_bad(verify, numbers[i]);
+	}
+	return result;
+}
+
+static int read_batch(struct verify *verify)
+{
+	struct batch *batch = verify->batch;
+	page_no numbers[READ_PAGES], bad;
+	int result = R_OK;
+
+	if (!batch)
+		return R_OK;
+	qsort(batch->pages, batch->n, sizeof(*batch->pages), by_root);
+	for (size_t i = 0, n; result == R_OK && i < batch->n; i += n) {
+		for (n = 0; n < READ_PAGES && i + n < batch->n; n++)
+			numbers[n] = batch->pages[i + n].number;
+		result = store_read_pages(verify->view, numbers, n, batch->buffer, &bad);
+		if (result == R_DAMAGED)
+			result = read_one_by_one(verify, numbers, n);
+		verify->read += n;
+		if (verify->options->progress)
+			verify->options->progress(verify->read, verify->total_pages,
+						  verify->options->arg);
+	}
+	batch->n = 0;
+	return result;
+}
+
+static int add_to_batch(struct verify *verify, page_no number)
+{
+	struct batch *batch = verify->batch;
+	page_no root = number, base;
+	int result;
+
+	while ((result = view_page_base(verify->view, root, &base)) == R_OK && base != PAGE_ABSENT)
+		root = base;
+	if (result != R_OK)
+		return result;
+	batch->pages[batch->n++] = (struct to_read){ root, number };
+	return batch->n == BATCH_PAGES ? read_batch(verify) : R_OK;
 }
 
 static int check_page(struct verify *verify, page_no number)
@@ -92,14 +166,19 @@ static int check_page(struct verify *verify, page_no number)
 	/* Pages of a directory are always read: without them nothing else is found. */
 	if (!added && verify->object)
 		return R_OK;
-	if (verify->options->data || !verify->object)
+	if (!verify->object)
 		result = view_page(verify->view, number, &page);
+	else if (verify->options->data)
+		result = add_to_batch(verify, number);
 	else
 		result = check_bases(verify->view, number, false);
 	verify->result->pages += added;
-	if (verify->options->progress && verify->result->pages % PROGRESS_PAGES == 0)
+	if (verify->options->progress && !verify->options->data &&
+	    verify->result->pages % PROGRESS_PAGES == 0)
 		verify->options->progress(verify->result->pages, verify->total_pages,
 					  verify->options->arg);
+	if (result == R_DAMAGED && !verify->object)
+		verify->directory_bad = true;
 	return result == R_DAMAGED ? note_bad(verify, number) : result;
 }
 
@@ -134,8 +213,11 @@ static int visit_damaged(page_no number, uint64_t index, void *arg)
 {
 	struct verify *verify = arg;
 
-	if (!verify->telling)
+	if (!verify->telling) {
+		if (!verify->object)
+			verify->directory_bad = true;
 		return note_bad(verify, number);
+	}
 	tell(verify, index, number, "a node of the page tree, all below it is lost");
 	return R_OK;
 }
@@ -221,6 +303,30 @@ static int verify_index(struct verify *verify)
 	return result == R_NOT_FOUND ? R_OK : result;
 }
 
+static void free_batch(struct batch *batch)
+{
+	if (!batch)
+		return;
+	free(batch->pages);
+	free(batch->buffer);
+	free(batch);
+}
+
+static int make_batch(struct verify *verify)
+{
+	struct batch *batch = calloc(1, sizeof(*batch));
+
+	verify->batch = batch;
+	if (batch) {
+		batch->pages = malloc(BATCH_PAGES * sizeof(*batch->pages));
+		batch->buffer = malloc(READ_PAGES * PAGE_BYTES);
+	}
+	if (batch && batch->pages && batch->buffer)
+		return R_OK;
+	warn("out of memory");
+	return R_FAILED;
+}
+
 int store_verify(struct store_view *view, const struct store_verify_options *options,
 		 struct store_verify_result *result)
 {
@@ -229,14 +335,19 @@ int store_verify(struct store_view *view, const struct store_verify_options *opt
 
 	memset(result, 0, sizeof(*result));
 	outcome = verify_index(&verify);
+	if (outcome == R_OK && options->data)
+		outcome = make_batch(&verify);
 	if (outcome == R_OK)
 		outcome = walk(&verify);
+	if (outcome == R_OK)
+		outcome = read_batch(&verify);
 	if (outcome == R_OK && verify.any_bad) {
 		verify.telling = true;
 		outcome = walk(&verify);
 	}
 	if (outcome == R_OK && options->progress)
 		options->progress(verify.total_pages, verify.total_pages, options->arg);
+	free_batch(verify.batch);
 	visited_clear(&verify.visited);
 	page_set_clear(&verify.bad);
 	if (outcome == R_OK && result->damaged > 0)

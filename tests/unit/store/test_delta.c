@@ -283,6 +283,72 @@ static void damaged_base(void **state)
 	store_close(store);
 }
 
+struct numbers {
+	page_no list[3 * PAGES];
+	uint64_t index[3 * PAGES];
+	size_t n;
+};
+
+static int gather(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	struct numbers *all = arg;
+
+	for (size_t i = 0; i < n; i++) {
+		all->index[all->n] = index + i - FIRST;
+		all->list[all->n++] = numbers[i];
+	}
+	return 0;
+}
+
+/* All pages of a generation in one call, in any order, some twice, zeroes among them; and a damaged
+ * one is named while the others are right. */
+static void many_at_once(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct numbers *all = calloc(1, sizeof(*all));
+	uint8_t *pages = malloc(sizeof(all->list) / sizeof(all->list[0]) * PAGE_BYTES);
+	uint64_t expected[512];
+	struct store_view *view;
+	struct generation gen;
+	struct object object;
+	page_no bad;
+
+	assert_non_null(all);
+	assert_non_null(pages);
+	for (uint64_t time = 0; time < 11; time++)
+		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	assert_int_equal(store_object(view, 11, "pages-1", &object), R_OK);
+	assert_int_equal(store_object_walk(view, &object, 0, UINT64_MAX, gather, all), 0);
+	for (size_t i = 0; i < PAGES; i++) {
+		size_t other = i * 577 % PAGES;
+
+		all->list[PAGES + i] = i % 50 ? all->list[other] : PAGE_ZERO;
+		all->index[PAGES + i] = all->index[other];
+	}
+	assert_int_equal(store_read_pages(view, all->list, 2 * PAGES, pages, &bad), R_OK);
+	for (size_t i = 0; i < 2 * PAGES; i++) {
+		page_at(10, all->index[i], expected);
+		if (all->list[i] == PAGE_ZERO)
+			memset(expected, 0, sizeof(expected));
+		assert_memory_equal(pages + i * PAGE_BYTES, expected, PAGE_BYTES);
+	}
+	store_view_close(view);
+
+	damage_pack(*state, 1, 64 + 4500 + 20000, 2000);
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	assert_int_equal(store_read_pages(view, all->list, 2 * PAGES, pages, &bad), R_DAMAGED);
+	for (size_t i = 0; i < PAGES && all->list[i] != bad; i++) {
+		page_at(10, all->index[i], expected);
+		assert_memory_equal(pages + i * PAGE_BYTES, expected, PAGE_BYTES);
+	}
+	assert_int_equal(store_read_pages(view, &bad, 1, pages, &bad), R_DAMAGED);
+	store_view_close(view);
+	free(pages);
+	free(all);
+	store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +356,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(gc_keeps_bases, setup, teardown),
 		cmocka_unit_test_setup_teardown(dead_over_condemned, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_base, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,14 +95,15 @@ static void check(struct made *made, uint32_t n)
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct segment_place *place = &segment.pages[i];
+		struct cluster_place where;
 		struct cluster *cluster;
 		uint8_t page[PAGE_BYTES];
 
 		assert_int_equal(segment_find(&segment, made->pages[i].number), i);
 		assert_int_equal(segment_number(&segment, i), made->pages[i].number);
 		assert_memory_equal(segment_hash(&segment, i), made->hashes[i], HASH_BYTES);
-		assert_int_equal(
-		    cluster_read(unpacker, made->fd, &segment, place->cluster, &cluster), R_OK);
+		where = cluster_place_of(&segment, place->cluster, made->fd);
+		assert_int_equal(cluster_read(unpacker, &where, &cluster), R_OK);
 		assert_true(cluster->whole);
 		assert_int_equal(cluster->delta, place->base != PAGE_ABSENT);
 		if (cluster->delta) {
