@@ -50,6 +50,8 @@ const char *arch_unsupported(pid_t tid, const struct arch_regs *regs);
  * for signals again.  Putting these registers back into a thread in PTRACE_EVENT_STOP therefore
  * restarts the call exactly, restart blocks included.
  */
+/* True if that call of a thread of `pid` lends its memory to a child until that lets go of it. */
+bool arch_call_is_vfork(pid_t pid, long nr, const uint64_t args[6]);
 /* The number of the call the thread is on its way out of, or -1. */
 long arch_call_in_progress(const struct arch_regs *regs);
 /* True if the kernel will restart that call when it lets the thread go. */

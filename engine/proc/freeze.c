@@ -1,18 +1,41 @@
-#include "engine/proc/freeze.h"
+#include "engine/proc/freeze_internal.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "base/result.h"
 #include "base/warn.h"
-#include "engine/proc/trace.h"
+#include "engine/proc/trace_internal.h"
 
 /* A tree that makes processes faster than this many looks can catch is not going to stand still. */
 #define LOOKS_MAX 1000
+
+/* A thread in uninterruptible sleep is waited for this long while others stand still; with what is
+ * frozen before and after, an attempt in vain takes less than 200 ms. */
+#define ASLEEP_PATIENCE_NS 150000000ULL
+/* Then that long while they run: a child of vfork usually executes its program at once, while a
+ * disk may take its time. */
+#define VFORK_PATIENCE_NS 1000000000ULL
+#define SLEEP_PATIENCE_NS 3000000000ULL
+#define ATTEMPTS 5
+
+/* How long a process may be seen without its leader, as it is in the middle of an execve. */
+#define LEADERLESS_LOOKS 100
+#define LOOK_PAUSE_NS 1000000L
+#define NOBODY_LOOKS 5
+#define NOBODY_PAUSE_NS 100000L
+
+/* A tree being frozen. */
+struct frost {
+	struct tree *tree;
+	uint64_t give_up_ns; /* CLOCK_MONOTONIC: no patience with sleepers beyond it */
+	struct tracee *late; /* a thread that sleeps beyond it */
+	bool late_is_vfork;
+	int leaderless; /* looks at a process without its leader */
+};
 
 static uint64_t now_ns(void)
 {
@@ -29,14 +52,6 @@ static struct tree_task *find_task(const struct tree *tree, pid_t pid)
 	return NULL;
 }
 
-static bool has_thread(const struct tree_task *task, pid_t tid)
-{
-	for (size_t i = 0; i < task->thread_count; i++)
-		if (task->threads[i]->tid == tid)
-			return true;
-	return false;
-}
-
 static void describe(struct tree_task *task, const struct proc_stat *stat)
 {
 	task->pid = stat->pid;
@@ -51,14 +66,27 @@ static void describe(struct tree_task *task, const struct proc_stat *stat)
 	task->zombie = stat->state == 'Z' && stat->threads <= 1;
 }
 
+/* While a thread that executes another program takes over its leader's number there is nobody of
+ * that number for a moment. */
+static int stat_of(pid_t pid, struct proc_stat *stat)
+{
+	int rc = R_NOT_FOUND;
+	for (int i = 0; rc == R_NOT_FOUND && i < NOBODY_LOOKS; i++) {
+		if (i)
+			nanosleep(&(struct timespec){ .tv_nsec = NOBODY_PAUSE_NS }, NULL);
+		rc = proc_stat_read(pid, 0, stat);
+		if (rc == R_OK && stat->state == 'X')
+			rc = R_NOT_FOUND;
+	}
+	return rc;
+}
+
 static int add_task(struct tree *tree, pid_t pid)
 {
 	struct proc_stat stat;
-	int rc = proc_stat_read(pid, 0, &stat);
+	int rc = stat_of(pid, &stat);
 	if (rc)
 		return rc;
-	if (stat.state == 'X')
-		return R_NOT_FOUND;
 	struct tree_task *more = realloc(tree->tasks, (tree->task_count + 1) * sizeof *tree->tasks);
 	if (!more) {
 		warn_errno("cannot freeze process %d", pid);
@@ -74,51 +102,9 @@ static int add_task(struct tree *tree, pid_t pid)
 static void drop_task(struct tree *tree, size_t index)
 {
 	struct tree_task *task = &tree->tasks[index];
-	for (size_t i = 0; i < task->thread_count; i++)
-		free(task->threads[i]);
-	free(task->threads);
+	task_release(task);
 	tree->task_count--;
 	memmove(task, task + 1, (tree->task_count - index) * sizeof *task);
-}
-
-static int add_thread(struct tree_task *task, pid_t tid)
-{
-	struct tracee **more =
-	    realloc(task->threads, (task->thread_count + 1) * sizeof(struct tracee *));
-	if (more)
-		task->threads = more;
-	struct tracee *t = aligned_alloc(64, sizeof(struct tracee));
-	if (!more || !t) {
-		warn_errno("cannot freeze process %d", task->pid);
-		free(t);
-		return R_FAILED;
-	}
-	int rc = trace_seize(task->pid, tid, t);
-	if (rc) {
-		free(t);
-		return rc;
-	}
-	task->threads[task->thread_count++] = t;
-	return R_OK;
-}
-
-/* Seizes the threads of one task not held yet.  *news is set if there were any. */
-static int hold_threads(struct tree_task *task, bool *news)
-{
-	pid_t *tids;
-	size_t count;
-	int rc = proc_threads(task->pid, &tids, &count);
-	for (size_t i = 0; rc == R_OK && i < count; i++) {
-		if (has_thread(task, tids[i]))
-			continue;
-		*news = true;
-		rc = add_thread(task, tids[i]);
-		if (rc == R_NOT_FOUND && tids[i] != task->pid)
-			rc =
-			    R_OK; /* ended, and what it started before is found in the next round */
-	}
-	free(tids);
-	return rc;
 }
 
 /* Adds children of one task not known yet. */
@@ -128,6 +114,8 @@ static int find_children(struct tree *tree, size_t index, bool *news)
 	for (size_t i = 0; rc == R_OK && i < tree->tasks[index].thread_count; i++) {
 		pid_t *pids;
 		size_t count;
+		if (tree->tasks[index].threads[i]->lost)
+			continue;
 		rc = proc_children(tree->tasks[index].pid, tree->tasks[index].threads[i]->tid,
 				   &pids, &count);
 		for (size_t j = 0; rc == R_OK && j < count; j++) {
@@ -143,36 +131,38 @@ static int find_children(struct tree *tree, size_t index, bool *news)
 	return rc;
 }
 
-/* A task that could not be held: became a zombie, is gone, or is of the kind nobody can hold. */
-static int reconsider(struct tree *tree, size_t index)
+/* The leader has ended, or is about to be replaced by a thread that executes another program. */
+static int leaderless(struct frost *f, const struct tree_task *task)
 {
-	struct tree_task *task = &tree->tasks[index];
-	struct proc_stat stat;
-	int rc = proc_stat_read(task->pid, 0, &stat);
-	if (rc == R_OK && stat.state == 'Z') {
-		describe(task, &stat);
-		if (task->zombie && task->thread_count == 0)
-			return R_OK;
-		if (!task->zombie) {
-			warn("the main thread of process %d (%s) has ended before its other "
-			     "threads; such a "
-			     "process is not supported",
-			     task->pid, task->comm);
-			return R_UNSUPPORTED;
-		}
-		/* Its threads died in our hands; what is left of them is nothing. */
-		for (size_t i = 0; i < task->thread_count; i++)
-			free(task->threads[i]);
-		task->thread_count = 0;
+	if (f->leaderless++ < LEADERLESS_LOOKS) {
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_PAUSE_NS }, NULL);
 		return R_OK;
 	}
+	warn("the main thread of process %d (%s) has ended before its other threads; such a "
+	     "process is not supported",
+	     task->pid, task->comm);
+	return R_UNSUPPORTED;
+}
+
+/* A task that could not be held: became a zombie, is gone, is executing another program or is of
+ * the kind nobody can hold.  R_OK: to be looked at again, if it still is in the tree. */
+static int reconsider(struct frost *f, size_t index)
+{
+	struct tree *tree = f->tree;
+	struct tree_task *task = &tree->tasks[index];
+	struct proc_stat stat;
+	int rc = stat_of(task->pid, &stat);
 	if (rc == R_FAILED)
 		return rc;
-	if (rc == R_OK && stat.state != 'X') {
-		warn("process %d executed another program while it was being frozen; try again",
-		     task->pid);
-		return R_FAILED;
+	if (rc == R_OK && stat.state == 'Z') {
+		describe(task, &stat);
+		if (!task->zombie)
+			return leaderless(f, task);
+		/* Its threads died in our hands; what is left of them is nothing. */
+		return task_disown(task);
 	}
+	if (rc == R_OK)
+		return R_OK;
 	if (index == 0) {
 		warn("process %d ended while it was being frozen", task->pid);
 		return R_NOT_FOUND;
@@ -182,26 +172,27 @@ static int reconsider(struct tree *tree, size_t index)
 }
 
 /* One look over the tree. */
-static int look(struct tree *tree, bool *news)
+static int look(struct frost *f, bool *news)
 {
+	struct tree *tree = f->tree;
 	*news = false;
 	for (size_t i = 0; i < tree->task_count; i++) {
 		if (tree->tasks[i].zombie)
 			continue;
-		int rc = hold_threads(&tree->tasks[i], news);
+		int rc = task_hold(&tree->tasks[i], f->give_up_ns, &f->late, news);
 		if (rc == R_NOT_FOUND) {
 			size_t before = tree->task_count;
 			*news = true;
-			rc = reconsider(tree, i);
-			if (rc == R_OK && (tree->task_count < before || tree->tasks[i].zombie)) {
-				i -= tree->task_count < before;
+			rc = reconsider(f, i);
+			i -= tree->task_count < before;
+			if (rc == R_OK)
 				continue;
-			}
 		}
 		if (rc)
 			return rc;
 		rc = find_children(tree, i, news);
-		if (rc == R_NOT_FOUND) { /* a thread ended just now */
+		if (rc == R_NOT_FOUND) { /* a thread was ended just now */
+			task_is_held(&tree->tasks[i]);
 			*news = true;
 			rc = R_OK;
 		}
@@ -211,21 +202,30 @@ static int look(struct tree *tree, bool *news)
 	return R_OK;
 }
 
-/* Group, session and the like may have changed until the last thread stopped. */
-static int refresh(struct tree *tree)
+/*
+ * All threads that were found are held; makes sure that they still are and that these are all, and
+ * sees what may have changed until the last one stopped: group, session and the like.
+ */
+static int look_again(struct tree *tree, bool *news)
 {
 	for (size_t i = 0; i < tree->task_count; i++) {
 		struct tree_task *task = &tree->tasks[i];
 		struct proc_stat stat;
+		*news |= !task_is_held(task);
+		task_tidy(task);
 		int rc = proc_stat_read(task->pid, 0, &stat);
-		if (rc) {
+		if (rc == R_NOT_FOUND) {
 			warn("process %d ended while it was being frozen; try again", task->pid);
 			return R_FAILED;
 		}
+		if (rc)
+			return rc;
 		char state = task->state;
+		bool was_zombie = task->zombie;
 		describe(task, &stat);
 		if (!task->zombie)
 			task->state = state == 'Z' ? stat.state : state;
+		*news |= task->zombie ? !was_zombie : (size_t)stat.threads != task->thread_count;
 		for (size_t j = 0; j < task->thread_count; j++)
 			task->stopped |= task->threads[j]->group_stopped;
 	}
@@ -241,33 +241,82 @@ static int by_thread(const void *a, const void *b)
 	return (x->tid > y->tid) - (x->tid < y->tid);
 }
 
-int tree_freeze(pid_t root, struct tree *tree)
+/* One attempt.  R_BUSY: f->late does not stop.  Unless R_OK everything but that runs on. */
+static int freeze_once(struct frost *f, pid_t root)
 {
+	struct tree *tree = f->tree;
 	*tree = (struct tree){ .first_stop_ns = now_ns() };
+	f->give_up_ns = tree->first_stop_ns + ASLEEP_PATIENCE_NS;
+	f->leaderless = 0;
+	f->late = NULL;
 	int rc = add_task(tree, root);
 	if (rc == R_NOT_FOUND)
 		warn("there is no process %d", root);
-	if (rc)
-		return rc;
 	bool news = true;
 	int looks = 0;
-	while (rc == R_OK && news && looks++ < LOOKS_MAX)
-		rc = look(tree, &news);
+	while (rc == R_OK && news && looks++ < LOOKS_MAX) {
+		rc = look(f, &news);
+		if (rc == R_OK && !news)
+			rc = look_again(tree, &news);
+	}
 	if (rc == R_OK && news) {
 		warn("process %d makes new processes faster than they can be frozen", root);
 		rc = R_FAILED;
 	}
 	if (rc == R_OK)
-		rc = refresh(tree);
+		return rc;
+	if (f->late) {
+		f->late->before = NULL;
+		f->late_is_vfork = f->late->hindrance == HINDRANCE_VFORK;
+	}
+	tree_release(tree);
+	return rc;
+}
+
+/* Waits for the late thread while everything else runs.  R_OK: it is worth another attempt. */
+static int outwait(struct frost *f, int attempt)
+{
+	int rc = R_BUSY;
+	if (attempt < ATTEMPTS)
+		rc = trace_await(f->late, f->late_is_vfork ? VFORK_PATIENCE_NS : SLEEP_PATIENCE_NS);
+	else
+		trace_warn_late(f->late);
+	if (rc == R_OK)
+		rc = trace_release(f->late);
+	free(f->late);
+	f->late = NULL;
+	if (rc == R_NOT_FOUND)
+		return R_OK;
+	if (rc == R_BUSY)
+		return f->late_is_vfork ? R_UNSUPPORTED : R_FAILED;
+	return rc;
+}
+
+int tree_freeze(pid_t root, struct tree *tree)
+{
+	struct frost f = { .tree = tree };
+	uint64_t in_vain_ns = 0;
+	int rc = trace_ticks_begin();
 	if (rc) {
-		tree_release(tree);
+		*tree = (struct tree){ 0 };
 		return rc;
 	}
-	for (size_t i = 0; i < tree->task_count; i++)
+	for (int attempt = 1;; attempt++) {
+		rc = freeze_once(&f, root);
+		tree->in_vain_ns = in_vain_ns;
+		if (rc != R_BUSY)
+			break;
+		in_vain_ns = tree->frozen_ns;
+		rc = outwait(&f, attempt);
+		if (rc)
+			break;
+	}
+	trace_ticks_end();
+	for (size_t i = 0; rc == R_OK && i < tree->task_count; i++)
 		if (tree->tasks[i].thread_count)
 			qsort(tree->tasks[i].threads, tree->tasks[i].thread_count,
 			      sizeof(struct tracee *), by_thread);
-	return R_OK;
+	return rc;
 }
 
 static void free_tree(struct tree *tree)
@@ -276,19 +325,16 @@ static void free_tree(struct tree *tree)
 		drop_task(tree, tree->task_count - 1);
 	free(tree->tasks);
 	tree->tasks = NULL;
-	tree->frozen_ns = now_ns() - tree->first_stop_ns;
+	tree->frozen_ns = tree->in_vain_ns + now_ns() - tree->first_stop_ns;
 }
 
 int tree_release(struct tree *tree)
 {
 	int result = R_OK;
 	/* Children first: a parent that runs finds them as it left them. */
-	for (size_t i = tree->task_count; i-- > 0;) {
-		struct tree_task *task = &tree->tasks[i];
-		for (size_t j = task->thread_count; j-- > 0;)
-			if (trace_release(task->threads[j]) == R_FAILED)
-				result = R_FAILED;
-	}
+	for (size_t i = tree->task_count; i-- > 0;)
+		if (task_release(&tree->tasks[i]) == R_FAILED)
+			result = R_FAILED;
 	free_tree(tree);
 	return result;
 }
@@ -308,19 +354,6 @@ int tree_stop(struct tree *tree)
 	return result;
 }
 
-/* As tracer we are told of each thread's end and the kernel tells nobody else before. */
-static void reap(const struct tracee *t)
-{
-	int status;
-	for (;;) {
-		pid_t got = waitpid(t->tid, &status, __WALL);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 || !WIFSTOPPED(status))
-			return;
-	}
-}
-
 int tree_kill(struct tree *tree)
 {
 	int result = R_OK;
@@ -332,10 +365,8 @@ int tree_kill(struct tree *tree)
 			result = R_FAILED;
 		}
 	}
-	/* The leader last: it is not reported before its threads are. */
 	for (size_t i = tree->task_count; result == R_OK && i-- > 0;)
-		for (size_t j = tree->tasks[i].thread_count; j-- > 0;)
-			reap(tree->tasks[i].threads[j]);
+		task_bury(&tree->tasks[i]);
 	free_tree(tree);
 	return result;
 }

@@ -29,13 +29,19 @@ struct tree {
 	struct tree_task *tasks; /* the root first, parents before children */
 	size_t task_count;
 	uint64_t first_stop_ns; /* CLOCK_MONOTONIC as the first thread was told to stop */
-	uint64_t frozen_ns; /* from then to the last release; set by tree_release and tree_kill */
+	uint64_t in_vain_ns;	/* frozen before that, in attempts that were given up */
+	/* In vain, and from the first stop to the last release; set by tree_release, tree_kill and
+	 * a tree_freeze that failed. */
+	uint64_t frozen_ns;
 };
 
 /*
  * Seizes every thread of `root` and of all its descendants until there is nothing that could make
- * new ones.  R_OK; R_NOT_FOUND without such a process; R_UNSUPPORTED (named); R_FAILED.  Unless
- * R_OK everything runs on as it was and `tree` is empty.
+ * new ones.  Processes may come and go and execute other programs meanwhile.  A thread that sleeps
+ * uninterruptibly, as in vfork, is waited for 150 ms; then everything runs on until it is through,
+ * which it must be in 1 s (vfork) or 3 s, and there are up to 5 attempts.
+ * R_OK; R_NOT_FOUND without such a process; R_UNSUPPORTED (named; a long vfork among others);
+ * R_FAILED.  Unless R_OK everything runs on as it was and `tree` is empty.
  */
 int tree_freeze(pid_t root, struct tree *tree);
 
@@ -43,7 +49,8 @@ int tree_freeze(pid_t root, struct tree *tree);
  * frozen_ns stays readable.  R_OK or R_FAILED. */
 int tree_release(struct tree *tree);
 
-/* Ends every task of the tree by SIGKILL, waits until all are dead, and frees it. */
+/* Ends every task of the tree by SIGKILL, waits until all are dead, and frees it.  Those that are
+ * children of this process are left for it to wait for. */
 int tree_kill(struct tree *tree);
 
 /* Sends SIGSTOP to every task that is not stopped, so that after tree_release they are. */

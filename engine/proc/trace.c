@@ -1,15 +1,24 @@
 #include "engine/proc/trace.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/stat.h"
 #include "engine/proc/trace_internal.h"
 
-/* The kernel refused to let us trace the thread: finds out why. */
+#define REFUSALS 5
+#define REFUSAL_PAUSE_NS 500000L
+
+/* The kernel refused to let us trace the thread: finds out why.  R_OK if we do already, R_BUSY
+ * without a reason. */
 static int seize_refused(pid_t pid, pid_t tid, int error)
 {
 	struct proc_status status;
@@ -17,33 +26,85 @@ static int seize_refused(pid_t pid, pid_t tid, int error)
 		return R_NOT_FOUND;
 	if (status.state == 'Z' || status.state == 'X')
 		return R_NOT_FOUND;
+	if (status.tracer_pid == gettid())
+		return R_OK;
 	if (status.tracer_pid > 0) {
 		warn(
 		    "thread %d of process %d is traced by process %d (a debugger?); end that first",
 		    tid, pid, status.tracer_pid);
 		return R_UNSUPPORTED;
 	}
+	if (error == EPERM)
+		return R_BUSY;
 	errno = error;
-	warn_errno("cannot trace thread %d of process %d; CAP_SYS_PTRACE is needed", tid, pid);
+	warn_errno("cannot trace thread %d of process %d", tid, pid);
 	return R_FAILED;
 }
 
-/* Remote calls must not be judged by the target's seccomp filters; to switch them off for the time
- * being takes CAP_SYS_ADMIN.  Where that is missing a thread with a filter can only be looked at.
- */
-static int seize(struct tracee *t)
+static void find_seccomp(struct tracee *t)
 {
-	long with_suspend = TRACE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP;
-	if (ptrace(PTRACE_SEIZE, t->tid, NULL, (void *)with_suspend) == 0)
-		return R_OK;
-	if (errno == ESRCH)
-		return R_NOT_FOUND;
-	if (ptrace(PTRACE_SEIZE, t->tid, NULL, (void *)(long)TRACE_OPTIONS))
-		return seize_refused(t->pid, t->tid, errno);
 	struct proc_status status;
 	if (proc_status_read(t->pid, t->tid, &status) == R_OK)
 		t->seccomp_live = status.seccomp != 0;
+}
+
+/*
+ * Remote calls must not be judged by the target's seccomp filters; to switch them off for the time
+ * being takes CAP_SYS_ADMIN.  Where that is missing a thread with a filter can only be looked at.
+ * *ours is set for a thread that is traced already, having executed another program while it was.
+ */
+static int attach_once(struct tracee *t, bool *ours)
+{
+	if (ptrace(PTRACE_SEIZE, t->tid, NULL, (void *)SEIZE_OPTIONS_WISHED) == 0)
+		return R_OK;
+	if (errno == ESRCH)
+		return R_NOT_FOUND;
+	if (ptrace(PTRACE_SEIZE, t->tid, NULL, (void *)(long)SEIZE_OPTIONS)) {
+		int rc = seize_refused(t->pid, t->tid, errno);
+		*ours = rc == R_OK;
+		return rc;
+	}
+	find_seccomp(t);
 	return R_OK;
+}
+
+/* A leader that is being replaced is refused like a thread one has no right to. */
+static int attach(struct tracee *t, bool *ours)
+{
+	int rc = attach_once(t, ours);
+	for (int i = 0; rc == R_BUSY && i < REFUSALS; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = REFUSAL_PAUSE_NS }, NULL);
+		rc = attach_once(t, ours);
+	}
+	if (rc != R_BUSY)
+		return rc;
+	warn("cannot trace thread %d of process %d; CAP_SYS_PTRACE is needed", t->tid, t->pid);
+	return R_FAILED;
+}
+
+/* Seizing waits for an execve of the process, and that for the threads it ended to be reaped. */
+static int seize(struct tracee *t, bool *ours)
+{
+	if (!t->before)
+		return attach(t, ours);
+	int rc = trace_ticks_begin();
+	if (rc)
+		return rc;
+	trace_ticks_reap(t);
+	rc = attach(t, ours);
+	trace_ticks_reap(NULL);
+	trace_ticks_end();
+	return rc;
+}
+
+void trace_signals_hold(sigset_t *before)
+{
+	static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+	sigset_t held;
+	sigemptyset(&held);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		sigaddset(&held, numbers[i]);
+	pthread_sigmask(SIG_BLOCK, &held, before);
 }
 
 static void let_go(struct tracee *t)
@@ -60,17 +121,63 @@ static void clear(struct tracee *t, pid_t pid, pid_t tid)
 	t->tid = tid;
 }
 
-int trace_seize(pid_t pid, pid_t tid, struct tracee *t)
+/* Stops and looks at a thread that is traced.  What can be put off of our own death waits until the
+ * thread's interrupted call is repaired. */
+static int stop_and_look(struct tracee *t, bool running)
 {
-	clear(t, pid, tid);
-	int rc = seize(t);
-	if (rc)
-		return rc;
-	rc = trace_park(t, true);
+	sigset_t before;
+	trace_signals_hold(&before);
+	int rc = trace_park_patiently(t, running);
 	if (rc == R_OK)
 		rc = trace_look(t);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}
+
+/* Stands it in a stop already, from which no wait would tell any more? */
+static bool stands(const struct tracee *t)
+{
+	siginfo_t info = { 0 };
+	if (ptrace(PTRACE_GETSIGINFO, t->tid, NULL, &info))
+		return false;
+	waitid(P_PID, (id_t)t->tid, &info, WSTOPPED | WNOHANG | __WALL);
+	return true;
+}
+
+int trace_seize(pid_t pid, pid_t tid, const struct trace_company *company, struct tracee *t)
+{
+	bool ours = false;
+	clear(t, pid, tid);
+	if (company) {
+		t->before = company->before;
+		t->give_up_ns = company->give_up_ns;
+	}
+	int rc = seize(t, &ours);
+	if (rc)
+		return rc;
+	rc = stop_and_look(t, !(ours && stands(t)));
+	if (rc == R_OK && ours &&
+	    ptrace(PTRACE_SETOPTIONS, t->tid, NULL, (void *)SEIZE_OPTIONS_WISHED))
+		find_seccomp(t);
+	if (rc == R_BUSY && company)
+		return rc;
+	if (rc == R_BUSY) {
+		trace_warn_late(t);
+		rc = R_FAILED;
+	}
 	if (rc != R_OK && rc != R_NOT_FOUND)
 		let_go(t);
+	return rc;
+}
+
+int trace_await(struct tracee *t, uint64_t patience_ns)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	t->give_up_ns = (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec + patience_ns;
+	int rc = stop_and_look(t, true);
+	if (rc == R_BUSY)
+		trace_warn_late(t);
 	return rc;
 }
 

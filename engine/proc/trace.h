@@ -31,9 +31,15 @@ struct tracee {
 	uint64_t rseq_address;
 	uint32_t rseq_bytes;
 	uint32_t rseq_signature;
-	/* inside trace*.c and inject*.c: */
-	bool injected;	/* registers currently are not the original ones */
-	bool in_signal; /* stands in PTRACE_EVENT_STOP, not at a system call */
+	/* inside trace*.c, inject*.c and freeze*.c: */
+	struct tracee *before; /* seized before it in the same process, or NULL */
+	uint64_t give_up_ns;   /* as in struct trace_company */
+	bool lost;	       /* no longer held: dead, or its number is another thread's */
+	bool reaped;	       /* and nothing is left of it */
+	int hindrance;	       /* enum trace_hindrance, after R_BUSY */
+	pid_t vfork_child;     /* whom it waits for: 0 if not known */
+	bool injected;	       /* registers currently are not the original ones */
+	bool in_signal;	       /* stands in PTRACE_EVENT_STOP, not at a system call */
 	/* The whole of NT_X86_XSTATE.  Last: most of its room is never touched, which saves a page
 	 * fault for each page of it. */
 	struct arch_xstate xstate;
@@ -55,12 +61,33 @@ struct inject_site {
 	uint8_t *saved; /* what the area held, if it was not zero */
 };
 
+/* What trace_seize needs to know if more than one thread is to be held. */
+struct trace_company {
+	/* The thread of the same process seized last, NULL for the first; stays where it is.  An
+	 * execve waits until all other threads of its process are dead and reaped, and seizing and
+	 * stopping wait for the execve. */
+	struct tracee *before;
+	/* CLOCK_MONOTONIC from which on a thread that sleeps uninterruptibly is not waited for. */
+	uint64_t give_up_ns;
+};
+
 /* Seizes and stops one thread (PTRACE_SEIZE, PTRACE_INTERRUPT, waits for the stop, reads registers,
  * xstate and mask, repairs a call that the stop itself interrupted with EINTR and a restartable
  * sequence it fell into).  Signals on their way are delivered first, as they would have been.
  * R_OK, R_NOT_FOUND if it is gone or a zombie, R_UNSUPPORTED (already traced, 32-bit, ...; named),
- * R_FAILED, among others if it does not stop in time (uninterruptible). */
-int trace_seize(pid_t pid, pid_t tid, struct tracee *t);
+ * R_FAILED, among others if it does not stop in time (uninterruptible).
+ * With `company` R_BUSY, not reported, if it sleeps uninterruptibly at the time given there: it is
+ * still traced and will stop (trace_await). */
+int trace_seize(pid_t pid, pid_t tid, const struct trace_company *company, struct tracee *t);
+
+/* Waits until `patience_ns` from now for a thread that trace_seize was R_BUSY for.  As trace_seize;
+ * R_BUSY is reported.  A thread that never stops can only be let go by the end of the thread of
+ * snap that seized it. */
+int trace_await(struct tracee *t, uint64_t patience_ns);
+
+/* True if `t` stands where trace_seize left it.  Not so if it was killed, or if it is the leader
+ * and another thread took its number over by an execve. */
+bool trace_is_held(const struct tracee *t);
 
 /* Takes over a thread that is traced by us already and stops by itself, as one that
  * PTRACE_O_TRACECLONE or PTRACE_O_TRACEFORK attached: waits for its first stop and fills `t`.  As

@@ -2,6 +2,8 @@
 #ifndef SNAP_ENGINE_PROC_TRACE_INTERNAL_H
 #define SNAP_ENGINE_PROC_TRACE_INTERNAL_H
 
+#include <signal.h>
+
 #include "engine/proc/trace.h"
 
 enum trace_stop {
@@ -26,6 +28,36 @@ int trace_resume(struct tracee *t, int request, int signal);
  * R_FAILED. */
 int trace_park(struct tracee *t, bool running);
 
+/* The same, but R_BUSY is returned, with nothing reported: the order to stop stands. */
+int trace_park_patiently(struct tracee *t, bool running);
+
+/* Why a thread that was told to stop does not. */
+enum trace_hindrance {
+	HINDRANCE_NONE,	 /* it has not got a processor yet */
+	HINDRANCE_VFORK, /* waits for a child that uses its memory */
+	HINDRANCE_SLEEP, /* waits uninterruptibly for something else */
+};
+/* Finds out and keeps it in `t`. */
+enum trace_hindrance trace_hindrance(struct tracee *t);
+/* Reports what was found last. */
+void trace_warn_late(const struct tracee *t);
+
+/* Reaps `t` if it is dead, unless it is its process's leader.  True if nothing of it is left for us
+ * to wait for.  trace_reap_before() does so for the threads seized before `t` in its process; it
+ * may be called in a signal handler. */
+bool trace_reap(struct tracee *t);
+void trace_reap_before(struct tracee *t);
+
+/*
+ * Between these a signal interrupts the calls of this thread every 2 ms (TICK_NS), so that no wait
+ * for a tracee is without bound.  SIGCHLD is left to the program around.  May be nested; one thread
+ * of this process at a time.  trace_ticks_begin: R_OK or R_FAILED (reported).
+ */
+int trace_ticks_begin(void);
+void trace_ticks_end(void);
+/* From here on each tick reaps what died of the threads before `last`; NULL: no longer. */
+void trace_ticks_reap(struct tracee *last);
+
 /* Translates the failure of a ptrace request that was to `what` the thread: R_NOT_FOUND if it is
  * gone, else reports and R_FAILED. */
 int trace_failed(const struct tracee *t, const char *what);
@@ -46,5 +78,12 @@ int trace_mask_set(const struct tracee *t, uint64_t mask);
 /* PTRACE_O_TRACESYSGOOD is not a convenience: without it a tracee at a system call stop whose
  * tracer dies gets a real SIGTRAP.  With it the number is no signal and the kernel drops it. */
 #define TRACE_OPTIONS PTRACE_O_TRACESYSGOOD
+/* For a thread of a living target: that it executed another program must not go unnoticed. */
+#define SEIZE_OPTIONS (TRACE_OPTIONS | PTRACE_O_TRACEEXEC)
+#define SEIZE_OPTIONS_WISHED ((long)SEIZE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP)
+
+/* Blocks the signals by which people end programs; what was blocked before goes to `before`, for
+ * pthread_sigmask() to put back. */
+void trace_signals_hold(sigset_t *before);
 
 #endif

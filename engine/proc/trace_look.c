@@ -46,6 +46,19 @@ int trace_mask_set(const struct tracee *t, uint64_t mask)
 	return R_OK;
 }
 
+/* Reads the registers, and first of all puts right what the thread would see if we died now. */
+static int repair(struct tracee *t)
+{
+	if (arch_regs_get(t->tid, &t->regs) != R_OK)
+		return trace_failed(t, "read the registers of");
+	if (!arch_call_broken_off(&t->regs))
+		return R_OK;
+	arch_call_restart(&t->regs);
+	if (arch_regs_set(t->tid, &t->regs) != R_OK)
+		return trace_failed(t, "set the registers of");
+	return R_OK;
+}
+
 static bool is_coming_home(const struct tracee *t)
 {
 	for (int which = 0; which < 2; which++) {
@@ -79,9 +92,9 @@ static int await_homecoming(struct tracee *t)
 		rc = trace_park(t, true);
 		if (rc)
 			return rc;
-		rc = arch_regs_get(t->tid, &t->regs);
+		rc = repair(t);
 		if (rc)
-			return trace_failed(t, "read the registers of");
+			return rc;
 	}
 	return R_OK;
 }
@@ -116,19 +129,12 @@ static bool abort_rseq(struct tracee *t)
 
 int trace_look(struct tracee *t)
 {
-	/* First of all what would be seen by the target if we died now. */
-	if (arch_regs_get(t->tid, &t->regs) != R_OK)
-		return trace_failed(t, "read the registers of");
-	int rc = await_homecoming(t);
+	int rc = repair(t);
+	if (rc == R_OK)
+		rc = await_homecoming(t);
 	if (rc)
 		return rc;
-	bool changed = false;
-	if (arch_call_broken_off(&t->regs)) {
-		arch_call_restart(&t->regs);
-		changed = true;
-	}
-	changed |= abort_rseq(t);
-	if (changed && arch_regs_set(t->tid, &t->regs) != R_OK)
+	if (abort_rseq(t) && arch_regs_set(t->tid, &t->regs) != R_OK)
 		return trace_failed(t, "set the registers of");
 	arch_call_recover(t->pid, &t->regs);
 

@@ -1,7 +1,6 @@
 #include "engine/proc/trace_internal.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -11,9 +10,8 @@
 #include "base/result.h"
 #include "base/warn.h"
 
-/* A running thread stops within microseconds, one in a disk wait within its I/O. */
+/* A running thread stops within microseconds, or as soon as it gets a processor. */
 #define PARK_PATIENCE_NS 3000000000ULL
-#define LOOK_PAUSE_NS 1000000L
 
 static uint64_t now_ns(void)
 {
@@ -31,36 +29,67 @@ int trace_failed(const struct tracee *t, const char *what)
 }
 
 /* An execve in another thread may have taken the thread's number over, and the new owner is not
- * traced; but it may be our child, so that waitpid() would not tell.  (One order to stop more or
+ * traced; but it may be our child, so that waitid() would not tell.  (One order to stop more or
  * less makes no difference to a thread on its way to a stop.) */
 static bool is_traced(pid_t tid)
 {
 	return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 || errno != ESRCH;
 }
 
-/*
- * waitpid() that gives up after `patience_ns`: 0 then.  Sleeps for the SIGCHLD of the stop, since a
- * loop that yields would wait for the time slices of the very threads it wants to stop; and looks
- * now and then, should somebody else have taken the signal.
- */
-static pid_t wait_patiently(pid_t tid, int *status, uint64_t patience_ns)
+bool trace_reap(struct tracee *t)
 {
-	sigset_t child, before;
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	pthread_sigmask(SIG_BLOCK, &child, &before);
+	siginfo_t info = { 0 };
+	if (t->reaped || t->tid == t->pid)
+		return true;
+	if (waitid(P_PID, (id_t)t->tid, &info, WEXITED | WNOHANG | __WALL)) {
+		t->reaped = errno == ECHILD;
+		return t->reaped;
+	}
+	t->reaped = info.si_pid != 0;
+	return t->reaped;
+}
+
+void trace_reap_before(struct tracee *t)
+{
+	for (t = t ? t->before : NULL; t; t = t->before)
+		trace_reap(t);
+}
+
+/* A stop of the thread, but never its end: a process that ends is left to whoever may be waiting
+ * for it, its parent or the caller of these functions. */
+static int next_stop(pid_t tid, siginfo_t *info)
+{
+	*info = (siginfo_t){ 0 };
+	return waitid(P_PID, (id_t)tid, info, WSTOPPED | __WALL);
+}
+
+/* As next_stop(), but R_BUSY after `patience_ns`.  R_FAILED with errno set. */
+static int next_stop_patiently(struct tracee *t, siginfo_t *info, uint64_t patience_ns)
+{
 	uint64_t deadline = now_ns() + patience_ns;
-	const struct timespec pause = { .tv_nsec = LOOK_PAUSE_NS };
-	pid_t got;
-	do {
-		got = waitpid(tid, status, __WALL | WNOHANG);
-		if (got == 0 && sigtimedwait(&child, NULL, &pause) < 0 && !is_traced(tid)) {
-			got = -1;
+	int rc = trace_ticks_begin();
+	if (rc)
+		return rc;
+	while ((rc = next_stop(t->tid, info)) < 0 && errno == EINTR) {
+		uint64_t now = now_ns();
+		trace_reap_before(t);
+		if (!is_traced(t->tid)) {
 			errno = ECHILD;
+			break;
 		}
-	} while (got == 0 && now_ns() < deadline);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return got;
+		bool asleep =
+		    t->give_up_ns && now >= t->give_up_ns && trace_hindrance(t) != HINDRANCE_NONE;
+		if (now >= deadline)
+			trace_hindrance(t);
+		if (asleep || now >= deadline) {
+			rc = R_BUSY;
+			break;
+		}
+	}
+	int error = errno;
+	trace_ticks_end();
+	errno = error;
+	return rc;
 }
 
 static bool is_stop_signal(int signal)
@@ -70,8 +99,8 @@ static bool is_stop_signal(int signal)
 
 static void classify(struct tracee *t, int status, enum trace_stop *stop, int *signal)
 {
-	int sig = WSTOPSIG(status);
-	int event = status >> 16;
+	int sig = status & 0xff;
+	int event = status >> 8;
 	*signal = 0;
 	t->in_signal = false;
 	if (event == PTRACE_EVENT_STOP) {
@@ -91,26 +120,22 @@ static void classify(struct tracee *t, int status, enum trace_stop *stop, int *s
 
 int trace_wait(struct tracee *t, uint64_t patience_ns, enum trace_stop *stop, int *signal)
 {
-	int status;
-	pid_t got;
-	do {
-		if (patience_ns)
-			got = wait_patiently(t->tid, &status, patience_ns);
-		else
-			got = waitpid(t->tid, &status, __WALL);
-	} while (got < 0 && errno == EINTR);
-
-	if (got == 0)
+	siginfo_t info;
+	int rc;
+	if (patience_ns)
+		rc = next_stop_patiently(t, &info, patience_ns);
+	else
+		while ((rc = next_stop(t->tid, &info)) < 0 && errno == EINTR)
+			;
+	if (rc == R_BUSY)
 		return R_BUSY;
-	if (got < 0) {
+	if (rc) {
 		if (errno == ECHILD)
 			return R_NOT_FOUND;
 		warn_errno("cannot wait for thread %d of process %d", t->tid, t->pid);
 		return R_FAILED;
 	}
-	if (!WIFSTOPPED(status))
-		return R_NOT_FOUND;
-	classify(t, status, stop, signal);
+	classify(t, info.si_status, stop, signal);
 	return R_OK;
 }
 
@@ -121,7 +146,7 @@ int trace_resume(struct tracee *t, int request, int signal)
 	return R_OK;
 }
 
-int trace_park(struct tracee *t, bool running)
+int trace_park_patiently(struct tracee *t, bool running)
 {
 	int signal = 0;
 	for (;;) {
@@ -133,17 +158,26 @@ int trace_park(struct tracee *t, bool running)
 			return rc;
 		enum trace_stop stop;
 		rc = trace_wait(t, PARK_PATIENCE_NS, &stop, &signal);
-		if (rc == R_BUSY) {
-			warn("thread %d of process %d does not stop: it waits inside the kernel "
-			     "(state D "
-			     "in ps); try again when it is through",
-			     t->tid, t->pid);
-			return R_FAILED;
-		}
 		if (rc || stop == STOP_EVENT)
 			return rc;
 		/* A signal is delivered now as it would have been, with its siginfo; the frame of
 		 * its handler is then part of the state we find. */
 		running = false;
 	}
+}
+
+int trace_park(struct tracee *t, bool running)
+{
+	int rc = trace_park_patiently(t, running);
+	if (rc != R_BUSY)
+		return rc;
+	trace_warn_late(t);
+	return R_FAILED;
+}
+
+bool trace_is_held(const struct tracee *t)
+{
+	siginfo_t info = { 0 };
+	return ptrace(PTRACE_GETSIGINFO, t->tid, NULL, &info) == 0 &&
+	       info.si_code >> 8 == PTRACE_EVENT_STOP;
 }

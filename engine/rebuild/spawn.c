@@ -157,7 +157,7 @@ static int take_root(struct rebuild *r)
 	int rc;
 
 	th->exists = true;
-	rc = trace_seize(th->tid, th->tid, &th->tracee);
+	rc = trace_seize(th->tid, th->tid, NULL, &th->tracee);
 	if (rc == R_OK)
 		rc = trace_set_options(&th->tracee, REBUILD_OPTIONS);
 	if (rc == R_OK)

@@ -2,6 +2,7 @@
 
 #include <asm/unistd.h>
 #include <linux/futex.h>
+#include <linux/sched.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -24,6 +25,18 @@ static bool peek(pid_t pid, uint64_t address, void *buf, size_t len)
 	struct iovec here = { buf, len };
 	struct iovec there = { (void *)(uintptr_t)address, len };
 	return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+bool arch_call_is_vfork(pid_t pid, long nr, const uint64_t args[6])
+{
+	uint64_t flags = 0;
+	if (nr == __NR_vfork)
+		return true;
+	if (nr == __NR_clone)
+		flags = args[0];
+	else if (nr == __NR_clone3 && !peek(pid, args[0], &flags, sizeof flags))
+		return false;
+	return flags & CLONE_VFORK;
 }
 
 static bool is_timespec(pid_t pid, uint64_t address)

@@ -160,11 +160,10 @@ static int end_intermediate(struct making *m)
 				    0, 0, 0);
 	else
 		rc = R_FAILED;
-	if (rc != R_NOT_FOUND) {
+	if (rc != R_NOT_FOUND)
 		kill((pid_t)m->pid, SIGKILL);
-		while (waitpid((pid_t)m->pid, NULL, __WALL) < 0 && errno == EINTR)
-			;
-	}
+	while (waitpid((pid_t)m->pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
 	rc = inject_syscall(m->t, m->site, &ret, SYS_wait4, (uint64_t)m->pid, 0, __WALL, 0, 0, 0);
 	if (rc == R_OK && ret != m->pid) {
 		errno = ret < 0 ? (int)-ret : ECHILD;
@@ -269,10 +268,11 @@ void clone_end(struct clone *clone)
 	if (!clone)
 		return;
 	pid = clone->tracee.pid;
-	if (pid &&
-	    (!clone->site.user || inject_syscall(&clone->tracee, &clone->site, &ret, SYS_exit_group,
-						 0, 0, 0, 0, 0, 0) != R_NOT_FOUND)) {
-		kill(pid, SIGKILL);
+	if (pid) {
+		if (!clone->site.user ||
+		    inject_syscall(&clone->tracee, &clone->site, &ret, SYS_exit_group, 0, 0, 0, 0,
+				   0, 0) != R_NOT_FOUND)
+			kill(pid, SIGKILL);
 		while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
 			;
 	}

@@ -1,12 +1,14 @@
 /*
  * Programs that are hard to hold: `odd seccomp` may not call getppid, `odd stack` runs on a stack
  * it allocated, the lowest pages of its first one being full; `odd plain` just waits; `odd vfork`
- * waits for a child that shares its memory and never executes anything.  Each closes its output
- * when it is ready, and ends with 0 when its input ends and all is well.
+ * waits for a child that shares its memory and never executes anything; `odd vforks` for one after
+ * the other that does so after 50 ms.  Each closes its output when it is ready, and ends with 0
+ * when its input ends and all is well.
  */
 #include <alloca.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -83,6 +86,24 @@ static int lent_memory(void)
 	return 0;
 }
 
+static int lent_briefly(void)
+{
+	struct pollfd input = { .fd = 0, .events = POLLIN };
+	close(1);
+	while (poll(&input, 1, 0) == 0) {
+		int status;
+		pid_t child = vfork();
+		if (child == 0) {
+			usleep(50000);
+			execl("/bin/true", "true", (char *)NULL);
+			_exit(5);
+		}
+		if (waitpid(child, &status, 0) != child || status != 0)
+			return 6;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -94,6 +115,8 @@ int main(int argc, char **argv)
 		return on_own_stack();
 	if (strcmp(argv[1], "vfork") == 0)
 		return lent_memory();
+	if (strcmp(argv[1], "vforks") == 0)
+		return lent_briefly();
 	wait_for_the_end();
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -109,7 +110,10 @@ static void a_tree_is_found_whole(void **state)
 	for (size_t i = 0; i < tree.task_count; i++)
 		pids[i] = tree.tasks[i].pid;
 	assert_int_equal(tree_kill(&tree), R_OK);
-	assert_int_equal(waitpid(root, NULL, WNOHANG), -1); /* seen by us as its tracer */
+	int status;
+	assert_int_equal(waitpid(root, &status, WNOHANG), root); /* dead, and left to us */
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
 	for (size_t i = 0; i < LIVING + ENDED; i++) {
 		struct proc_stat stat;
 		int rc = R_OK;
@@ -185,6 +189,37 @@ static void a_storm_stands_still(void **state)
 	reap_orphans();
 }
 
+/* The children of whoever calls, and the signals that tell of them, are none of its business. */
+static void other_children_are_left_alone(void **state)
+{
+	(void)state;
+	pid_t root = start("0", "0");
+	sigset_t blocked, before;
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &blocked, &before);
+	for (int i = 0; i < 20; i++) {
+		siginfo_t info;
+		struct tree tree;
+		int status;
+		pid_t child = fork();
+		if (child == 0)
+			_exit(i);
+		assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+		assert_int_equal(tree_freeze(root, &tree), R_OK);
+		assert_int_equal(tree_release(&tree), R_OK);
+		assert_int_equal(sigtimedwait(&blocked, &info, &(struct timespec){ 0 }), SIGCHLD);
+		assert_int_equal(info.si_pid, child);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(WEXITSTATUS(status), i);
+		while (sigtimedwait(&blocked, &info, &(struct timespec){ 0 }) == SIGCHLD)
+			;
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	kill(root, SIGKILL);
+	assert_int_equal(waitpid(root, NULL, 0), root);
+}
+
 static void remember(const char *line, void *arg)
 {
 	snprintf(arg, 256, "%s", line);
@@ -211,6 +246,7 @@ int main(void)
 		cmocka_unit_test(a_tree_is_found_whole),
 		cmocka_unit_test(stopped_after_release),
 		cmocka_unit_test(a_storm_stands_still),
+		cmocka_unit_test(other_children_are_left_alone),
 		cmocka_unit_test(nobody_there),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
