@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/dump.h"
@@ -181,6 +182,35 @@ static int shared_memory(struct dump_ctx *ctx, pid_t pid, const struct vma *vma,
 	return dump_shmem_id(ctx, pid, vma, &entry->shmid);
 }
 
+/* "[anon:NAME]", "[anon_shmem:NAME]": given by prctl(PR_SET_VMA_ANON_NAME). */
+static int given_name(struct dump_ctx *ctx, struct dump_task *t, const struct vma *vma)
+{
+	const char *name = strchr(vma->name, ':');
+	SnapVmaName *entry = dump_alloc(ctx, sizeof(*entry)), **list = t->extra.vma_names;
+	size_t n = t->extra.n_vma_names;
+
+	if (!entry)
+		return R_FAILED;
+	snap_vma_name__init(entry);
+	entry->start = vma->start;
+	entry->end = vma->end;
+	entry->name = dump_strdup(ctx, name + 1);
+	if (!entry->name)
+		return R_FAILED;
+	entry->name[strcspn(entry->name, "]")] = '\0';
+	/* Room doubles at powers of two. */
+	if ((n & (n - 1)) == 0) {
+		list = dump_alloc(ctx, (n ? 2 * n : 1) * sizeof(*list));
+		if (!list)
+			return R_FAILED;
+		if (n)
+			memcpy(list, t->extra.vma_names, n * sizeof(*list));
+		t->extra.vma_names = list;
+	}
+	list[t->extra.n_vma_names++] = entry;
+	return R_OK;
+}
+
 static void private_memory(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntry *entry)
 {
 	entry->flags |= MAP_ANONYMOUS;
@@ -326,6 +356,50 @@ static int marks(struct dump_task *t)
 	return R_OK;
 }
 
+static bool has_many_nodes(void)
+{
+	char *text = NULL;
+	size_t len;
+	bool many =
+	    io_read_file(AT_FDCWD, "/sys/devices/system/node/online", 4096, &text, &len) == R_OK &&
+	    strpbrk(text, ",-");
+
+	free(text);
+	return many;
+}
+
+/*
+ * Ranges with a policy of their own (mbind) stand out among those that follow the task's.  With one
+ * node no policy means anything.
+ */
+static int policies(struct dump_ctx *ctx, const struct dump_task *t)
+{
+	char *text, common[256] = "", *save = NULL;
+	int rc;
+
+	if (!has_many_nodes())
+		return R_OK;
+	rc = procfs_read(t->task->pid, 0, "numa_maps", &text, NULL);
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		unsigned long start;
+		char policy[256];
+
+		if (sscanf(line, "%lx %255s", &start, policy) != 2)
+			continue;
+		if (!common[0])
+			memcpy(common, policy, sizeof(common));
+		if (strcmp(common, policy) != 0)
+			dump_refuse(ctx, t->task->pid,
+				    "its memory at 0x%lx has a NUMA policy of its own (mbind: %s, "
+				    "others: %s)",
+				    start, policy, common);
+	}
+	free(text);
+	return R_OK;
+}
+
 int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 {
 	size_t room = 0;
@@ -343,10 +417,14 @@ int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 		rc = add_entry(ctx, &t->mm, &room, &entry);
 		if (rc == R_OK)
 			rc = range(ctx, t->task->pid, &t->maps.vmas[i], entry);
+		if (rc == R_OK && starts(t->maps.vmas[i].name, "[anon"))
+			rc = given_name(ctx, t, &t->maps.vmas[i]);
 		if (rc != R_OK)
 			return rc;
 	}
 	rc = guards(ctx, t, &room);
+	if (rc == R_OK)
+		rc = policies(ctx, t);
 	if (rc == R_OK)
 		rc = auxv(ctx, t);
 	return rc == R_OK ? marks(t) : rc;

@@ -1,6 +1,8 @@
 /* What only a task itself can ask the kernel. */
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -21,6 +23,7 @@
 #endif
 
 #define SIGNALS 64
+#define NODES_MAX 1024 /* the most a kernel of x86 is built for */
 
 /* The kernel's struct sigaction. */
 struct action {
@@ -284,6 +287,38 @@ static int alternate_stack(struct dump_ctx *ctx, struct tracee *th, struct dump_
 	return R_OK;
 }
 
+/* From which nodes the thread's memory comes.  A kernel without NUMA has no such call. */
+static int memory_policy(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t,
+			 SnapThreadEntry *extra)
+{
+	struct {
+		uint64_t nodes[NODES_MAX / 64];
+		int32_t mode;
+	} policy;
+	int64_t ret;
+	int rc = inject_syscall(th, &t->site, &ret, SYS_get_mempolicy,
+				t->site.data + offsetof(typeof(policy), mode), t->site.data,
+				NODES_MAX, 0, 0, 0);
+
+	if (rc != R_OK || ret == -ENOSYS)
+		return rc;
+	if (ret < 0 || trace_read(th->pid, t->site.data, &policy, sizeof(policy)) != R_OK) {
+		warn("pid %d: cannot read its NUMA memory policy", th->tid);
+		return R_FAILED;
+	}
+	if (policy.mode == MPOL_DEFAULT)
+		return R_OK;
+	extra->has_mempolicy = true;
+	extra->mempolicy = (uint32_t)policy.mode;
+	extra->mempolicy_nodes.data = dump_alloc(ctx, sizeof(policy.nodes));
+	if (!extra->mempolicy_nodes.data)
+		return R_FAILED;
+	extra->has_mempolicy_nodes = true;
+	extra->mempolicy_nodes.len = sizeof(policy.nodes);
+	memcpy(extra->mempolicy_nodes.data, policy.nodes, sizeof(policy.nodes));
+	return R_OK;
+}
+
 int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 {
 	struct tracee *th = t->task->threads[thread];
@@ -314,5 +349,5 @@ int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	core->thread_core->has_pdeath_sig = death != 0;
 	core->thread_core->pdeath_sig = (uint32_t)death;
 	core->thread_core->creds->secbits = (uint32_t)bits;
-	return R_OK;
+	return memory_policy(ctx, th, t, t->extras[thread]);
 }

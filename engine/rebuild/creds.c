@@ -28,8 +28,16 @@ static uint64_t cap_set(size_t n, const uint32_t *words)
 static int set_ids(struct rebuild_thread *th, const CredsEntry *c)
 {
 	gid_t *groups = (gid_t *)th->task->r->data;
+	const MmEntry *mm = th->task->mm;
 	int rc;
 
+	/* Only a change of identity makes it what the system has for such processes (2: readable by
+	 * root only), and without one the flag would stay as it is in a new process. */
+	if (mm->has_dumpable && mm->dumpable == 2) {
+		rc = remote_must(th, "setfsuid", SYS_setfsuid, c->fsuid ^ 1, 0, 0, 0, 0, 0);
+		if (rc)
+			return rc;
+	}
 	if (c->n_groups * sizeof(*groups) > th->task->r->data_bytes) {
 		warn("task %d: too many supplementary groups", th->task->pid);
 		return R_DAMAGED;
@@ -168,6 +176,24 @@ int creds_set(struct rebuild_thread *th)
 	return rc;
 }
 
+/* 2 is what set_ids() leaves and cannot be asked for. */
+static int set_dumpable(struct rebuild_thread *th, int wanted)
+{
+	int64_t now;
+	int rc = remote_try(th, &now, SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0, 0);
+
+	if (rc || now == wanted)
+		return rc;
+	if (wanted == 2) {
+		note("task %d: could be dumped for root only; fs.suid_dumpable is not 2 here, so "
+		     "it cannot be dumped at all",
+		     th->task->pid);
+		wanted = 0;
+	}
+	return remote_must(th, "prctl(PR_SET_DUMPABLE)", SYS_prctl, PR_SET_DUMPABLE,
+			   (uint64_t)wanted, 0, 0, 0, 0);
+}
+
 int creds_late(struct rebuild_thread *th)
 {
 	const ThreadCoreEntry *tc = th->core->thread_core;
@@ -175,10 +201,8 @@ int creds_late(struct rebuild_thread *th)
 	bool leader = th == &th->task->threads[0];
 	int rc;
 
-	/* 2 (readable by root only) is what a change of identity leaves and cannot be asked for. */
-	if (leader && mm->has_dumpable && (mm->dumpable == 0 || mm->dumpable == 1)) {
-		rc = remote_must(th, "prctl(PR_SET_DUMPABLE)", SYS_prctl, PR_SET_DUMPABLE,
-				 (uint64_t)mm->dumpable, 0, 0, 0, 0);
+	if (leader && mm->has_dumpable) {
+		rc = set_dumpable(th, mm->dumpable);
 		if (rc)
 			return rc;
 	}

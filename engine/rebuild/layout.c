@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "base/warn.h"
@@ -21,6 +22,11 @@
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 8
 #endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#define NAME_BYTES 80 /* of such a name, with the NUL */
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -218,10 +224,36 @@ static int lock_range(struct rebuild_task *t, const VmaEntry *vma)
 	return R_FAILED;
 }
 
+/* Only shown in /proc; a kernel may be built without it. */
+static int name_ranges(struct rebuild_task *t)
+{
+	char *name = (char *)t->r->data;
+	int64_t ret = 0;
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && t->extra && i < t->extra->n_vma_names; i++) {
+		const SnapVmaName *given = t->extra->vma_names[i];
+
+		snprintf(name, NAME_BYTES, "%s", given->name);
+		rc = remote_try(&t->threads[0], &ret, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME,
+				given->start, given->end - given->start, remote_address(name), 0);
+		if (rc == R_OK && ret < 0) {
+			note("task %d: its memory at 0x%llx was called %s, which this kernel "
+			     "cannot do",
+			     t->pid, (unsigned long long)given->start, given->name);
+			break;
+		}
+	}
+	return rc;
+}
+
 int layout_seal(struct rebuild_task *t)
 {
 	struct rebuild_thread *th = &t->threads[0];
 	int rc = install_guards(t);
+
+	if (rc == R_OK)
+		rc = name_ranges(t);
 
 	for (size_t i = 0; rc == R_OK && i < t->mm->n_vmas; i++) {
 		const VmaEntry *vma = t->mm->vmas[i];

@@ -249,6 +249,24 @@ static void set_from_outside(struct rebuild_thread *th)
 	}
 }
 
+static int set_memory_policy(struct rebuild_thread *th)
+{
+	const SnapThreadEntry *extra = th->extra;
+	void *nodes = th->task->r->data;
+	size_t bytes;
+
+	if (!extra || !extra->has_mempolicy)
+		return R_OK;
+	bytes = extra->mempolicy_nodes.len;
+	if (bytes > th->task->r->data_bytes)
+		return R_DAMAGED;
+	if (bytes)
+		memcpy(nodes, extra->mempolicy_nodes.data, bytes);
+	/* The kernel counts the bits from 1. */
+	return remote_must(th, "set_mempolicy", SYS_set_mempolicy, extra->mempolicy,
+			   remote_address(nodes), bytes * 8 + 1, 0, 0, 0);
+}
+
 int props_thread(struct rebuild_thread *th)
 {
 	const char *name = th->core->thread_core->comm;
@@ -278,6 +296,9 @@ int props_thread(struct rebuild_thread *th)
 		if (rc)
 			return rc;
 	}
+	rc = set_memory_policy(th);
+	if (rc)
+		return rc;
 	if (th->extra && th->extra->io_flusher)
 		return remote_must(th, "prctl(PR_SET_IO_FLUSHER)", SYS_prctl, PR_SET_IO_FLUSHER, 1,
 				   0, 0, 0, 0);
