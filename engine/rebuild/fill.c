@@ -14,14 +14,16 @@
 #include "engine/image/image.h"
 
 /*
- * Pages are written in the order of their numbers, not of their addresses: those of one cluster lie
- * together, so that it is decompressed once, however the task's history has scattered it.  Threads
- * share the work, each with a view of its own, because half of it is decompression and half the
- * faults of the task's new pages.
+ * Threads share the work, because half of it is decompression and half the faults of the task's new
+ * pages.  Each has a view of its own and takes a long piece of the address space: pages lie in a
+ * generation, and differences in each later one, in the order of addresses, so that with one
+ * cluster of every generation in the view's cache each is decompressed once.  In short pieces,
+ * several threads would decompress the same ones.
  */
 #define BATCH_PAGES 1024	/* of one read and one write; as many as a write takes ranges */
-#define WINDOW_PAGES (1u << 20) /* sorted at once: 4 GiB of the task, 16 MiB here */
+#define WINDOW_PAGES (1u << 20) /* gathered at once: 4 GiB of the task, 16 MiB here */
 #define THREADS_MAX 4
+#define PIECES_PER_THREAD 2
 /* Below this a thread costs more than it saves. */
 #define PAGES_PER_THREAD 4096
 
@@ -37,7 +39,7 @@ struct fill {
 	size_t n_places, room;
 
 	pthread_mutex_t lock; /* for what follows, while threads run */
-	size_t next;
+	size_t piece, next;
 	int result; /* the first that was not R_OK; already reported */
 };
 
@@ -117,32 +119,49 @@ static int tell(struct rebuild *r, uint64_t written)
 	return R_OK;
 }
 
-/* Takes batches until there are none, or something failed anywhere. */
-static void work(struct worker *w, bool tells)
+/* One piece, batch by batch. */
+static int fill_piece(struct worker *w, size_t at, size_t end, bool tells)
 {
 	struct fill *fill = w->fill;
 	struct rebuild *r = fill->t->r;
-	size_t n = 0;
+	int rc = R_OK;
+
+	while (rc == R_OK && at < end) {
+		size_t n = end - at < BATCH_PAGES ? end - at : BATCH_PAGES;
+		uint64_t written;
+
+		rc = fill_batch(w, fill->places + at, n);
+		at += n;
+		pthread_mutex_lock(&fill->lock);
+		written = r->pages_written += n;
+		if (rc && !fill->result)
+			fill->result = rc;
+		rc = fill->result;
+		pthread_mutex_unlock(&fill->lock);
+		if (rc == R_OK && tells)
+			rc = tell(r, written);
+	}
+	return rc;
+}
+
+/* Takes pieces until there are none, or something failed anywhere. */
+static void work(struct worker *w, bool tells)
+{
+	struct fill *fill = w->fill;
 
 	pthread_mutex_lock(&fill->lock);
 	while (fill->result == R_OK && fill->next < fill->n_places) {
-		size_t at = fill->next;
-		uint64_t written = r->pages_written += n;
+		size_t at = fill->next, left = fill->n_places - at;
+		size_t n = left < fill->piece ? left : fill->piece;
 		int rc;
 
-		n = fill->n_places - at;
-		if (n > BATCH_PAGES)
-			n = BATCH_PAGES;
 		fill->next += n;
 		pthread_mutex_unlock(&fill->lock);
-		rc = tells ? tell(r, written) : R_OK;
-		if (rc == R_OK)
-			rc = fill_batch(w, fill->places + at, n);
+		rc = fill_piece(w, at, at + n, tells);
 		pthread_mutex_lock(&fill->lock);
 		if (rc && !fill->result)
 			fill->result = rc;
 	}
-	r->pages_written += n;
 	pthread_mutex_unlock(&fill->lock);
 }
 
@@ -217,13 +236,6 @@ static int run_workers(struct fill *fill)
 	return rc ? rc : fill->result;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	const struct place *x = a, *y = b;
-
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
 /* Writes what has been gathered. */
 static int flush(struct fill *fill)
 {
@@ -231,8 +243,8 @@ static int flush(struct fill *fill)
 
 	if (!fill->n_places)
 		return R_OK;
-	qsort(fill->places, fill->n_places, sizeof(*fill->places), by_number);
 	fill->next = 0;
+	fill->piece = fill->n_places / (threads_wanted(fill) * PIECES_PER_THREAD) + 1;
 	rc = run_workers(fill);
 	fill->n_places = 0;
 	return rc;
