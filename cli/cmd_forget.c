@@ -86,18 +86,19 @@ static int choose(const struct options *options, struct store_view *view, struct
 static int print_forgotten(const struct options *options, const struct wanted *w,
 			   const struct gc_result *r)
 {
-	json_t *numbers;
-	char freed[WORDS_MAX];
+	json_t *numbers, *object;
 	size_t i;
 
 	if (options->json) {
 		numbers = json_array();
 		for (i = 0; i < w->n; i++)
 			json_array_append_new(numbers, json_integer((json_int_t)w->numbers[i]));
-		return output_json(json_pack("{s:o, s:I, s:I, s:b}", "forgotten", numbers,
-					     "bytes_freed", (json_int_t)r->bytes_freed,
-					     "bytes_pending", (json_int_t)r->bytes_pending,
-					     "dry_run", options->dry_run));
+		object = json_pack("{s:o, s:b}", "forgotten", numbers, "dry_run", options->dry_run);
+		if (object && json_gc_result(object, r)) {
+			json_decref(object);
+			object = NULL;
+		}
+		return output_json(object);
 	}
 	if (options->quiet)
 		return EXIT_DONE;
@@ -105,7 +106,7 @@ static int print_forgotten(const struct options *options, const struct wanted *w
 		printf("%s generation %llu\n", options->dry_run ? "would forget" : "forgot",
 		       (unsigned long long)w->numbers[i]);
 	if (!options->dry_run)
-		printf("freed %s\n", words_bytes(freed, r->bytes_freed));
+		print_gc_bytes(r);
 	return EXIT_DONE;
 }
 
@@ -125,8 +126,7 @@ static int do_forget(void *arg)
 
 int cmd_forget(const struct options *options)
 {
-	struct forgetting f = { .options = { options->allow_empty,
-					     options->wait_seconds * 1000000000ull } };
+	struct forgetting f = { .options = gc_options_of(options) };
 	struct wanted w = { .options = options };
 	struct gc_plan *plan = NULL;
 	struct store_view *view;
@@ -149,7 +149,9 @@ int cmd_forget(const struct options *options)
 	if (result == R_OK && !options->dry_run) {
 		f.store = store;
 		f.plan = plan;
+		f.options.progress = bar_begin(options);
 		result = with_wait(options, do_forget, &f);
+		bar_end();
 	}
 	code = result == R_OK ? print_forgotten(options, &w, &f.result) : exit_code_of(result);
 	if (plan)

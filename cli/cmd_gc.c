@@ -67,6 +67,18 @@ static bool show_plan(const struct gc_plan *plan, const char *lineage, json_t *k
 	return true;
 }
 
+struct gc_options gc_options_of(const struct options *o)
+{
+	return (struct gc_options){
+		.allow_empty = o->allow_empty,
+		.wait_ns = o->wait_seconds * NS_PER_S,
+		.max_unused_percent =
+		    o->max_unused_given ? (unsigned)o->max_unused_percent : GC_MAX_UNUSED_PERCENT,
+		.max_rewrite_bytes = o->max_rewrite_bytes,
+		.recompress = o->recompress,
+	};
+}
+
 struct running {
 	struct store *store;
 	const struct gc_plan *plan;
@@ -81,22 +93,42 @@ static int do_run(void *arg)
 	return gc_run(r->store, r->plan, &r->options, &r->result);
 }
 
+int json_gc_result(json_t *object, const struct gc_result *r)
+{
+	json_t *counts =
+	    json_pack("{s:I, s:I, s:I, s:I}", "bytes_freed", (json_int_t)r->bytes_freed,
+		      "bytes_rewritten", (json_int_t)r->bytes_rewritten, "bytes_pending",
+		      (json_int_t)r->bytes_pending, "bytes_unused", (json_int_t)r->bytes_unused);
+	int failed = json_object_update(object, counts);
+
+	json_decref(counts);
+	return failed;
+}
+
+void print_gc_bytes(const struct gc_result *r)
+{
+	char freed[WORDS_MAX], written[WORDS_MAX], pending[WORDS_MAX];
+
+	printf("freed %s", words_bytes(freed, r->bytes_freed));
+	if (r->bytes_rewritten)
+		printf(", wrote %s of it anew", words_bytes(written, r->bytes_rewritten));
+	if (r->bytes_pending)
+		printf("; %s more once nobody reads it, by the next gc",
+		       words_bytes(pending, r->bytes_pending));
+	printf("\n");
+}
+
 static int print_result(const struct options *options, const struct gc_result *r, bool dry)
 {
-	char freed[WORDS_MAX], pending[WORDS_MAX];
-
 	if (options->quiet)
 		return EXIT_DONE;
 	if (dry) {
 		printf("nothing was changed (--dry-run)\n");
 		return EXIT_DONE;
 	}
-	printf("kept %llu, forgot %llu, freed %s", (unsigned long long)r->kept,
-	       (unsigned long long)r->forgotten, words_bytes(freed, r->bytes_freed));
-	if (r->bytes_pending)
-		printf("; %s more once nobody reads it, by the next gc",
-		       words_bytes(pending, r->bytes_pending));
-	printf("\n");
+	printf("kept %llu, forgot %llu, ", (unsigned long long)r->kept,
+	       (unsigned long long)r->forgotten);
+	print_gc_bytes(r);
 	return EXIT_DONE;
 }
 
@@ -104,9 +136,7 @@ static int print_result(const struct options *options, const struct gc_result *r
 static int run_plan(const struct options *options, struct store *store, const struct gc_plan *plan,
 		    const char *lineage, bool reasons, json_t **json)
 {
-	struct running r = { store,
-			     plan,
-			     { options->allow_empty, options->wait_seconds * NS_PER_S } };
+	struct running r = { .store = store, .plan = plan, .options = gc_options_of(options) };
 	json_t *kept = json ? json_array() : NULL, *forgotten = json ? json_array() : NULL;
 	int result = R_OK;
 
@@ -117,15 +147,21 @@ static int run_plan(const struct options *options, struct store *store, const st
 			goto out;
 		}
 	}
-	if (!options->dry_run)
+	if (!options->dry_run) {
+		r.options.progress = bar_begin(options);
 		result = with_wait(options, do_run, &r);
+		bar_end();
+	}
 	if (result != R_OK)
 		goto out;
-	if (json)
-		*json = json_pack("{s:O, s:O, s:I, s:I, s:b}", "kept", kept, "forgotten", forgotten,
-				  "bytes_freed", (json_int_t)r.result.bytes_freed, "bytes_pending",
-				  (json_int_t)r.result.bytes_pending, "dry_run", options->dry_run);
-	else
+	if (json) {
+		*json = json_pack("{s:O, s:O, s:b}", "kept", kept, "forgotten", forgotten,
+				  "dry_run", options->dry_run);
+		if (!*json || json_gc_result(*json, &r.result)) {
+			warn("out of memory");
+			result = R_FAILED;
+		}
+	} else
 		print_result(options, &r.result, options->dry_run);
 out:
 	json_decref(kept);

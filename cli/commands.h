@@ -8,6 +8,8 @@
 #include <jansson.h>
 
 struct gc_policy;
+struct gc_options;
+struct gc_result;
 
 int cmd_run(const struct options *options);
 int cmd_take(const struct options *options);
@@ -41,6 +43,13 @@ int find_generation(const struct options *options, struct store_view *view, stru
 
 /* The policy the --keep options describe. */
 struct gc_policy policy_of(const struct options *options);
+
+/* How a gc is to work, as the options say; without progress. */
+struct gc_options gc_options_of(const struct options *options);
+
+/* What a gc did with bytes: into a JSON object (0, or -1 without memory), or as the end of a line. */
+int json_gc_result(json_t *object, const struct gc_result *result);
+void print_gc_bytes(const struct gc_result *result);
 
 /*
  * Forgets by the policy of the --keep options, within `lineage` (NULL: all), and reclaims; for gc

@@ -60,6 +60,40 @@ wrong:
 	return R_FAILED;
 }
 
+int value_percent(const char *option, const char *text, uint64_t *percent)
+{
+	const char *end;
+
+	if (read_number(text, percent, &end) && (!*end || !strcmp(end, "%")) && *percent <= 100)
+		return R_OK;
+	warn("--%s: \"%s\" is not a percentage from 0 to 100", option, text);
+	return R_FAILED;
+}
+
+int value_bytes(const char *option, const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	const char *end, *unit;
+	unsigned int shift = 0;
+	uint64_t number;
+
+	if (!read_number(text, &number, &end))
+		goto wrong;
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned int)(unit - units + 1);
+		end++;
+	}
+	if (*end || number == 0 || number > UINT64_MAX >> shift)
+		goto wrong;
+	*bytes = number << shift;
+	return R_OK;
+
+wrong:
+	warn("--%s: \"%s\" is not a size such as 100M or 2G", option, text);
+	return R_FAILED;
+}
+
 int value_pid(const char *text, int64_t *pid)
 {
 	const char *end;

@@ -10,6 +10,12 @@ int value_count(const char *option, const char *text, uint64_t *count);
 /* Seconds: a number with s, m, h, d or w behind it; without one, seconds. */
 int value_duration(const char *option, const char *text, uint64_t *seconds);
 
+/* A whole number from 0 to 100. */
+int value_percent(const char *option, const char *text, uint64_t *percent);
+
+/* Bytes: a number above 0 with K, M, G or T (of 1024) behind it, or without one. */
+int value_bytes(const char *option, const char *text, uint64_t *bytes);
+
 int value_pid(const char *text, int64_t *pid);
 
 /* Appends generations such as "4", "3,5-8". */

@@ -21,6 +21,8 @@ enum value_kind {
 	VALUE_GENERATIONS,
 	VALUE_TCP,
 	VALUE_CAPTURE,
+	VALUE_PERCENT,
+	VALUE_BYTES,
 };
 
 struct option_row {
@@ -66,6 +68,12 @@ static const struct option_row rows[] = {
 	  "keep all younger than TIME, such as 90m, 12h, 30d, 2w" },
 	{ "allow-empty", 0, VALUE_FLAG, AT(allow_empty), NULL, "gc forget",
 	  "even forget the last generation of a lineage" },
+	{ "max-unused", 0, VALUE_PERCENT, 0, "PERCENT", "take gc",
+	  "compact packs of which more is dead (default: 10; 100: none)" },
+	{ "max-rewrite", 0, VALUE_BYTES, AT(max_rewrite_bytes), "BYTES", "take gc",
+	  "copy at most that much at once, such as 500M or 2G (default: all of it)" },
+	{ "recompress", 0, VALUE_FLAG, AT(recompress), NULL, "gc",
+	  "also compress better what a take has compressed for speed" },
 	{ "dry-run", 0, VALUE_FLAG, AT(dry_run), NULL, "gc forget",
 	  "say what would be done, change nothing" },
 	{ "data", 0, VALUE_FLAG, AT(data), NULL, "verify",
@@ -223,6 +231,11 @@ static int set_value(struct options *o, const struct command *command, const str
 		return value_tcp(value, &o->tcp);
 	case VALUE_CAPTURE:
 		return value_capture(value, &o->capture);
+	case VALUE_PERCENT:
+		o->max_unused_given = true;
+		return value_percent(row->name, value, &o->max_unused_percent);
+	case VALUE_BYTES:
+		return value_bytes(row->name, value, place);
 	}
 	return R_FAILED;
 }

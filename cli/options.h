@@ -51,7 +51,9 @@ struct options {
 	/* gc; those not given are 0 */
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
 	uint64_t keep_within_seconds;
-	bool dry_run, allow_empty;
+	bool dry_run, allow_empty, recompress;
+	uint64_t max_unused_percent, max_rewrite_bytes;
+	bool max_unused_given;
 	/* verify, pin */
 	bool data, off;
 };

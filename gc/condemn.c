@@ -40,13 +40,14 @@ int drop_hashes(struct run *run)
 	int result;
 
 	do {
-		if (store_view_open(run->store, &view) != R_OK)
+		result = tell(run, "looking for dead pages", dropping.from[0], 256, PROGRESS_ITEMS);
+		if (result != R_OK || store_view_open(run->store, &view) != R_OK)
 			return R_FAILED;
 		result = reap_hashes_seek(view, &run->marks.visited.pages, dropping.from);
 		store_view_close(view);
 		if (result != R_OK)
 			return result == R_NOT_FOUND ? R_OK : result;
-		result = reap_write(run->store, drop_some, &dropping);
+		result = marked_write(run, drop_some, &dropping);
 		memcpy(dropping.from, dropping.next, HASH_KEY_BYTES);
 	} while (result == R_OK && !dropping.end);
 	return result;
@@ -77,7 +78,7 @@ static bool is_due(const struct run *run, const struct reap_segment *segment,
 		   struct store_view *view, struct liveness *now)
 {
 	*now = liveness_of(run, segment, view);
-	if (now->live > 0)
+	if (now->live > 0 && !worth_copying(run, segment, now->live))
 		return false;
 	return !segment->condemned_txn || now->digest != segment->digest;
 }
@@ -140,7 +141,13 @@ static int gather(struct batch *batch, page_no *next)
 		if (result != R_OK)
 			break;
 		*next = segment->record.last + 1;
-		batch->n += is_due(batch->run, segment, view, &now);
+		if (is_due(batch->run, segment, view, &now))
+			batch->n++;
+		else if (now.live > 0 && now.live < segment->record.pages &&
+			 !worth_copying(batch->run, segment, now.live))
+			batch->run->result->bytes_unused += segment->bytes *
+							    (segment->record.pages - now.live) /
+							    segment->record.pages;
 	}
 	store_view_close(view);
 	return result == R_FAILED ? R_FAILED : R_OK;
@@ -160,7 +167,7 @@ int condemn_segments(struct run *run)
 	do {
 		result = gather(batch, &next);
 		if (result == R_OK && batch->n > 0)
-			result = reap_write(run->store, condemn_batch, batch);
+			result = marked_write(run, condemn_batch, batch);
 		if (result == R_OK && batch->n > 0) {
 			run->spares = batch->spares;
 			run->result->pages_dead += batch->pages;

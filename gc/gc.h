@@ -6,6 +6,7 @@
 #ifndef SNAP_GC_GC_H
 #define SNAP_GC_GC_H
 
+#include "base/progress.h"
 #include "store/store.h"
 
 /*
@@ -53,16 +54,31 @@ void gc_plan_free(struct gc_plan *plan);
 
 struct gc_options {
 	bool allow_empty;
-	uint64_t
-	    wait_ns; /* how long to wait for takes and readers that began before; 0: not at all */
+	/* How long to wait for takes and readers that began before; 0: not at all. */
+	uint64_t wait_ns;
+	/* Packs of which more than this is dead are compacted; 100: none. */
+	unsigned max_unused_percent;
+	/* Bytes of segments copied by one run, at least one pack's worth; 0: no bound. */
+	uint64_t max_rewrite_bytes;
+	/* Compresses what a take has compressed for speed; see docs/commands.md. */
+	bool recompress;
+	const struct progress *progress; /* may be NULL */
 };
+
+/* The default of --max-unused; measured in gc/DESIGN.md. */
+#define GC_MAX_UNUSED_PERCENT 10
 
 struct gc_result {
 	uint64_t kept, forgotten; /* generations */
 	uint64_t bytes_freed;	  /* given back to the file system, as it counts them */
-	uint64_t
-	    bytes_pending;   /* dead, but an older reader may still use it: the next gc frees it */
-	uint64_t pages_dead; /* found dead by this run */
+	/* Written anew, by compacting and recompressing: the store shrank by bytes_freed less this.
+	 */
+	uint64_t bytes_rewritten;
+	/* Dead, but an older reader may still use it: the next gc frees it. */
+	uint64_t bytes_pending;
+	/* Dead in segments of which too much lives for them to be worth copying, about. */
+	uint64_t bytes_unused;
+	uint64_t pages_dead; /* in what this run condemned */
 };
 
 /*

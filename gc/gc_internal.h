@@ -19,28 +19,38 @@ struct marks {
  * marks cannot be trusted), R_FAILED. */
 int mark_generations(struct store_view *view, struct marks *marks);
 
+/* How much of each pack is dead, about: the pages of a segment share its bytes alike. */
+struct pack_share {
+	uint64_t pack;
+	uint64_t bytes, dead; /* of its segments */
+};
+
 /* The state of one run. */
 struct run {
 	struct store *store;
 	const struct gc_options *options;
 	struct marks marks;
-	uint64_t spares; /* reap_spares() before any hash was dropped */
+	uint64_t spares;	   /* reap_spares() before any hash was dropped */
+	struct pack_share *shares; /* by pack */
+	size_t n_shares;
+	struct page_set damaged; /* pages that could not be copied */
+	uint64_t copied_bytes;
 	struct gc_result *result;
 };
+
+/* Brings the marks up to date in a view, so that little is left for a transaction to do, then does
+ * reap_write(); `fn` brings them up to date again. */
+int marked_write(struct run *run, int (*fn)(struct reap *reap, void *arg), void *arg);
+
+/* Tells how far the run is; R_FAILED once the person has interrupted it. */
+int tell(const struct run *run, const char *phase, uint64_t done, uint64_t total,
+	 enum progress_unit unit);
 
 /* Forgets what the plan says and still may be forgotten. */
 int forget_generations(struct run *run, const struct gc_plan *plan);
 
 /* Drops the hashes of pages that are not marked. */
 int drop_hashes(struct run *run);
-
-/* Condemns the segments with dead pages. */
-int condemn_segments(struct run *run);
-
-/* Reclaims the segments without live pages that no view can reach any more, frees holes that none
- * can, and brings back what a take has referred to meanwhile.  `result->bytes_pending` is set to
- * what still waits. */
-int reclaim_segments(struct run *run);
 
 /* What a segment holds now. */
 struct liveness {
@@ -49,5 +59,24 @@ struct liveness {
 };
 struct liveness liveness_of(const struct run *run, const struct reap_segment *segment,
 			    struct store_view *view);
+
+/* Fills run->shares. */
+int measure_packs(struct run *run);
+
+/* True if the segment, of which `live` pages live but not all, is to be copied. */
+bool worth_copying(const struct run *run, const struct reap_segment *segment, uint32_t live);
+
+/* Condemns the segments without live pages and those worth copying. */
+int condemn_segments(struct run *run);
+
+/* Reclaims the segments without live pages that no view can reach any more, and brings back what a
+ * take has referred to meanwhile.  `result->bytes_pending` grows by what still waits. */
+int reclaim_segments(struct run *run);
+
+/* Copies what lives in segments worth it, within the bounds of the options. */
+int compact_segments(struct run *run);
+
+/* Frees the holes no view needs any more; `result->bytes_pending` grows by those that wait. */
+int free_holes(struct run *run);
 
 #endif

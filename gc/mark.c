@@ -1,44 +1,75 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "gc/gc_internal.h"
+#include "store/segment_read.h"
 #include "store/tree.h"
 
 #include <inttypes.h>
-
-static bool enter(page_no number, unsigned int level, void *arg)
-{
-	struct marks *marks = arg;
-
-	return visited_node(&marks->visited, number, level);
-}
-
-static int mark_pages(uint64_t index, const page_no *numbers, size_t n, void *arg)
-{
-	struct marks *marks = arg;
-
-	(void)index;
-	for (size_t i = 0; i < n; i++)
-		if (page_set_add(&marks->visited.pages, numbers[i], NULL) != R_OK)
-			return R_FAILED;
-	return R_OK;
-}
+#include <stdlib.h>
 
 struct marking {
 	struct store_view *view;
 	struct marks *marks;
+	/* What was added, so that the bases of just these are looked for; not at the first marking,
+	 * which looks at all segments with differences. */
+	bool listing;
+	page_no *added;
+	size_t n, room;
 };
+
+static int add(struct marking *marking, page_no number)
+{
+	bool added;
+
+	if (page_set_add(&marking->marks->visited.pages, number, &added) != R_OK)
+		return R_FAILED;
+	if (!added || !marking->listing)
+		return R_OK;
+	if (marking->n == marking->room) {
+		size_t room = marking->room ? marking->room * 2 : 1024;
+		page_no *more = realloc(marking->added, room * sizeof(*more));
+
+		if (!more) {
+			warn("out of memory");
+			return R_FAILED;
+		}
+		marking->added = more;
+		marking->room = room;
+	}
+	marking->added[marking->n++] = number;
+	return R_OK;
+}
+
+static bool enter(page_no number, unsigned int level, void *arg)
+{
+	struct marking *marking = arg;
+	struct visited *visited = &marking->marks->visited;
+
+	if (add(marking, number) != R_OK)
+		visited->failed = true;
+	return visited_node(visited, number, level);
+}
+
+static int mark_pages(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	(void)index;
+	for (size_t i = 0; i < n; i++)
+		if (add(arg, numbers[i]) != R_OK)
+			return R_FAILED;
+	return R_OK;
+}
 
 static int mark_object(const char *name, const struct object *object, void *arg)
 {
-	struct marking *marking = arg;
 	const struct tree_visitor visitor = {
 		.enter = enter,
 		.pages = mark_pages,
 		.end = UINT64_MAX,
 	};
+	struct marking *marking = arg;
 
 	(void)name;
-	return tree_visit(marking->view, object, &visitor, marking->marks);
+	return tree_visit(marking->view, object, &visitor, marking);
 }
 
 static int mark_generation(struct marking *marking, const struct reap_generation *generation)
@@ -49,13 +80,22 @@ static int mark_generation(struct marking *marking, const struct reap_generation
 	if (result == R_OK)
 		result =
 		    store_object_each(marking->view, generation->gen.number, mark_object, marking);
+	if (result == R_OK && marking->marks->visited.failed)
+		result = R_FAILED;
 	if (result == R_DAMAGED)
 		warn("generation %" PRIu64 " has a damaged tree, so nothing is reclaimed: run snap "
 		     "verify, then forget what it names",
 		     generation->gen.number);
-	if (result == R_OK && marking->marks->visited.failed)
-		result = R_FAILED;
 	return result;
+}
+
+static int damaged_header(page_no first)
+{
+	warn("the segment of page %" PRIu64 " has a damaged header, so it is not known which pages "
+	     "its differences need, and nothing is reclaimed: run snap verify, then forget what it "
+	     "names",
+	     first);
+	return R_DAMAGED;
 }
 
 static bool any_marked(page_no first, page_no last, void *arg)
@@ -75,19 +115,71 @@ static int mark_base(page_no number, page_no base, void *arg)
 	return page_set_add(&marks->visited.pages, base, NULL);
 }
 
-int mark_generations(struct store_view *view, struct marks *marks)
+static int by_number(const void *a, const void *b)
 {
-	struct marking marking = { view, marks };
-	struct reap_generation generation;
-	uint64_t upto, next = marks->upto;
+	const page_no *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Adds the bases under one page, down to the first that was marked already. */
+static int mark_chain(struct marking *marking, page_no number)
+{
+	page_no base;
+	bool added = true;
 	int result;
 
-	if (reap_next_generation(view, &upto) != R_OK)
-		return R_FAILED;
-	if (upto == marks->upto)
-		return R_OK;
-	while ((result = reap_generation_next(view, next, &generation)) == R_OK) {
-		result = mark_generation(&marking, &generation);
+	for (;;) {
+		result = view_page_base(marking->view, number, &base);
+		if (result == R_DAMAGED)
+			return damaged_header(number);
+		if (result != R_OK || base == PAGE_ABSENT)
+			return result;
+		if (page_set_add(&marking->marks->visited.pages, base, &added) != R_OK)
+			return R_FAILED;
+		if (!added)
+			return R_OK;
+		number = base;
+	}
+}
+
+static int mark_added_bases(struct marking *marking)
+{
+	struct reap_segment at = { 0 };
+	bool deltas = false;
+	int result = R_OK;
+
+	if (marking->n > 1)
+		qsort(marking->added, marking->n, sizeof(*marking->added), by_number);
+	for (size_t i = 0; result == R_OK && i < marking->n; i++) {
+		page_no number = marking->added[i];
+
+		if (number == PAGE_ABSENT || number == PAGE_ZERO)
+			continue;
+		if (number > at.record.last) {
+			result = reap_segment_before(marking->view, number, &at);
+			if (result == R_FAILED)
+				return R_FAILED;
+			/* One that no segment has is verify's to tell. */
+			deltas = result == R_OK && number <= at.record.last &&
+				 at.record.flags & SEGMENT_DELTAS;
+			result = R_OK;
+		}
+		if (deltas)
+			result = mark_chain(marking, number);
+	}
+	return result;
+}
+
+static int mark_from(struct marking *marking, uint64_t upto)
+{
+	struct marks *marks = marking->marks;
+	struct reap_generation generation;
+	uint64_t next = marks->upto;
+	int result;
+
+	while ((result = reap_generation_next(marking->view, next, &generation)) == R_OK) {
+		result = mark_generation(marking, &generation);
 		if (result != R_OK)
 			return result;
 		if (marks->upto > 0 && generation.gen.number != next)
@@ -98,7 +190,25 @@ int mark_generations(struct store_view *view, struct marks *marks)
 		return result;
 	if (marks->upto > 0 && next != upto)
 		marks->missed = true;
-	result = reap_bases(view, any_marked, mark_base, marks);
+	return R_OK;
+}
+
+int mark_generations(struct store_view *view, struct marks *marks)
+{
+	struct marking marking = { .view = view, .marks = marks, .listing = marks->upto > 0 };
+	uint64_t upto;
+	int result;
+
+	if (reap_next_generation(view, &upto) != R_OK)
+		return R_FAILED;
+	if (upto == marks->upto)
+		return R_OK;
+	result = mark_from(&marking, upto);
+	if (result == R_OK && marking.listing)
+		result = mark_added_bases(&marking);
+	else if (result == R_OK)
+		result = reap_bases(view, any_marked, mark_base, marks);
+	free(marking.added);
 	if (result == R_OK)
 		marks->upto = upto;
 	return result;

@@ -20,7 +20,7 @@ static int reclaim_one(struct reap *reap, struct reclaim *reclaim,
 	struct run *run = reclaim->run;
 	struct liveness now = liveness_of(run, segment, reap_view(reap));
 
-	if (now.live > 0 && now.digest != segment->digest)
+	if (now.live > 0 && (now.digest != segment->digest || now.live == segment->record.pages))
 		return reap_spare(reap, segment, &run->marks.visited.pages);
 	if (now.live == 0 && now.digest == segment->digest && segment->condemned_txn <= oldest)
 		return reap_drop(reap, segment);
@@ -94,25 +94,34 @@ int reclaim_segments(struct run *run)
 	uint64_t condemned, holes;
 	int result;
 
-	run->result->bytes_pending = 0;
 	if (counts(run->store, &condemned, &holes) != R_OK)
 		return R_FAILED;
 	reclaim.more = condemned > 0;
 	while (reclaim.more) {
-		result = reap_write(run->store, reclaim_batch, &reclaim);
+		result = marked_write(run, reclaim_batch, &reclaim);
 		if (result != R_OK)
 			return result;
 		run->result->bytes_pending += reclaim.pending;
 		reclaim.next = reclaim.next_after;
 	}
-	if (holes == 0 && condemned == 0)
-		return R_OK;
-	do {
+	return R_OK;
+}
+
+int free_holes(struct run *run)
+{
+	struct reclaim reclaim = { .run = run };
+	uint64_t condemned, holes;
+	int result;
+
+	if (counts(run->store, &condemned, &holes) != R_OK)
+		return R_FAILED;
+	reclaim.more = holes > 0;
+	while (reclaim.more) {
 		result = reap_write(run->store, hole_batch, &reclaim);
 		if (result != R_OK)
 			return result;
 		run->result->bytes_pending += reclaim.pending;
 		memcpy(reclaim.hole, reclaim.hole_after, HOLE_KEY_BYTES);
-	} while (reclaim.more);
+	}
 	return R_OK;
 }

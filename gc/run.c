@@ -1,6 +1,7 @@
 #include "base/result.h"
 #include "gc/gc_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -16,8 +17,44 @@ static int mark_all(struct run *run)
 		return R_FAILED;
 	result = reap_spares(view, &run->spares);
 	if (result == R_OK)
+		result = tell(run, "marking", 0, 0, PROGRESS_ITEMS);
+	if (result == R_OK)
 		result = mark_generations(view, &run->marks);
 	store_view_close(view);
+	return result;
+}
+
+int marked_write(struct run *run, int (*fn)(struct reap *reap, void *arg), void *arg)
+{
+	struct store_view *view;
+	int result;
+
+	if (store_view_open(run->store, &view) != R_OK)
+		return R_FAILED;
+	result = mark_generations(view, &run->marks);
+	store_view_close(view);
+	return result == R_OK ? reap_write(run->store, fn, arg) : result;
+}
+
+int tell(const struct run *run, const char *phase, uint64_t done, uint64_t total,
+	 enum progress_unit unit)
+{
+	return progress_tell(run->options->progress, phase, done, total, unit) ? R_OK : R_FAILED;
+}
+
+/* Everything that may go by now. */
+static int reclaim_now(struct run *run)
+{
+	int result;
+
+	run->result->bytes_pending = 0;
+	result = reclaim_segments(run);
+	if (result == R_OK)
+		result = compact_segments(run);
+	if (result == R_OK)
+		result = free_holes(run);
+	if (result == R_OK)
+		result = reap_bytes(run->store, &run->result->bytes_freed);
 	return result;
 }
 
@@ -28,11 +65,13 @@ static int reclaim_waiting(struct run *run)
 	int result;
 
 	for (;;) {
-		result = reclaim_segments(run);
-		if (result == R_OK)
-			result = reap_bytes(run->store, &run->result->bytes_freed);
+		result = reclaim_now(run);
 		if (result != R_OK || run->result->bytes_pending == 0 ||
 		    waited >= run->options->wait_ns)
+			return result;
+		result = tell(run, "waiting for takes and readers", waited, run->options->wait_ns,
+			      PROGRESS_ITEMS);
+		if (result != R_OK)
 			return result;
 		nanosleep(&step, NULL);
 		waited += WAIT_STEP_NS;
@@ -52,10 +91,14 @@ int gc_run(struct store *store, const struct gc_plan *plan, const struct gc_opti
 	if (outcome == R_OK)
 		outcome = drop_hashes(&run);
 	if (outcome == R_OK)
+		outcome = measure_packs(&run);
+	if (outcome == R_OK)
 		outcome = condemn_segments(&run);
 	if (outcome == R_OK)
 		outcome = reclaim_waiting(&run);
 	visited_clear(&run.marks.visited);
+	page_set_clear(&run.damaged);
+	free(run.shares);
 	return outcome;
 }
 

@@ -143,6 +143,16 @@ int reap_segment_next(struct store_view *view, page_no first, struct reap_segmen
 	return result == R_OK ? look_at(view->txn, found, raw, segment) : result;
 }
 
+int reap_segment_before(struct store_view *view, page_no first, struct reap_segment *segment)
+{
+	uint8_t raw[SEGMENT_RECORD_BYTES];
+	uint64_t found;
+	int result;
+
+	result = index_floor(view->txn, DB_SEGMENT, first, &found, raw, sizeof(raw));
+	return result == R_OK ? look_at(view->txn, found, raw, segment) : result;
+}
+
 int reap_condemned_next(struct store_view *view, page_no first, struct reap_segment *segment)
 {
 	uint8_t raw[CONDEMNED_RECORD_BYTES], segment_raw[SEGMENT_RECORD_BYTES];

@@ -16,6 +16,13 @@ const struct segment_coding segment_coding_take = {
 	.cluster_pages = 16,
 };
 
+const struct segment_coding segment_coding_strong = {
+	.level = 6,
+	.delta_level = 6,
+	.cluster_pages = SEGMENT_PAGES,
+	.flags = SEGMENT_STRONG,
+};
+
 struct cluster {
 	uint32_t pages, bytes;
 	enum codec codec;
@@ -174,6 +181,7 @@ const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segm
 		.first = pages[0].number,
 		.last = pages[n - 1].number,
 		.pages = n,
+		.flags = encoder->coding.flags,
 	};
 	for (uint32_t i = 0; i < n; i++) {
 		encoder->delta[i] =

@@ -26,10 +26,14 @@ struct segment_page {
 struct segment_coding {
 	int level, delta_level; /* of zstd */
 	uint32_t cluster_pages; /* of full pages in a cluster, 1 .. SEGMENT_PAGES */
+	uint32_t flags;		/* noted in the segment beside its own: SEGMENT_STRONG or 0 */
 };
 
 /* What takes use: figures in docs/store-figures.md. */
 extern const struct segment_coding segment_coding_take;
+
+/* What gc --recompress uses: figures in gc/DESIGN.md. */
+extern const struct segment_coding segment_coding_strong;
 
 struct segment_encoder;
 

@@ -9,6 +9,7 @@
 #include "store/format.h"
 #include "store/hash_index.h"
 #include "store/page_set.h"
+#include "store/segment_encode.h"
 
 /* One write transaction with that right. */
 struct reap;
@@ -73,6 +74,9 @@ struct reap_segment {
 int reap_segment_next(struct store_view *view, page_no first, struct reap_segment *segment);
 int reap_condemned_next(struct store_view *view, page_no first, struct reap_segment *segment);
 
+/* The last segment with this or a lower first number. */
+int reap_segment_before(struct store_view *view, page_no first, struct reap_segment *segment);
+
 /*
  * Tells `fn` of pages that are stored as differences, with their bases, in descending order of
  * number; as a base has a lower number, a page is told of after all that are differences to it.
@@ -112,6 +116,42 @@ int reap_drop(struct reap *reap, const struct reap_segment *segment);
  * at the end, R_FAILED. */
 int reap_holes(struct reap *reap, uint64_t oldest, uint8_t key[HOLE_KEY_BYTES], size_t most,
 	       uint64_t *pending);
+
+/* New packs with copies of pages that live.  Nothing refers to them before reap_copies_put(). */
+struct reap_copies;
+struct reap_copies *reap_copies_new(struct store *store); /* NULL: out of memory, reported */
+
+/* What one thread needs to copy, with a view of its own. */
+struct reap_copier;
+int reap_copier_open(struct reap_copies *copies, struct reap_copier **copier);
+void reap_copier_close(struct reap_copier *copier);
+
+/*
+ * Makes a segment of the `n` (1 .. SEGMENT_PAGES) pages with these ascending numbers, each checked
+ * against its hash, and appends it to a pack; `strong` is as --recompress does, otherwise as a take
+ * does.  A difference stays one, to the same base.  `*record` is what reap_replace() wants.  R_OK;
+ * R_DAMAGED, not reported, with the number in `*bad`; R_FAILED.
+ */
+int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bool strong,
+	      struct segment_record *record, page_no *bad);
+
+/* Makes them durable.  R_OK or R_FAILED. */
+int reap_copies_sync(struct reap_copies *copies);
+uint64_t reap_copies_bytes(struct reap_copies *copies);
+
+/* Enters the new packs into the index, before the first of the two below. */
+int reap_copies_put(struct reap *reap, struct reap_copies *copies);
+
+/* Puts copies in the place of segments; what these leave are holes for the views that began before
+ * this transaction. */
+int reap_replace(struct reap *reap, const struct reap_segment *old, size_t n_old,
+		 const struct segment_record *copy, size_t n_copies);
+
+/* The copy is not needed: its bytes are free. */
+int reap_discard(struct reap *reap, const struct segment_record *copy);
+
+/* Frees; unless `committed`, removes the packs. */
+void reap_copies_close(struct reap_copies *copies, bool committed);
 
 /* Gives free bytes back to the file system: unlinks packs the index does not know and whose writer
  * is gone, punches holes.  `*bytes` grows by what the file system says it got.  R_OK or R_FAILED.

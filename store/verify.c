@@ -282,18 +282,19 @@ static int verify_index(struct verify *verify)
 {
 	uint8_t raw[SEGMENT_RECORD_BYTES], pack[PACK_RECORD_BYTES];
 	struct segment_record record;
-	uint64_t next = 0, first;
+	uint64_t next = 0, last = 0, first;
 	int result;
 
 	while ((result = index_ceiling(verify->view->txn, DB_SEGMENT, next, &first, raw,
 				       sizeof(raw))) == R_OK) {
 		segment_record_decode(first, raw, &record);
 		verify->total_pages += record.pages;
-		next = record.last + 1;
-		if (record.last < first) {
+		next = first + 1;
+		if (record.last < first)
 			tell(verify, 0, first, "an impossible segment in the index");
-			next = first + 1;
-		}
+		else if (first <= last)
+			tell(verify, 0, first, "a segment in the index overlaps the one before it");
+		last = record.last;
 		result = index_get_u64(verify->view->txn, DB_PACK, record.pack, pack, sizeof(pack));
 		if (result == R_NOT_FOUND)
 			tell(verify, 0, first, "a segment in a pack the index does not know");

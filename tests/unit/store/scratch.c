@@ -174,10 +174,17 @@ void scratch_check(struct store_view *view, uint64_t generation, uint64_t seed, 
 	assert_int_equal(check.next, n);
 }
 
+int scratch_wait(int pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *arg, long fault)
 {
 	char text[24];
-	int status;
 	pid_t pid;
 
 	pid = fork();
@@ -187,8 +194,7 @@ int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *
 		setenv("SNAP_FAULT", text, 1);
 		_exit(fn(dir, arg));
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return scratch_wait(pid);
 }
 
 int scratch_verify(struct store *store, struct store_verify_result *result)

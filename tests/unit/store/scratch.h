@@ -31,6 +31,9 @@ int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed
  * it was killed. */
 int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *arg, long fault);
 
+/* Waits for a child process; its exit code, or -1 if it was killed. */
+int scratch_wait(int pid);
+
 /* Verifies all data; R_OK or R_DAMAGED. */
 int scratch_verify(struct store *store, struct store_verify_result *result);
 

@@ -58,7 +58,7 @@ static void frees_what_is_forgotten(void **state)
 {
 	struct store_verify_result verified;
 	struct store *store = scratch_open(*state);
-	struct gc_options options = { 0 };
+	struct gc_options options = { .max_unused_percent = 100 };
 	const uint64_t two = 2;
 	struct gc_result result;
 	struct store_view *view;

@@ -1,0 +1,105 @@
+#include "base/result.h"
+#include "base/warn.h"
+#include "gc/gc_internal.h"
+
+#include <stdlib.h>
+
+/* Packs are not numbered in the order of their pages, but nearly so: the last one is looked at
+ * first. */
+static struct pack_share *share_of(const struct run *run, uint64_t pack)
+{
+	size_t low = 0, high = run->n_shares;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (run->shares[middle].pack < pack)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < run->n_shares && run->shares[low].pack == pack ? &run->shares[low] : NULL;
+}
+
+static struct pack_share *add_share(struct run *run, size_t *room, uint64_t pack)
+{
+	struct pack_share *share = share_of(run, pack);
+	size_t at = run->n_shares;
+
+	if (share)
+		return share;
+	if (run->n_shares == *room) {
+		size_t more_room = *room ? *room * 2 : 64;
+		struct pack_share *more = realloc(run->shares, more_room * sizeof(*more));
+
+		if (!more) {
+			warn("out of memory");
+			return NULL;
+		}
+		run->shares = more;
+		*room = more_room;
+	}
+	for (; at > 0 && run->shares[at - 1].pack > pack; at--)
+		run->shares[at] = run->shares[at - 1];
+	run->shares[at] = (struct pack_share){ .pack = pack };
+	run->n_shares++;
+	return &run->shares[at];
+}
+
+static uint64_t dead_bytes(const struct reap_segment *segment, uint64_t live)
+{
+	return segment->bytes * (segment->record.pages - live) / segment->record.pages;
+}
+
+static int measure_segments(struct run *run, struct store_view *view)
+{
+	const struct page_set *marked = &run->marks.visited.pages;
+	struct reap_segment segment;
+	struct pack_share *share;
+	page_no next = 0;
+	size_t room = 0;
+	int result;
+
+	while ((result = reap_segment_next(view, next, &segment)) == R_OK) {
+		uint64_t live = page_set_count(marked, segment.record.first, segment.record.last);
+
+		next = segment.record.last + 1;
+		share = add_share(run, &room, segment.record.pack);
+		if (!share)
+			return R_FAILED;
+		share->bytes += segment.bytes;
+		if (live < segment.record.pages)
+			share->dead += dead_bytes(&segment, live);
+	}
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
+int measure_packs(struct run *run)
+{
+	struct store_view *view;
+	int result;
+
+	if (store_view_open(run->store, &view) != R_OK)
+		return R_FAILED;
+	result = measure_segments(run, view);
+	store_view_close(view);
+	return result;
+}
+
+/*
+ * Copying a segment costs what lives in it and frees what is dead.  Of a pack that is over the
+ * bound, segments with less than half of that share stay as they are: what they cost to copy would
+ * free little, and the pack ends below the bound without them.
+ */
+bool worth_copying(const struct run *run, const struct reap_segment *segment, uint32_t live)
+{
+	const struct pack_share *share = share_of(run, segment->record.pack);
+	uint64_t bound = run->options->max_unused_percent;
+
+	if (live == 0 || live >= segment->record.pages || !share)
+		return false;
+	if (run->options->recompress && !(segment->record.flags & SEGMENT_STRONG))
+		return true;
+	return share->dead * 100 > share->bytes * bound &&
+	       (uint64_t)(segment->record.pages - live) * 200 >= segment->record.pages * bound;
+}

@@ -1,0 +1,189 @@
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/pack_write.h"
+#include "store/reap_hole.h"
+#include "store/segment_read.h"
+#include "store/store_reap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct reap_copies {
+	struct store *store;
+	struct pack_writer *packs;
+};
+
+struct reap_copier {
+	struct reap_copies *copies;
+	struct store_view *view;
+	struct segment_encoder *encoders[2]; /* as takes do, strongly */
+	uint8_t *bytes, *base_bytes;	     /* of SEGMENT_PAGES pages each */
+	uint8_t hashes[SEGMENT_PAGES][HASH_BYTES];
+	struct segment_page pages[SEGMENT_PAGES];
+};
+
+struct reap_copies *reap_copies_new(struct store *store)
+{
+	struct reap_copies *copies = calloc(1, sizeof(*copies));
+
+	if (!copies) {
+		warn("out of memory");
+		return NULL;
+	}
+	copies->store = store;
+	copies->packs = pack_writer_new(store);
+	if (copies->packs)
+		return copies;
+	free(copies);
+	return NULL;
+}
+
+int reap_copier_open(struct reap_copies *copies, struct reap_copier **copier)
+{
+	struct reap_copier *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		goto err0;
+	new->copies = copies;
+	new->bytes = malloc(SEGMENT_BYTES);
+	new->base_bytes = malloc(SEGMENT_BYTES);
+	if (!new->bytes || !new->base_bytes)
+		goto err1;
+	if (store_view_open(copies->store, &new->view) != R_OK) {
+		reap_copier_close(new);
+		return R_FAILED;
+	}
+	*copier = new;
+	return R_OK;
+
+err1:
+	reap_copier_close(new);
+err0:
+	warn("out of memory");
+	return R_FAILED;
+}
+
+void reap_copier_close(struct reap_copier *copier)
+{
+	if (!copier)
+		return;
+	store_view_close(copier->view);
+	segment_encoder_free(copier->encoders[0]);
+	segment_encoder_free(copier->encoders[1]);
+	free(copier->bytes);
+	free(copier->base_bytes);
+	free(copier);
+}
+
+/* Gathers one page, and its base if it is a difference. */
+static int gather(struct reap_copier *copier, page_no number, uint32_t i)
+{
+	struct segment_page *page = &copier->pages[i];
+	uint8_t *bytes = copier->bytes + (size_t)i * PAGE_BYTES;
+	uint8_t *base_bytes = copier->base_bytes + (size_t)i * PAGE_BYTES;
+	const uint8_t *from;
+	int result;
+
+	*page = (struct segment_page){
+		.number = number,
+		.hash = copier->hashes[i],
+		.bytes = bytes,
+		.base_bytes = base_bytes,
+	};
+	result = view_page_hash(copier->view, number, &from);
+	if (result != R_OK)
+		return result;
+	memcpy(copier->hashes[i], from, HASH_BYTES);
+	result = view_page_base(copier->view, number, &page->base);
+	if (result == R_OK)
+		result = view_page(copier->view, number, &from);
+	if (result != R_OK)
+		return result;
+	memcpy(bytes, from, PAGE_BYTES);
+	if (page->base == PAGE_ABSENT)
+		return R_OK;
+	result = view_page(copier->view, page->base, &from);
+	if (result == R_OK)
+		memcpy(base_bytes, from, PAGE_BYTES);
+	return result;
+}
+
+int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bool strong,
+	      struct segment_record *record, page_no *bad)
+{
+	struct segment_encoder **encoder = &copier->encoders[strong];
+	const uint8_t *bytes;
+
+	if (!*encoder)
+		*encoder =
+		    segment_encoder_new(copier->copies->store->secret,
+					strong ? &segment_coding_strong : &segment_coding_take);
+	if (!*encoder)
+		return R_FAILED;
+	for (uint32_t i = 0; i < n; i++) {
+		int result = gather(copier, numbers[i], i);
+
+		if (result != R_OK) {
+			*bad = numbers[i];
+			return result;
+		}
+	}
+	bytes = segment_encode(*encoder, copier->pages, n, record);
+	return pack_writer_append(copier->copies->packs, bytes, record);
+}
+
+int reap_copies_sync(struct reap_copies *copies)
+{
+	return pack_writer_sync(copies->packs);
+}
+
+uint64_t reap_copies_bytes(struct reap_copies *copies)
+{
+	return pack_writer_bytes(copies->packs);
+}
+
+int reap_copies_put(struct reap *reap, struct reap_copies *copies)
+{
+	return pack_writer_put(copies->packs, reap_view(reap)->txn);
+}
+
+int reap_replace(struct reap *reap, const struct reap_segment *old, size_t n_old,
+		 const struct segment_record *copy, size_t n_copies)
+{
+	struct index_txn *txn = reap_view(reap)->txn;
+	uint8_t raw[SEGMENT_RECORD_BYTES];
+
+	for (size_t i = 0; i < n_old; i++) {
+		const struct segment_record *record = &old[i].record;
+
+		if (index_del_u64(txn, DB_SEGMENT, record->first) != R_OK ||
+		    index_del_u64(txn, DB_CONDEMNED, record->first) == R_FAILED ||
+		    hole_put(txn, record->pack, record->offset, old[i].bytes, reap_txn(reap)) !=
+			R_OK)
+			return R_FAILED;
+	}
+	for (size_t i = 0; i < n_copies; i++) {
+		segment_record_encode(&copy[i], raw);
+		if (index_put_u64(txn, DB_SEGMENT, copy[i].first, raw, sizeof(raw)) != R_OK)
+			return R_FAILED;
+	}
+	return R_OK;
+}
+
+int reap_discard(struct reap *reap, const struct segment_record *copy)
+{
+	struct index_txn *txn = reap_view(reap)->txn;
+
+	if (hole_put(txn, copy->pack, copy->offset, (uint64_t)copy->header_bytes + copy->body_bytes,
+		     HOLE_FREE) != R_OK)
+		return R_FAILED;
+	return pack_release(txn, copy->pack);
+}
+
+void reap_copies_close(struct reap_copies *copies, bool committed)
+{
+	if (!copies)
+		return;
+	pack_writer_close(copies->packs, committed);
+	free(copies);
+}
