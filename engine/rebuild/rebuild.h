@@ -262,6 +262,9 @@ int signals_actions(struct rebuild_task *t);
 /* Throws away what arrived while the tree was made, queues what was pending. */
 int signals_pending(struct rebuild_task *t);
 int timers_make(struct rebuild_task *t);
+/* Arms those that have overrun such that they tell so again; between the emptying of the signal
+ * queues and the queueing of what was pending. */
+int timers_count(struct rebuild_task *t);
 int timers_arm(struct rebuild_task *t);
 
 /* ---- launch.c ---- */

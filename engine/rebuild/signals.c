@@ -112,6 +112,8 @@ int signals_pending(struct rebuild_task *t)
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
 		rc = drain(&t->threads[i]);
 	if (rc == R_OK)
+		rc = timers_count(t);
+	if (rc == R_OK)
 		rc = queue(&t->threads[0], t->threads[0].core->tc->signals_s, true);
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
 		rc = queue(&t->threads[i], t->threads[i].core->thread_core->signals_p, false);

@@ -20,6 +20,9 @@
 /* Without that prctl, how many timers are made and thrown away to reach a number. */
 #define TIMER_ID_REACH 100000
 
+#define SECOND_NS 1000000000ll
+#define COUNT_TRIES 20
+
 struct timer_args {
 	struct sigevent event;
 	int32_t id;
@@ -87,6 +90,92 @@ int timers_make(struct rebuild_task *t)
 		rc = remote_must(th, "prctl(PR_TIMER_CREATE_RESTORE_IDS)", SYS_prctl,
 				 PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_OFF, 0, 0,
 				 0, 0);
+	return rc;
+}
+
+/* Can the clock be told a time in the past, and do we have the same one? */
+static bool is_wall_clock(uint32_t clock)
+{
+	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ||
+	       clock == CLOCK_TAI;
+}
+
+static struct rebuild_thread *notified(struct rebuild_task *t, const PosixTimerEntry *p)
+{
+	for (size_t i = 0; p->has_notify_thread_id && i < t->n_threads; i++)
+		if (t->threads[i].tid == (pid_t)p->notify_thread_id)
+			return &t->threads[i];
+	return &t->threads[0];
+}
+
+enum counted { NOT_COUNTED, COUNTED, COUNTED_WRONG };
+
+/* Arms it so that it should have expired `overrun` + 1 times by now, and takes the one signal. */
+static int arm_in_the_past(struct rebuild_task *t, const PosixTimerEntry *p, enum counted *counted)
+{
+	struct timer_args *args = (struct timer_args *)t->r->data;
+	struct {
+		uint64_t set;
+		struct timespec limit;
+		siginfo_t info;
+	} *wait = (void *)(args + 1);
+	int64_t interval = (int64_t)p->isec * SECOND_NS + (int64_t)p->insec, first, ret;
+	struct timespec now;
+	int rc;
+
+	*counted = NOT_COUNTED;
+	if (!interval || !is_wall_clock(p->clock_id) || clock_gettime((clockid_t)p->clock_id, &now))
+		return R_OK;
+	if ((int64_t)p->overrun >= INT64_MAX / interval / 2)
+		return R_OK;
+	first = (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec + (int64_t)p->vsec * SECOND_NS +
+		(int64_t)p->vnsec - ((int64_t)p->overrun + 1) * interval;
+	if (first <= 0)
+		return R_OK;
+	args->value = (struct itimerspec){
+		.it_interval = { (time_t)p->isec, (long)p->insec },
+		.it_value = { first / SECOND_NS, first % SECOND_NS },
+	};
+	rc = remote_must(&t->threads[0], "timer_settime", SYS_timer_settime, p->it_id,
+			 TIMER_ABSTIME, remote_address(&args->value), 0, 0, 0);
+	if (rc)
+		return rc;
+	wait->set = 1ull << (p->si_signo - 1);
+	wait->limit = (struct timespec){ 1, 0 };
+	rc = remote_try(notified(t, p), &ret, SYS_rt_sigtimedwait, remote_address(&wait->set),
+			remote_address(&wait->info), remote_address(&wait->limit), sizeof(uint64_t),
+			0, 0);
+	if (rc || ret != (int64_t)p->si_signo)
+		return rc;
+	rc = remote_try(&t->threads[0], &ret, SYS_timer_getoverrun, p->it_id, 0, 0, 0, 0, 0);
+	*counted = ret == (int64_t)p->overrun ? COUNTED : COUNTED_WRONG;
+	return rc;
+}
+
+int timers_count(struct rebuild_task *t)
+{
+	const TaskTimersEntry *timers = t->threads[0].core->tc->timers;
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && timers && i < timers->n_posix; i++) {
+		PosixTimerEntry *p = timers->posix[i];
+		enum counted counted = COUNTED_WRONG;
+
+		if (!p->overrun || (!p->vsec && !p->vnsec) || p->it_sigev_notify == SIGEV_NONE ||
+		    p->si_signo < 1 || p->si_signo > 64)
+			continue;
+		/* It may have ticked once more meanwhile. */
+		for (int tries = 0; rc == R_OK && counted == COUNTED_WRONG && tries < COUNT_TRIES;
+		     tries++)
+			rc = arm_in_the_past(t, p, &counted);
+		if (rc == R_OK && counted != COUNTED)
+			note("task %d: timer %u had overrun %u times, which it will not tell any "
+			     "more",
+			     t->pid, p->it_id, p->overrun);
+		/* It runs: timers_arm() leaves it alone. */
+		if (rc == R_OK && counted == COUNTED)
+			p->vsec = p->vnsec = 0;
+	}
 	return rc;
 }
 
