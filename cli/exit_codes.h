@@ -11,6 +11,9 @@ enum exit_code {
 	EXIT_DAMAGED = 5,     /* damage found in the store */
 	EXIT_BUSY = 6,	      /* a lock or a pid was still taken after --wait */
 	EXIT_SIGNAL = 128,    /* plus the signal that interrupted: 130, 143 */
+	/* Inside of snap only: plus what a command waited for ended with, which becomes the exit
+	 * status as it is. */
+	EXIT_OF_TARGET = 256,
 };
 
 /* The exit code for a result of base/result.h. */

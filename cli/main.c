@@ -1,11 +1,13 @@
 #include "base/result.h"
 #include "base/warn.h"
+#include "cli/index_faults.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/privileges.h"
+#include "store/store.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -62,10 +64,13 @@ int main(int argc, char **argv)
 	if (privileges_reduce(command->kind) != R_OK)
 		return EXIT_FAILED;
 	interrupt_install(command->kind);
+	index_faults_install();
 	code = command->run(&options);
+	if (code == EXIT_FAILED && store_index_damage_seen())
+		code = EXIT_DAMAGED;
 	if (interrupt_signal() && code == EXIT_FAILED)
 		code = EXIT_SIGNAL + interrupt_signal();
-	code = output_finish(code);
+	code = output_finish(code < EXIT_OF_TARGET ? code : code - EXIT_OF_TARGET);
 	options_free(&options);
 	return code;
 }

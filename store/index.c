@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +43,49 @@ void index_set_map_bytes(size_t bytes)
 	map_bytes_wanted = bytes;
 }
 
+static atomic_bool damage_seen;
+static _Thread_local volatile bool in_lmdb;
+
+/* The result of a call that reads or writes pages of the map. */
+#define IN_LMDB(call) \
+	({ \
+		int rc_; \
+		in_lmdb = true; \
+		rc_ = (call); \
+		in_lmdb = false; \
+		rc_; \
+	})
+
+bool index_in_lmdb(void)
+{
+	return in_lmdb;
+}
+
+bool index_damage_seen(void)
+{
+	return damage_seen;
+}
+
+/* What LMDB says of a file it did not write like this. */
+static bool tells_damage(int rc)
+{
+	return rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID ||
+	       rc == MDB_INCOMPATIBLE || rc == MDB_BAD_VALSIZE;
+}
+
+static int damaged(const char *what, const char *how)
+{
+	damage_seen = true;
+	warn("index: %s: %s: the index is damaged: put the folder index/ of a copy of this store "
+	     "in its place, or begin a new store",
+	     what, how);
+	return R_FAILED;
+}
+
 static int failed(const char *what, int rc)
 {
+	if (tells_damage(rc))
+		return damaged(what, mdb_strerror(rc));
 	if (rc == ENOSPC)
 		warn("index: %s: no space left on the device: free some and run the command again",
 		     what);
@@ -53,6 +95,13 @@ static int failed(const char *what, int rc)
 	else
 		warn("index: %s: %s", what, mdb_strerror(rc));
 	return R_FAILED;
+}
+
+/* LMDB aborts when this returns; index_damage_seen() tells a handler of SIGABRT why. */
+static void on_assertion(MDB_env *env, const char *text)
+{
+	(void)env;
+	damaged("data.mdb", text);
 }
 
 static size_t map_bytes_at_open(const char *path)
@@ -74,19 +123,21 @@ static int open_databases(struct index *index, bool create, bool writable)
 	MDB_txn *txn;
 	int rc;
 
-	rc = mdb_txn_begin(index->env, NULL, writable ? 0 : MDB_RDONLY, &txn);
+	rc = IN_LMDB(mdb_txn_begin(index->env, NULL, writable ? 0 : MDB_RDONLY, &txn));
 	if (rc)
 		return failed("begin", rc);
 	for (int db = 0; db < DB_COUNT; db++) {
-		rc = mdb_dbi_open(txn, db_names[db], create ? MDB_CREATE : 0, &index->dbi[db]);
+		rc = IN_LMDB(
+		    mdb_dbi_open(txn, db_names[db], create ? MDB_CREATE : 0, &index->dbi[db]));
 		if (rc) {
 			mdb_txn_abort(txn);
-			return failed(db_names[db], rc);
+			return rc == MDB_NOTFOUND ? damaged(db_names[db], "is not there")
+						  : failed(db_names[db], rc);
 		}
 	}
 	if (writable)
 		fault_point("index commit");
-	rc = mdb_txn_commit(txn);
+	rc = IN_LMDB(mdb_txn_commit(txn));
 	return rc ? failed("commit", rc) : R_OK;
 }
 
@@ -97,13 +148,23 @@ static int open_env(struct index *index, const char *path, unsigned int flags)
 	rc = mdb_env_create(&index->env);
 	if (rc)
 		return rc;
+	mdb_env_set_assert(index->env, on_assertion);
 	mdb_env_set_maxdbs(index->env, DB_COUNT);
 	mdb_env_set_maxreaders(index->env, READERS_MAX);
 	mdb_env_set_mapsize(index->env, map_bytes_at_open(path));
-	rc = mdb_env_open(index->env, path, flags | MDB_NOTLS, 0600);
+	rc = IN_LMDB(mdb_env_open(index->env, path, flags | MDB_NOTLS, 0600));
 	if (rc)
 		mdb_env_close(index->env);
 	return rc;
+}
+
+static bool has_data(const char *path)
+{
+	char data[4096];
+	struct stat st;
+
+	snprintf(data, sizeof(data), "%s/data.mdb", path);
+	return stat(data, &st) != 0 ? errno != ENOENT : st.st_size > 0;
 }
 
 int index_open(const char *path, bool create, bool writable, struct index **index)
@@ -115,11 +176,19 @@ int index_open(const char *path, bool create, bool writable, struct index **inde
 		warn("out of memory");
 		return R_FAILED;
 	}
+	/* LMDB would make a new one. */
+	if (!create && !has_data(path)) {
+		damaged(path, "data.mdb is missing or empty");
+		goto err0;
+	}
 	rc = open_env(new, path, writable ? 0 : MDB_RDONLY);
 	if (!writable && (rc == EACCES || rc == EPERM))
 		rc = open_env(new, path, MDB_RDONLY | MDB_NOLOCK);
 	if (rc) {
-		warn("%s: cannot open the index: %s", path, mdb_strerror(rc));
+		if (tells_damage(rc))
+			damaged(path, mdb_strerror(rc));
+		else
+			warn("%s: cannot open the index: %s", path, mdb_strerror(rc));
 		goto err0;
 	}
 	mdb_reader_check(new->env, &dead);
@@ -171,7 +240,7 @@ static int begin(struct index *index, unsigned int flags, MDB_txn **txn)
 		int rc;
 
 		pthread_rwlock_rdlock(&index->map_lock);
-		rc = mdb_txn_begin(index->env, NULL, flags, txn);
+		rc = IN_LMDB(mdb_txn_begin(index->env, NULL, flags, txn));
 		if (!rc)
 			return R_OK;
 		pthread_rwlock_unlock(&index->map_lock);
@@ -221,7 +290,7 @@ int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg)
 		result = fn(&txn, arg);
 		if (result == R_OK) {
 			fault_point("index commit");
-			rc = mdb_txn_commit(txn.txn);
+			rc = IN_LMDB(mdb_txn_commit(txn.txn));
 			if (rc == MDB_MAP_FULL) {
 				txn.map_full = true;
 				result = R_FAILED;
@@ -273,9 +342,11 @@ int index_oldest_reader(struct index *index, uint64_t *txn_id)
 static int take_value(enum index_db db, const MDB_val *from, void *value, size_t size)
 {
 	if (from->mv_size != size) {
-		warn("index: an entry of %s has %zu bytes in place of %zu: the store is damaged",
-		     db_names[db], from->mv_size, size);
-		return R_FAILED;
+		char how[64];
+
+		snprintf(how, sizeof(how), "an entry has %zu bytes in place of %zu", from->mv_size,
+			 size);
+		return damaged(db_names[db], how);
 	}
 	memcpy(value, from->mv_data, size);
 	return R_OK;
@@ -288,7 +359,7 @@ int index_get(struct index_txn *txn, enum index_db db, const void *key, size_t k
 	int rc, result;
 
 	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = mdb_get(txn->txn, txn->index->dbi[db], &k, &v);
+	rc = IN_LMDB(mdb_get(txn->txn, txn->index->dbi[db], &k, &v));
 	if (rc == MDB_NOTFOUND)
 		result = R_NOT_FOUND;
 	else if (rc)
@@ -315,14 +386,14 @@ static int seek(MDB_cursor *cursor, const void *key, size_t key_size, bool floor
 
 	k->mv_size = key_size;
 	k->mv_data = (void *)key;
-	rc = mdb_cursor_get(cursor, k, v, MDB_SET_RANGE);
+	rc = IN_LMDB(mdb_cursor_get(cursor, k, v, MDB_SET_RANGE));
 	if (!floor)
 		return rc;
 	if (rc == MDB_NOTFOUND)
-		return mdb_cursor_get(cursor, k, v, MDB_LAST);
+		return IN_LMDB(mdb_cursor_get(cursor, k, v, MDB_LAST));
 	if (rc || (k->mv_size == key_size && memcmp(k->mv_data, key, key_size) == 0))
 		return rc;
-	return mdb_cursor_get(cursor, k, v, MDB_PREV);
+	return IN_LMDB(mdb_cursor_get(cursor, k, v, MDB_PREV));
 }
 
 int index_look(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
@@ -334,7 +405,7 @@ int index_look(struct index_txn *txn, enum index_db db, const void *key, size_t 
 	int rc, result;
 
 	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor);
+	rc = IN_LMDB(mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor));
 	if (rc) {
 		result = failed(db_names[db], rc);
 		goto out;
@@ -409,7 +480,8 @@ int index_put(struct index_txn *txn, enum index_db db, const void *key, size_t k
 	      const void *value, size_t size, bool replace)
 {
 	MDB_val k = { key_size, (void *)key }, v = { size, (void *)value };
-	int rc = mdb_put(txn->txn, txn->index->dbi[db], &k, &v, replace ? 0 : MDB_NOOVERWRITE);
+	int rc =
+	    IN_LMDB(mdb_put(txn->txn, txn->index->dbi[db], &k, &v, replace ? 0 : MDB_NOOVERWRITE));
 
 	if (rc == MDB_KEYEXIST)
 		return R_BUSY;
@@ -428,7 +500,7 @@ int index_put_u64(struct index_txn *txn, enum index_db db, uint64_t key, const v
 int index_del(struct index_txn *txn, enum index_db db, const void *key, size_t key_size)
 {
 	MDB_val k = { key_size, (void *)key };
-	int rc = mdb_del(txn->txn, txn->index->dbi[db], &k, NULL);
+	int rc = IN_LMDB(mdb_del(txn->txn, txn->index->dbi[db], &k, NULL));
 
 	if (rc == MDB_NOTFOUND)
 		return R_NOT_FOUND;
@@ -452,7 +524,7 @@ sweep_entries(struct index_txn *txn, enum index_db db, MDB_cursor *cursor, MDB_v
 	MDB_val v;
 	int rc;
 
-	rc = mdb_cursor_get(cursor, k, &v, MDB_SET_RANGE);
+	rc = IN_LMDB(mdb_cursor_get(cursor, k, &v, MDB_SET_RANGE));
 	for (size_t i = 0; !rc && i < most; i++) {
 		enum sweep what;
 
@@ -462,10 +534,10 @@ sweep_entries(struct index_txn *txn, enum index_db db, MDB_cursor *cursor, MDB_v
 		if (what == SWEEP_STOP)
 			return R_OK;
 		if (what == SWEEP_DELETE)
-			rc = mdb_cursor_del(cursor, 0);
+			rc = IN_LMDB(mdb_cursor_del(cursor, 0));
 		if (rc)
 			return written(txn, db, rc);
-		rc = mdb_cursor_get(cursor, k, &v, MDB_NEXT);
+		rc = IN_LMDB(mdb_cursor_get(cursor, k, &v, MDB_NEXT));
 	}
 	if (rc == MDB_NOTFOUND)
 		return R_NOT_FOUND;
@@ -481,7 +553,7 @@ int index_sweep(struct index_txn *txn, enum index_db db, void *key, size_t key_s
 	int rc, result;
 
 	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor);
+	rc = IN_LMDB(mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor));
 	if (rc) {
 		result = failed(db_names[db], rc);
 	} else {
@@ -522,10 +594,45 @@ int index_count(struct index_txn *txn, enum index_db db, uint64_t *count)
 	int rc;
 
 	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = mdb_stat(txn->txn, txn->index->dbi[db], &stat);
+	rc = IN_LMDB(mdb_stat(txn->txn, txn->index->dbi[db], &stat));
 	pthread_rwlock_unlock(&txn->index->map_lock);
 	if (rc)
 		return failed(db_names[db], rc);
 	*count = stat.ms_entries;
 	return R_OK;
+}
+
+/* Every entry of one database, in order; what cannot be read or is counted wrong is damage. */
+static int check_database(MDB_txn *txn, MDB_dbi dbi, const char *name)
+{
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	MDB_stat stat;
+	size_t entries = 0;
+	int rc = IN_LMDB(mdb_stat(txn, dbi, &stat));
+
+	if (!rc)
+		rc = IN_LMDB(mdb_cursor_open(txn, dbi, &cursor));
+	if (rc)
+		return failed(name, rc);
+	while ((rc = IN_LMDB(mdb_cursor_get(cursor, &k, &v, MDB_NEXT))) == 0)
+		entries++;
+	mdb_cursor_close(cursor);
+	if (rc != MDB_NOTFOUND)
+		return failed(name, rc);
+	if (entries != stat.ms_entries)
+		return damaged(name, "not all of its entries are there");
+	return R_OK;
+}
+
+int index_check(struct index_txn *txn)
+{
+	int result;
+
+	pthread_rwlock_rdlock(&txn->index->map_lock);
+	result = check_database(txn->txn, 0, "free pages"); /* LMDB's own, which has no name */
+	for (int db = 0; result == R_OK && db < DB_COUNT; db++)
+		result = check_database(txn->txn, txn->index->dbi[db], db_names[db]);
+	pthread_rwlock_unlock(&txn->index->map_lock);
+	return result;
 }

@@ -34,6 +34,18 @@ enum index_db {
 int index_open(const char *path, bool create, bool writable, struct index **index);
 void index_close(struct index *index);
 
+/*
+ * True when a call failed since the index itself is damaged.  All of them then report R_FAILED:
+ * R_DAMAGED would be taken for one page that is lost, which a caller may go on without.
+ */
+bool index_damage_seen(void);
+
+/* For signal handlers: this thread is inside of LMDB, which trusts what stands in a page. */
+bool index_in_lmdb(void);
+
+/* Reads every entry there is.  R_OK, or R_FAILED (index_damage_seen() tells why). */
+int index_check(struct index_txn *txn);
+
 /* For tests: the map size the next index_open() starts with; 0 is the default of FORMAT.md. */
 void index_set_map_bytes(size_t bytes);
 

@@ -70,6 +70,14 @@ static int parse_uuid(const char *text, uint8_t uuid[UUID_BYTES])
 	return R_OK;
 }
 
+static int mark_damaged(const struct store *store, const char *how)
+{
+	warn("%s/" MARK_FILE ": %s: the store is damaged: put this file of a copy of the store in "
+	     "its place",
+	     store->dir, how);
+	return R_DAMAGED;
+}
+
 /* R_NOT_FOUND (nothing reported) if there is no mark file. */
 static int read_mark(struct store *store)
 {
@@ -82,10 +90,10 @@ static int read_mark(struct store *store)
 		if (errno == ENOENT)
 			return R_NOT_FOUND;
 		warn_errno("%s/" MARK_FILE ": cannot read", store->dir);
-		return R_FAILED;
+		return errno == EFBIG ? R_DAMAGED : R_FAILED;
 	}
 	if (sscanf(text, "snap-store %u", &version) != 1)
-		warn("%s/" MARK_FILE ": not what snap wrote: the store is damaged", store->dir);
+		result = mark_damaged(store, "not what snap wrote");
 	else if (version > FORMAT_VERSION)
 		warn("%s: a store of format %u; this snap knows formats up to %d: use a newer snap",
 		     store->dir, version, FORMAT_VERSION);
@@ -96,7 +104,7 @@ static int read_mark(struct store *store)
 		     store->dir, version, FORMAT_VERSION);
 	else if (sscanf(text, "snap-store %*u\nuuid %32[0-9a-f]", uuid) != 1 ||
 		 strlen(uuid) != 2 * UUID_BYTES || parse_uuid(uuid, store->uuid) != R_OK)
-		warn("%s/" MARK_FILE ": no uuid in it: the store is damaged", store->dir);
+		result = mark_damaged(store, "no uuid in it");
 	else
 		result = R_OK;
 	free(text);
@@ -254,6 +262,29 @@ static int load_secret(struct store *store)
 	return result == R_OK ? R_OK : R_FAILED;
 }
 
+bool store_index_damage_seen(void)
+{
+	return index_damage_seen();
+}
+
+bool store_in_index(void)
+{
+	return index_in_lmdb();
+}
+
+/* Whether there are packs, which no interrupted creation of a store leaves. */
+static bool has_packs(const struct store *store)
+{
+	int fd = openat(store->dirfd, "packs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool has;
+
+	if (fd < 0)
+		return false;
+	has = faccessat(store->dirfd, "index/data.mdb", F_OK, 0) == 0 && !is_vacant(fd, false);
+	close(fd);
+	return has;
+}
+
 /* Two commands may want to make one store at the same moment; the lock lets one do it. */
 static int open_or_fill(struct store *store, bool create)
 {
@@ -264,6 +295,8 @@ static int open_or_fill(struct store *store, bool create)
 		return R_FAILED;
 	}
 	result = read_mark(store);
+	if (result == R_NOT_FOUND && has_packs(store))
+		return mark_damaged(store, "is missing, though packs/ holds packs");
 	if (result == R_NOT_FOUND && create)
 		return fill_new(store);
 	if (result == R_NOT_FOUND)

@@ -47,10 +47,16 @@ struct store;
  * Opens the store in `dir`.  With `create`, an absent or empty directory becomes a new store
  * (0700). `writable` is for takes, pins, forget and gc; without it nothing below `dir` is written
  * but the index's reader table.  R_OK, R_NOT_FOUND (no such directory, or not a store: said which),
- * R_FAILED (newer format, no permission, damaged: reported).
+ * R_DAMAGED (its mark file is), R_FAILED (newer format, no permission, damaged index: reported).
  */
 int store_open(const char *dir, bool create, bool writable, struct store **store);
 void store_close(struct store *store);
+
+/* True when anything of this process failed (R_FAILED) since the index of a store is damaged. */
+bool store_index_damage_seen(void);
+
+/* For signal handlers: this thread was reading or writing pages of an index. */
+bool store_in_index(void);
 
 /*
  * A view: the store as it was at one moment.  While it is open, gc reclaims nothing it can reach.

@@ -277,7 +277,7 @@ static int walk(struct verify *verify)
 	return result;
 }
 
-/* The segments do not overlap, and each lies in a pack the index knows. */
+/* Every entry can be read; the segments do not overlap, and each lies in a pack the index knows. */
 static int verify_index(struct verify *verify)
 {
 	uint8_t raw[SEGMENT_RECORD_BYTES], pack[PACK_RECORD_BYTES];
@@ -285,6 +285,13 @@ static int verify_index(struct verify *verify)
 	uint64_t next = 0, last = 0, first;
 	int result;
 
+	result = index_check(verify->view->txn);
+	if (result != R_OK && index_damage_seen()) {
+		tell(verify, 0, 0, "not every entry can be read");
+		return R_DAMAGED;
+	}
+	if (result != R_OK)
+		return result;
 	while ((result = index_ceiling(verify->view->txn, DB_SEGMENT, next, &first, raw,
 				       sizeof(raw))) == R_OK) {
 		segment_record_decode(first, raw, &record);
