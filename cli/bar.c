@@ -100,7 +100,7 @@ const struct progress *bar_begin(const struct options *options)
 
 void bar_end(void)
 {
-	if (bar.drawn_ns && terminal_ready())
-		dprintf(STDERR_FILENO, "\r\033[K");
+	if (bar.drawn_ns && terminal_ready() && write(STDERR_FILENO, "\r\033[K", 4) < 0)
+		bar.wanted = false;
 	bar.drawn_ns = 0;
 }

@@ -76,6 +76,14 @@ static void note_end(const struct restore_result *result)
 		     WTERMSIG(result->status));
 }
 
+/* As a shell tells it. */
+static int exit_code_of_root(int status)
+{
+	if (WIFSIGNALED(status))
+		return EXIT_OF_TARGET + EXIT_SIGNAL + WTERMSIG(status);
+	return EXIT_OF_TARGET + WEXITSTATUS(status);
+}
+
 static int restore_generation(const struct options *options, struct store *store,
 			      const struct generation *gen)
 {
@@ -107,11 +115,15 @@ static int restore_generation(const struct options *options, struct store *store
 	interrupt_pass_on(0);
 	if (result != R_OK)
 		return exit_code_of(result);
-	if (options->json)
-		return print_json(&r);
-	if (options->foreground)
+	if (options->json) {
+		int code = print_json(&r);
+
+		if (code != EXIT_DONE)
+			return code;
+	} else if (options->foreground) {
 		note_end(&r.result);
-	return EXIT_DONE;
+	}
+	return options->foreground ? exit_code_of_root(r.result.status) : EXIT_DONE;
 }
 
 int cmd_restore(const struct options *options)

@@ -1,45 +1,50 @@
 #include "cli/interrupt.h"
 
 #include "cli/exit_codes.h"
+#include "cli/output.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t came;
 static volatile sig_atomic_t at_once;
-static volatile sig_atomic_t heir; /* pid that gets the signals */
+static volatile sig_atomic_t heir = -1; /* pidfd of the process that gets the signals */
 
 static void on_signal(int number)
 {
 	int saved = errno;
 
-	if (heir) {
-		kill(heir, number);
+	if (heir >= 0) {
+		syscall(SYS_pidfd_send_signal, (int)heir, number, NULL, 0);
 		errno = saved;
 		return;
 	}
-	if (at_once || came)
+	if (at_once || came) {
+		bar_end();
 		_exit(EXIT_SIGNAL + number);
+	}
 	came = number;
+}
+
+/* nohup and a shell's background jobs ask for signals to stay ignored. */
+static void catch (int number)
+{
+	struct sigaction action = { .sa_handler = on_signal }, old;
+
+	sigfillset(&action.sa_mask);
+	if (sigaction(number, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+		return;
+	sigaction(number, &action, NULL);
 }
 
 void interrupt_install(enum command_kind kind)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = on_signal };
-	size_t i;
-
 	at_once = kind != COMMAND_ENGINE && kind != COMMAND_REBUILDS;
-	sigfillset(&action.sa_mask);
-	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		struct sigaction old;
-
-		/* nohup and a shell's background jobs ask for signals to stay ignored. */
-		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
-			continue;
-		sigaction(numbers[i], &action, NULL);
-	}
+	catch (SIGINT);
+	catch (SIGTERM);
+	catch (SIGHUP);
 	/* ^Z would leave a target frozen for as long as snap sleeps. */
 	if (!at_once)
 		signal(SIGTSTP, SIG_IGN);
@@ -52,5 +57,24 @@ int interrupt_signal(void)
 
 void interrupt_pass_on(pid_t pid)
 {
-	heir = pid;
+	sigset_t all, before;
+	int old = heir;
+
+	if (!pid && heir < 0)
+		return;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	heir = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	if (old >= 0)
+		close(old);
+	if (pid && came && heir >= 0) {
+		syscall(SYS_pidfd_send_signal, (int)heir, (int)came, NULL, 0);
+		came = 0;
+	}
+	if (pid) {
+		catch (SIGQUIT);
+		catch (SIGUSR1);
+		catch (SIGUSR2);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
 }

@@ -14,7 +14,10 @@ void interrupt_install(enum command_kind kind);
 /* The signal that came, or 0. */
 int interrupt_signal(void);
 
-/* From here on these signals go to that process instead; 0: no longer. */
+/*
+ * From here on these signals, and SIGQUIT, SIGUSR1 and SIGUSR2, go to that process instead, as does
+ * one that came before; 0: no longer.
+ */
 void interrupt_pass_on(pid_t pid);
 
 #endif

@@ -30,7 +30,7 @@ int output_finish(int code);
 
 /*
  * A progress bar on standard error, drawn after a second if that is a terminal this process may
- * write to.  There is at most one at a time.  bar_end() wipes it out.
+ * write to.  There is at most one at a time.  bar_end() wipes it out, also in a signal handler.
  */
 const struct progress *bar_begin(const struct options *options);
 void bar_end(void);

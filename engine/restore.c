@@ -176,14 +176,37 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 }
 
 /* Waits for the root, which is a child of ours. */
-static int wait_root(const struct rebuild *r, int *status)
+static int wait_root(pid_t root, int *status)
 {
-	while (waitpid(r->root->pid, status, 0) < 0)
+	while (waitpid(root, status, 0) < 0)
 		if (errno != EINTR) {
-			warn_errno("task %d: wait for its end", r->root->pid);
+			warn_errno("task %d: wait for its end", root);
 			return R_FAILED;
 		}
 	return R_OK;
+}
+
+static int restore_in_view(struct rebuild *r, const struct restore_options *opts)
+{
+	int rc = store_generation(r->view, opts->generation, &r->gen);
+
+	if (rc == R_NOT_FOUND)
+		warn("there is no generation %llu; snap ls shows those there are",
+		     (unsigned long long)opts->generation);
+	if (rc == R_OK)
+		rc = plan(r, opts);
+	if (rc == R_OK)
+		rc = fds_restore_open(r->fds);
+	if (rc == R_OK)
+		rc = shmem_make(r);
+	if (rc == R_OK)
+		rc = build(r);
+	shmem_close(r);
+	if (r->fds)
+		fds_restore_end(r->fds);
+	scratch_unmap(r);
+	cgroup_end(r, rc != R_OK);
+	return rc;
 }
 
 int engine_restore(struct store *store, const struct restore_options *opts,
@@ -200,23 +223,7 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 	rc = store_view_open(store, &r.view);
 	if (rc)
 		return rc;
-	rc = store_generation(r.view, opts->generation, &r.gen);
-	if (rc == R_NOT_FOUND)
-		warn("there is no generation %llu; snap ls shows those there are",
-		     (unsigned long long)opts->generation);
-	if (rc == R_OK)
-		rc = plan(&r, opts);
-	if (rc == R_OK)
-		rc = fds_restore_open(r.fds);
-	if (rc == R_OK)
-		rc = shmem_make(&r);
-	if (rc == R_OK)
-		rc = build(&r);
-	shmem_close(&r);
-	if (r.fds)
-		fds_restore_end(r.fds);
-	scratch_unmap(&r);
-	cgroup_end(&r, rc != R_OK);
+	rc = restore_in_view(&r, opts);
 	if (rc == R_OK) {
 		*result = (struct restore_result){
 			.generation = r.gen.number,
@@ -224,13 +231,14 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 			.wall_ns = now_ns() - begun,
 		};
 		detail("%llu pages written", (unsigned long long)r.pages_written);
-		if (opts->running)
-			opts->running(result, opts->arg);
-		if (opts->foreground)
-			rc = wait_root(&r, &result->status);
 	}
+	/* A view that stayed open as long as the root runs would keep gc from giving back space. */
 	store_view_close(r.view);
 	free(r.fds_tasks);
 	plan_free(&r);
+	if (rc == R_OK && opts->running)
+		opts->running(result, opts->arg);
+	if (rc == R_OK && opts->foreground)
+		rc = wait_root(result->root_pid, &result->status);
 	return rc;
 }
