@@ -56,7 +56,7 @@ static const struct option_row rows[] = {
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
 	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",
-	  "stay until the restored root ends, pass signals on to it, end with its exit status" },
+	  "stay until the root ends, pass signals on to it, end with its status" },
 	{ "keep-last", 0, VALUE_COUNT, AT(keep_last), "N", "take gc", "keep the newest N" },
 	{ "keep-hourly", 0, VALUE_COUNT, AT(keep_hourly), "N", "take gc",
 	  "keep the newest of each of the last N hours that have one" },
