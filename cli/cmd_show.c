@@ -54,6 +54,11 @@ static void print_facts(const struct generation *gen)
 	       (unsigned long long)gen->pages_shared, (unsigned long long)gen->pages_zero);
 	printf("holds       %s, for which the take stored %s\n", words_bytes(a, gen->bytes_logical),
 	       words_bytes(b, gen->bytes_stored));
+	printf("  data      %s\n", words_bytes(a, gen->bytes_data));
+	printf("  trees     %s\n", words_bytes(a, gen->bytes_trees));
+	printf("  images    %s\n", words_bytes(a, gen->bytes_images));
+	printf("  headers   %s\n", words_bytes(a, gen->bytes_headers));
+	printf("  and       %s in the index\n", words_bytes(a, gen->bytes_index));
 }
 
 static json_t *json_facts(const struct generation *gen)
@@ -66,6 +71,8 @@ static json_t *json_facts(const struct generation *gen)
 	    "pages_zero", (json_int_t)gen->pages_zero, "bytes_stored",
 	    (json_int_t)gen->bytes_stored);
 
+	if (facts)
+		json_add_bytes(facts, gen);
 	if (!facts || !more || json_object_update(facts, more) < 0) {
 		json_decref(facts);
 		facts = NULL;

@@ -43,13 +43,14 @@ int cmd_stats(const struct options *options)
 	code = exit_code_of(result);
 	if (result == R_OK && options->json)
 		code = output_json(json_pack(
-		    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "store",
+		    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "store",
 		    options->store_dir, "generations", (json_int_t)s.generations, "lineages",
 		    (json_int_t)s.lineages, "packs", (json_int_t)s.packs, "segments",
 		    (json_int_t)s.segments, "pages", (json_int_t)s.pages, "bytes_packs",
 		    (json_int_t)s.bytes_packs, "bytes_index", (json_int_t)s.bytes_index,
-		    "bytes_live", (json_int_t)s.bytes_live, "bytes_condemned",
-		    (json_int_t)s.bytes_condemned, "bytes_logical", (json_int_t)s.bytes_logical));
+		    "bytes_live", (json_int_t)s.bytes_live, "bytes_headers",
+		    (json_int_t)s.bytes_headers, "bytes_condemned", (json_int_t)s.bytes_condemned,
+		    "bytes_logical", (json_int_t)s.bytes_logical));
 	else if (result == R_OK)
 		print_stats(options->store_dir, &s);
 	return code;

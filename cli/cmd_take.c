@@ -74,6 +74,7 @@ static json_t *json_of_take(const struct take_result *r)
 	json_object_set_new(object, "pages_shared", json_integer((json_int_t)gen->pages_shared));
 	json_object_set_new(object, "pages_zero", json_integer((json_int_t)gen->pages_zero));
 	json_object_set_new(object, "bytes_stored", json_integer((json_int_t)gen->bytes_stored));
+	json_add_bytes(object, gen);
 	json_object_set_new(object, "capture", json_string(capture_word(&r->capture)));
 	json_object_set_new(object, "clones", json_integer((json_int_t)r->capture.clones));
 	if (*r->capture.reason)

@@ -88,6 +88,15 @@ json_t *json_generation(const struct generation *gen)
 			 "pinned", gen->pinned, "bytes_logical", (json_int_t)gen->bytes_logical);
 }
 
+void json_add_bytes(json_t *object, const struct generation *gen)
+{
+	json_object_set_new(object, "bytes_data", json_integer((json_int_t)gen->bytes_data));
+	json_object_set_new(object, "bytes_trees", json_integer((json_int_t)gen->bytes_trees));
+	json_object_set_new(object, "bytes_images", json_integer((json_int_t)gen->bytes_images));
+	json_object_set_new(object, "bytes_headers", json_integer((json_int_t)gen->bytes_headers));
+	json_object_set_new(object, "bytes_index", json_integer((json_int_t)gen->bytes_index));
+}
+
 int output_finish(int code)
 {
 	int failed = ferror(stdout);

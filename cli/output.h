@@ -24,6 +24,9 @@ int output_json(json_t *value);
 /* The facts of a generation, as ls, show and gc print them. */
 json_t *json_generation(const struct generation *gen);
 
+/* Adds how what a take stored is split up. */
+void json_add_bytes(json_t *object, const struct generation *gen);
+
 /* Closes standard output and says if what was printed did not get there.  An exit code: `code`,
  * or EXIT_FAILED instead of EXIT_DONE. */
 int output_finish(int code);

@@ -2,14 +2,22 @@
 
 #include "base/result.h"
 #include "store/commit.h"
-#include "store/page.h"
 #include "store/segment_read.h"
 
 #include <string.h>
 
+/* A damaged page, or other bytes with the same hash, do not confirm: the page is stored anew. */
+static int confirm(int result, const uint8_t *stored, const void *page)
+{
+	if (result == R_FAILED)
+		return R_FAILED;
+	return result == R_OK && memcmp(stored, page, PAGE_BYTES) == 0 ? R_OK : R_NOT_FOUND;
+}
+
 /* Whether the page at the same place of the last generation has this hash, by its segment's header:
  * neighbours in memory are mostly neighbours there, so this costs no index look-up. */
-static int unchanged(struct classifier *classifier, page_no expected, const uint8_t *hash)
+static int unchanged(struct classifier *classifier, page_no expected, const void *page,
+		     const uint8_t *hash)
 {
 	const uint8_t *old;
 	int result;
@@ -21,15 +29,12 @@ static int unchanged(struct classifier *classifier, page_no expected, const uint
 		return R_NOT_FOUND;
 	if (result != R_OK)
 		return result;
-	return memcmp(old, hash, HASH_BYTES) == 0 ? R_OK : R_NOT_FOUND;
-}
-
-/* A damaged page, or other bytes with the same hash, do not confirm: the page is stored anew. */
-static int confirm(int result, const uint8_t *stored, const void *page)
-{
-	if (result == R_FAILED)
-		return R_FAILED;
-	return result == R_OK && memcmp(stored, page, PAGE_BYTES) == 0 ? R_OK : R_NOT_FOUND;
+	if (memcmp(old, hash, HASH_BYTES) != 0)
+		return R_NOT_FOUND;
+	if (!classifier->compare)
+		return R_OK;
+	result = view_page(classifier->view, expected, &old);
+	return confirm(result, old, page);
 }
 
 static int find_own(struct classifier *classifier, const void *page, const uint8_t *hash,
@@ -46,14 +51,12 @@ static int find_own(struct classifier *classifier, const void *page, const uint8
 }
 
 int classify_page(struct classifier *classifier, enum page_kind kind, const void *page,
-		  page_no expected, page_no *number, bool *is_new)
+		  const uint8_t *hash, page_no expected, page_no *number, bool *is_new)
 {
-	uint8_t hash[HASH_BYTES];
 	int result;
 
 	*is_new = false;
-	page_hash(classifier->view->store->secret, page, hash);
-	result = unchanged(classifier, expected, hash);
+	result = unchanged(classifier, expected, page, hash);
 	if (result == R_OK) {
 		*number = expected;
 		return R_OK;

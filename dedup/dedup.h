@@ -25,6 +25,11 @@ void ingest_abort(struct ingest *ingest);
  */
 int ingest_commit(struct ingest *ingest, struct generation *gen);
 
+/* From now on no hash is trusted: a page that has the hash of the one at the same place in the
+ * lineage's last generation is compared with it, and stored anew if that cannot be read.  Costs the
+ * reading of the last generation (docs/store-figures.md). */
+void ingest_compare(struct ingest *ingest);
+
 /*
  * From ingest_spool to ingest_unspool what is handed over is only remembered, so that nothing is
  * hashed, compressed or written while a target stands still: at most `max_bytes` of pages,

@@ -1,12 +1,13 @@
 #include "dedup/dedup.h"
 
+#include "base/crew.h"
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "dedup/digest.h"
 #include "dedup/spool.h"
 #include "dedup/tree_write.h"
 #include "store/commit.h"
-#include "store/page.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,6 +18,8 @@ struct ingest {
 	struct store *store;
 	struct store_view *view;
 	struct classifier classifier;
+	struct crew *crew; /* for hashing; may be NULL */
+	struct digest digests[DIGEST_PAGES];
 	char lineage[LINEAGE_NAME_MAX];
 	uint64_t last_generation; /* of the lineage; 0: none */
 	struct object_writer *open;
@@ -58,6 +61,8 @@ int ingest_begin(struct store *store, const char *lineage, struct ingest **inges
 	if (!new)
 		goto err0;
 	new->store = store;
+	new->crew = crew_new();
+	new->classifier.compare = HASH_BITS < 8 * HASH_BYTES;
 	strcpy(new->lineage, lineage);
 	new->classifier.recent = recent_new();
 	if (!new->classifier.recent)
@@ -79,9 +84,11 @@ err3:
 	store_view_close(new->view);
 err2:
 	recent_free(new->classifier.recent);
+	crew_free(new->crew);
 	free(new);
 	return R_FAILED;
 err1:
+	crew_free(new->crew);
 	free(new);
 err0:
 	warn("out of memory");
@@ -120,6 +127,7 @@ static void free_ingest(struct ingest *ingest, bool committed)
 	segment_writer_close(ingest->classifier.writer, committed);
 	store_view_close(ingest->view);
 	recent_free(ingest->classifier.recent);
+	crew_free(ingest->crew);
 	free(ingest->names);
 	free(ingest);
 }
@@ -265,14 +273,15 @@ static int check_order(struct object_writer *writer, uint64_t index, size_t n)
 	return R_FAILED;
 }
 
-static int write_page(struct object_writer *writer, uint64_t index, const uint8_t *page)
+static int write_page(struct object_writer *writer, uint64_t index, const uint8_t *page,
+		      const struct digest *digest)
 {
 	struct ingest *ingest = writer->ingest;
 	page_no expected = PAGE_ABSENT, number, ignored;
 	const page_no *old;
 	bool is_new;
 
-	if (page_is_zero(page)) {
+	if (digest->zero) {
 		ingest->zero += writer->name != NULL;
 		return tree_writer_put(writer->tree, index, PAGE_ZERO);
 	}
@@ -281,8 +290,8 @@ static int write_page(struct object_writer *writer, uint64_t index, const uint8_
 		if (old)
 			expected = old[index % NODE_ENTRIES];
 	}
-	if (classify_page(&ingest->classifier, writer->kind, page, expected, &number, &is_new) !=
-	    R_OK)
+	if (classify_page(&ingest->classifier, writer->kind, page, digest->hash, expected, &number,
+			  &is_new) != R_OK)
 		return R_FAILED;
 	if (writer->name && is_new)
 		ingest->fresh++;
@@ -293,12 +302,18 @@ static int write_page(struct object_writer *writer, uint64_t index, const uint8_
 
 static int take_in_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n)
 {
+	struct ingest *ingest = writer->ingest;
 	const uint8_t *page = pages;
 
 	if (writer->name)
-		writer->ingest->scanned += n;
+		ingest->scanned += n;
 	for (size_t i = 0; i < n; i++, page += PAGE_BYTES) {
-		if (write_page(writer, index + i, page) != R_OK) {
+		size_t at = i % DIGEST_PAGES;
+
+		if (at == 0)
+			digest_pages(ingest->crew, ingest->store->secret, page,
+				     n - i < DIGEST_PAGES ? n - i : DIGEST_PAGES, ingest->digests);
+		if (write_page(writer, index + i, page, &ingest->digests[at]) != R_OK) {
 			writer->failed = true;
 			return R_FAILED;
 		}
@@ -479,6 +494,22 @@ static int write_directory(struct ingest *ingest, struct object *directory)
 	return end_object(writer, ingest->names_len, directory);
 }
 
+void ingest_compare(struct ingest *ingest)
+{
+	ingest->classifier.compare = true;
+}
+
+static void count_bytes(const struct segment_writer *writer, struct generation *gen)
+{
+	struct segment_bytes bytes = segment_writer_bytes(writer);
+
+	gen->bytes_data = bytes.kinds[KIND_DATA];
+	gen->bytes_trees = bytes.kinds[KIND_NODE];
+	gen->bytes_images = bytes.kinds[KIND_IMAGE];
+	gen->bytes_headers =
+	    gen->bytes_stored - gen->bytes_data - gen->bytes_trees - gen->bytes_images;
+}
+
 int ingest_commit(struct ingest *ingest, struct generation *gen)
 {
 	struct object directory;
@@ -499,6 +530,7 @@ int ingest_commit(struct ingest *ingest, struct generation *gen)
 	gen->pages_zero = ingest->zero;
 	gen->bytes_logical = ingest->scanned * PAGE_BYTES;
 	gen->bytes_stored = pack_writer_bytes(segment_writer_packs(ingest->classifier.writer));
+	count_bytes(ingest->classifier.writer, gen);
 	if (commit_generation(ingest->store, ingest->classifier.writer, &directory, gen) != R_OK)
 		return R_FAILED;
 	free_ingest(ingest, true);

@@ -6,10 +6,11 @@
 #include <string.h>
 
 #define ENTRIES_MIN 4096u
-#define ENTRIES_MAX (1u << 23) /* 192 MiB for 24 GiB of new pages, at 3/4 full */
+#define ENTRIES_MAX (1u << 21) /* 32 MiB for 6 GiB of new pages, at 3/4 full */
 
+/* Half of a hash is enough, as who finds a page here compares its bytes. */
 struct entry {
-	uint8_t hash[HASH_BYTES];
+	uint64_t hash;
 	page_no number; /* PAGE_ABSENT: empty */
 };
 
@@ -41,18 +42,18 @@ void recent_free(struct recent *recent)
 }
 
 /* The entry with the hash or the empty one where it belongs; there is always an empty one. */
-static struct entry *slot_of(struct entry *entries, size_t size, const uint8_t *hash)
+static struct entry *slot_of(struct entry *entries, size_t size, uint64_t hash)
 {
-	size_t at = get_le64(hash) & (size - 1);
+	size_t at = (hash >> 8 ^ hash) & (size - 1);
 
-	while (entries[at].number != PAGE_ABSENT && memcmp(entries[at].hash, hash, HASH_BYTES) != 0)
+	while (entries[at].number != PAGE_ABSENT && entries[at].hash != hash)
 		at = (at + 1) & (size - 1);
 	return &entries[at];
 }
 
 page_no recent_find(const struct recent *recent, const uint8_t hash[HASH_BYTES])
 {
-	return slot_of(recent->entries, recent->size, hash)->number;
+	return slot_of(recent->entries, recent->size, get_le64(hash))->number;
 }
 
 static void grow(struct recent *recent)
@@ -80,10 +81,10 @@ void recent_add(struct recent *recent, const uint8_t hash[HASH_BYTES], page_no n
 		if (recent->used >= recent->size / 4 * 3)
 			return;
 	}
-	slot = slot_of(recent->entries, recent->size, hash);
+	slot = slot_of(recent->entries, recent->size, get_le64(hash));
 	if (slot->number != PAGE_ABSENT)
 		return;
-	memcpy(slot->hash, hash, HASH_BYTES);
+	slot->hash = get_le64(hash);
 	slot->number = number;
 	recent->used++;
 }

@@ -2,6 +2,7 @@
 
 #include "base/endian.h"
 #include "base/result.h"
+#include "store/page.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ void tree_writer_free(struct tree_writer *writer)
 static int store_node(struct tree_writer *writer, unsigned int level, page_no *number)
 {
 	const struct level *node = &writer->levels[level];
-	uint8_t page[PAGE_BYTES];
+	uint8_t page[PAGE_BYTES], hash[HASH_BYTES];
 	page_no old_number = PAGE_ABSENT;
 	bool is_new;
 
@@ -58,7 +59,9 @@ static int store_node(struct tree_writer *writer, unsigned int level, page_no *n
 	}
 	for (size_t i = 0; i < NODE_ENTRIES; i++)
 		put_le64(page + 8 * i, node->entries[i]);
-	return classify_page(writer->classifier, KIND_NODE, page, old_number, number, &is_new);
+	page_hash(writer->classifier->view->store->secret, page, hash);
+	return classify_page(writer->classifier, KIND_NODE, page, hash, old_number, number,
+			     &is_new);
 }
 
 static int put_entry(struct tree_writer *writer, unsigned int level, uint64_t place,

@@ -103,6 +103,20 @@ static int put_segments(struct index_txn *txn, struct commit *commit)
 	return R_OK;
 }
 
+/* Keys and values, without what LMDB needs around them. */
+static uint64_t bytes_index(const struct commit *commit)
+{
+	const struct segment_record *records;
+	uint64_t pages = 0;
+	size_t n;
+
+	records = segment_writer_records(commit->writer, &n);
+	for (size_t i = 0; i < n; i++)
+		pages += records[i].pages;
+	return pages * HASH_ENTRY_BYTES + n * (8 + SEGMENT_RECORD_BYTES) + 8 + PACK_RECORD_BYTES +
+	       8 + GENERATION_RECORD_BYTES;
+}
+
 static int put_all(struct index_txn *txn, void *arg)
 {
 	struct commit *commit = arg;
@@ -115,6 +129,7 @@ static int put_all(struct index_txn *txn, void *arg)
 	    index_meta_put(txn, "next_generation", gen->number + 1) != R_OK)
 		return R_FAILED;
 	commit->record.commit_txn = index_txn_id(txn);
+	gen->bytes_index = bytes_index(commit);
 	if (generation_write(txn, &commit->record) != R_OK)
 		return R_FAILED;
 	put_le64(raw, gen->number);
@@ -144,6 +159,7 @@ int commit_generation(struct store *store, struct segment_writer *writer,
 	if (result != R_OK)
 		return result;
 	gen->number = commit.record.gen.number;
+	gen->bytes_index = commit.record.gen.bytes_index;
 	/* So much that merging keeps pace.  What fails here fails for the next take as well, which
 	 * will say so; this one is committed. */
 	hash_index_merge(store->index, MERGE_MIN + MERGE_SHARE * n * SEGMENT_PAGES);

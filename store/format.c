@@ -69,16 +69,18 @@ void hole_record_decode(const uint8_t *raw, struct hole_record *record)
 }
 
 /* The numbers of a generation in the order of the record, so that both ways share one list. */
-#define GENERATION_NUMBERS 8
+#define GENERATION_NUMBERS 13
 #define AT_NUMBERS 72
-#define AT_LINEAGE 168
+#define AT_LINEAGE 208
 
 void generation_record_encode(const struct generation_record *record, uint8_t *raw)
 {
 	const struct generation *gen = &record->gen;
 	const uint64_t numbers[GENERATION_NUMBERS] = {
-		gen->frozen_ns,	   gen->wall_ns,    gen->pages_scanned, gen->pages_new,
-		gen->pages_shared, gen->pages_zero, gen->bytes_logical, gen->bytes_stored,
+		gen->frozen_ns,	   gen->wall_ns,     gen->pages_scanned, gen->pages_new,
+		gen->pages_shared, gen->pages_zero,  gen->bytes_logical, gen->bytes_stored,
+		gen->bytes_data,   gen->bytes_trees, gen->bytes_images,	 gen->bytes_headers,
+		gen->bytes_index,
 	};
 
 	memset(raw, 0, GENERATION_RECORD_BYTES);
@@ -102,8 +104,10 @@ void generation_record_decode(uint64_t number, const uint8_t *raw, struct genera
 {
 	struct generation *gen = &record->gen;
 	uint64_t *const numbers[GENERATION_NUMBERS] = {
-		&gen->frozen_ns,    &gen->wall_ns,    &gen->pages_scanned, &gen->pages_new,
-		&gen->pages_shared, &gen->pages_zero, &gen->bytes_logical, &gen->bytes_stored,
+		&gen->frozen_ns,    &gen->wall_ns,     &gen->pages_scanned, &gen->pages_new,
+		&gen->pages_shared, &gen->pages_zero,  &gen->bytes_logical, &gen->bytes_stored,
+		&gen->bytes_data,   &gen->bytes_trees, &gen->bytes_images,  &gen->bytes_headers,
+		&gen->bytes_index,
 	};
 
 	memset(record, 0, sizeof(*record));

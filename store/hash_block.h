@@ -6,7 +6,7 @@
 
 /* LMDB keeps a value of this length in one page of its own, without a gap. */
 #define BLOCK_BYTES_MAX 4080u
-#define BLOCK_ENTRY_BYTES 12u /* prefix 6, number 6 */
+#define BLOCK_ENTRY_BYTES HASH_ENTRY_BYTES /* prefix 6, number 6 */
 #define BLOCK_ENTRIES (BLOCK_BYTES_MAX / BLOCK_ENTRY_BYTES)
 #define PREFIX_MAX ((UINT64_C(1) << 48) - 1)
 #define NUMBER_MAX ((UINT64_C(1) << 48) - 1) /* pages beyond are not found by hash */

@@ -10,6 +10,9 @@
 #include "store/index.h"
 #include "store/page_set.h"
 
+/* What an entry takes in the index. */
+#define HASH_ENTRY_BYTES 12u
+
 struct hash_entry {
 	uint64_t prefix; /* hash_prefix() */
 	page_no number;

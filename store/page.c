@@ -10,6 +10,7 @@ void page_hash(const uint8_t *secret, const void *page, uint8_t hash[HASH_BYTES]
 	XXH128_canonicalFromHash(&canonical,
 				 XXH3_128bits_withSecret(page, PAGE_BYTES, secret, SECRET_BYTES));
 	memcpy(hash, canonical.digest, HASH_BYTES);
+	memset(hash + HASH_BITS / 8, 0, HASH_BYTES - HASH_BITS / 8);
 }
 
 uint64_t header_checksum(const uint8_t *secret, const void *header, size_t len)

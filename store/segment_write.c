@@ -17,7 +17,7 @@
 #define THREADS_MAX 4
 /* MiB of pages between the caller and the disk at most: what a target that is frozen need not wait
  * for.  Memory for one is had when no other is free. */
-#define SLOTS 128
+#define SLOTS 32
 /* Reserved at once: enough for a small tree before it is frozen, then more and more. */
 #define RESERVE_FIRST 4096
 #define RESERVE_MAX 65536

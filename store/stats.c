@@ -47,6 +47,7 @@ static int sum_segments(struct index_txn *txn, struct store_stats *stats)
 			stats->bytes_condemned += bytes;
 		} else {
 			stats->bytes_live += bytes;
+			stats->bytes_headers += record.header_bytes;
 			stats->pages += record.pages;
 		}
 		next = first + 1;

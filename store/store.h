@@ -38,7 +38,12 @@ struct generation {
 	uint64_t frozen_ns, wall_ns;
 	uint64_t pages_scanned, pages_new, pages_shared, pages_zero;
 	uint64_t bytes_logical; /* of all objects, absent pages not counted */
-	uint64_t bytes_stored;	/* that this take added to the packs */
+	uint64_t bytes_stored;	/* that this take added to the packs, the next four together */
+	uint64_t bytes_data;	/* of memory and files */
+	uint64_t bytes_trees;	/* of page trees */
+	uint64_t bytes_images;	/* of process images and the list of objects */
+	uint64_t bytes_headers; /* of segments and packs */
+	uint64_t bytes_index;	/* of keys and values it added to the index */
 };
 
 struct store;
@@ -142,6 +147,7 @@ struct store_stats {
 	uint64_t bytes_packs;	  /* allocated on disk */
 	uint64_t bytes_index;	  /* allocated on disk */
 	uint64_t bytes_live;	  /* of segments in packs, headers included */
+	uint64_t bytes_headers;	  /* of these, the headers */
 	uint64_t bytes_condemned; /* of segments that await reclaim */
 	uint64_t bytes_logical;	  /* sum over all generations: what they would take without dedup */
 };

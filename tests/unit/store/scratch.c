@@ -103,8 +103,8 @@ static int put_ghost(struct ingest *ingest, uint64_t seed)
 	return object_end(writer, 2002 * PAGE_BYTES);
 }
 
-int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed, uint64_t other,
-			 size_t step, size_t n, struct generation *gen)
+static int take_any(struct store *store, const char *lineage, uint64_t seed, uint64_t other,
+		    size_t step, size_t n, bool compare, struct generation *gen)
 {
 	struct ingest *ingest;
 	char text[18];
@@ -114,6 +114,8 @@ int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed
 	result = ingest_begin(store, lineage, &ingest);
 	if (result != R_OK)
 		return result;
+	if (compare)
+		ingest_compare(ingest);
 	snprintf(text, sizeof(text), "%017lu", (unsigned long)seed);
 	result = object_put(ingest, "image", text, 17);
 	if (result == R_OK)
@@ -127,6 +129,18 @@ int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed
 	if (result != R_OK)
 		ingest_abort(ingest);
 	return result;
+}
+
+int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed, uint64_t other,
+			 size_t step, size_t n, struct generation *gen)
+{
+	return take_any(store, lineage, seed, other, step, n, false, gen);
+}
+
+int scratch_take_comparing(struct store *store, const char *lineage, uint64_t seed, size_t n,
+			   struct generation *gen)
+{
+	return take_any(store, lineage, seed, 0, 0, n, true, gen);
 }
 
 int scratch_take(struct store *store, const char *lineage, uint64_t seed, size_t n,

@@ -27,6 +27,10 @@ void scratch_check(struct store_view *view, uint64_t generation, uint64_t seed, 
 int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed, uint64_t other,
 			 size_t step, size_t n, struct generation *gen);
 
+/* The same as scratch_take(), trusting no hash. */
+int scratch_take_comparing(struct store *store, const char *lineage, uint64_t seed, size_t n,
+			   struct generation *gen);
+
 /* Runs `fn` in a child process, with SNAP_FAULT=`fault` unless that is 0; its exit code, or -1 if
  * it was killed. */
 int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *arg, long fault);

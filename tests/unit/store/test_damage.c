@@ -171,6 +171,34 @@ static void one_cluster(void **state)
 	store_close(store);
 }
 
+/* The lineage's own next take does not look at what it knows, unless it is to compare; then it
+ * stores the lost pages anew, and they are found by their hash from then on. */
+static void healed(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct bad_page bad = { 0 };
+	struct generation gen;
+	struct object object;
+
+	assert_int_equal(scratch_take(store, "a", 1, PAGES, &gen), R_OK);
+	flip(*state, 64 + 4500 + 20000);
+	assert_int_equal(scratch_take(store, "a", 1, PAGES, &gen), R_OK);
+	assert_int_equal(gen.pages_new, 0);
+	assert_int_equal(store_view_open(store, &bad.view), R_OK);
+	assert_int_equal(store_object(bad.view, 2, "pages-1", &object), R_OK);
+	assert_int_equal(store_object_walk(bad.view, &object, 0, UINT64_MAX, read_each, &bad), 0);
+	assert_in_range(bad.damaged, 1, 16);
+	store_view_close(bad.view);
+	assert_int_equal(scratch_take_comparing(store, "a", 1, PAGES, &gen), R_OK);
+	assert_int_equal(gen.pages_new, bad.damaged);
+	assert_int_equal(store_view_open(store, &bad.view), R_OK);
+	scratch_check(bad.view, 3, 1, PAGES);
+	store_view_close(bad.view);
+	assert_int_equal(scratch_take(store, "b", 1, PAGES, &gen), R_OK);
+	assert_int_equal(gen.pages_new, 0);
+	store_close(store);
+}
+
 /* A pack that is gone is found without --data, in every generation that needs it. */
 static void lost_pack(void **state)
 {
@@ -200,6 +228,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(flipped_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_cluster, setup, teardown),
+		cmocka_unit_test_setup_teardown(healed, setup, teardown),
 		cmocka_unit_test_setup_teardown(lost_pack, setup, teardown),
 	};
 

@@ -263,6 +263,10 @@ static void damaged_base(void **state)
 	struct generation gen;
 	struct reading one, two;
 
+	if (HASH_BITS < 128) {
+		store_close(store);
+		skip(); /* a hash that short does not find all damage */
+	}
 	assert_int_equal(put_at(store, "a", 1, &gen), R_OK);
 	assert_int_equal(put_at(store, "a", 2, &gen), R_OK);
 	/* In the body of the first segment of data. */
@@ -335,6 +339,8 @@ static void many_at_once(void **state)
 	}
 	store_view_close(view);
 
+	if (HASH_BITS < 128)
+		goto out; /* a hash that short does not find all damage */
 	damage_pack(*state, 1, 64 + 4500 + 20000, 2000);
 	assert_int_equal(store_view_open(store, &view), R_OK);
 	assert_int_equal(store_read_pages(view, all->list, 2 * PAGES, pages, &bad), R_DAMAGED);
@@ -344,6 +350,7 @@ static void many_at_once(void **state)
 	}
 	assert_int_equal(store_read_pages(view, &bad, 1, pages, &bad), R_DAMAGED);
 	store_view_close(view);
+out:
 	free(pages);
 	free(all);
 	store_close(store);
