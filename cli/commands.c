@@ -89,11 +89,12 @@ const struct command commands[] = {
 	  "Checks that everything the generations refer to is there; with --data also that every\n"
 	  "page is what was stored.  Damage is listed, and the exit status is 5.",
 	  COMMAND_READS, check_verify, cmd_verify },
-	{ "gc", "[--keep-last N ...] [--name NAME] [--dry-run]",
+	{ "gc", "[--keep-last N ...] [--name NAME] [--recompress] [--dry-run]",
 	  "forget old generations by policy, give back space",
 	  "Forgets generations by the --keep options, for each lineage by itself, and gives back\n"
 	  "the space nothing needs any more.  A generation that one rule keeps is kept; pinned\n"
-	  "ones always are.  Without --keep options nothing is forgotten.",
+	  "ones always are.  Without --keep options nothing is forgotten.  Packs that are partly\n"
+	  "dead are rewritten without it.",
 	  COMMAND_WRITES, NULL, cmd_gc },
 	{ "forget", "--gen N... [--dry-run]", "forget generations by number, give back space",
 	  "Forgets these generations and gives back the space only they needed.  N is a number, a\n"

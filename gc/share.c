@@ -4,8 +4,9 @@
 
 #include <stdlib.h>
 
-/* Packs are not numbered in the order of their pages, but nearly so: the last one is looked at
- * first. */
+#define BLOCK_BYTES 4096 /* of most file systems */
+
+/* The shares are in order of pack. */
 static struct pack_share *share_of(const struct run *run, uint64_t pack)
 {
 	size_t low = 0, high = run->n_shares;
@@ -89,17 +90,18 @@ int measure_packs(struct run *run)
 /*
  * Copying a segment costs what lives in it and frees what is dead.  Of a pack that is over the
  * bound, segments with less than half of that share stay as they are: what they cost to copy would
- * free little, and the pack ends below the bound without them.
+ * free little, and the pack ends below the bound without them.  Alone among segments that stay, a
+ * segment shares a block with each neighbour, so about one block of it is not given back.
  */
 bool worth_copying(const struct run *run, const struct reap_segment *segment, uint32_t live)
 {
 	const struct pack_share *share = share_of(run, segment->record.pack);
-	uint64_t bound = run->options->max_unused_percent;
+	uint64_t bound = run->options->max_unused_percent, pages = segment->record.pages;
 
-	if (live == 0 || live >= segment->record.pages || !share)
+	if (live == 0 || live >= pages || !share)
 		return false;
 	if (run->options->recompress && !(segment->record.flags & SEGMENT_STRONG))
 		return true;
-	return share->dead * 100 > share->bytes * bound &&
-	       (uint64_t)(segment->record.pages - live) * 200 >= segment->record.pages * bound;
+	return share->dead * 100 > share->bytes * bound && (pages - live) * 200 >= pages * bound &&
+	       (dead_bytes(segment, live) > BLOCK_BYTES || share->dead * 2 > share->bytes);
 }
