@@ -128,7 +128,8 @@ static void returns_what_is_dead(void **state)
 	assert_int_equal(result.bytes_rewritten, 0);
 	assert_in_range(result.bytes_unused, alone * 40 / 100, alone * 55 / 100);
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
-	assert_int_equal(result.bytes_unused, 0);
+	/* Less than a block of one segment. */
+	assert_in_range(result.bytes_unused, 0, 4096);
 	assert_int_equal(result.bytes_pending, 0);
 	assert_in_range(result.bytes_rewritten, 1, alone * 60 / 100);
 	assert_true(stats_of(store).bytes_packs < before - alone * 45 / 100);
@@ -137,7 +138,7 @@ static void returns_what_is_dead(void **state)
 	check_changed(store, 2, 1, 2, 2);
 	/* Nothing is left to do. */
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
-	assert_int_equal(result.bytes_rewritten + result.bytes_freed + result.bytes_unused, 0);
+	assert_int_equal(result.bytes_rewritten + result.bytes_freed, 0);
 	/* What lives is found by hash where it is now, what died is not. */
 	assert_int_equal(take_changed(store, 1, 2, 2).pages_new, 0);
 	assert_true(take_changed(store, 1, 1, 1).pages_new > PAGES / 3);
@@ -458,7 +459,7 @@ static void all_at_once(void **state)
 	assert_false(ranges_overlap(store));
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_int_equal(result.bytes_pending, 0);
-	assert_int_equal(result.bytes_unused, 0);
+	assert_true(result.bytes_unused < stats_of(store).segments * 4096);
 	assert_false(ranges_overlap(store));
 	verify_whole(store, stats_of(store).generations);
 	store_close(store);
