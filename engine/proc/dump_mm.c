@@ -67,13 +67,14 @@ static bool is_refused(struct dump_ctx *ctx, pid_t pid, const struct vma *vma)
 {
 	const char *what = NULL;
 
-	for (size_t i = 0; !what && i < sizeof(refused_marks) / sizeof(refused_marks[0]); i++)
-		if (vma->marks & refused_marks[i].mark)
-			what = refused_marks[i].what;
+	/* Names first: they say more. */
 	for (size_t i = 0; !what && i < sizeof(refused_names) / sizeof(refused_names[0]); i++)
 		if (starts(vma->name, refused_names[i].name) &&
 		    (vma->name[0] != '/' || vma->deleted))
 			what = refused_names[i].what;
+	for (size_t i = 0; !what && i < sizeof(refused_marks) / sizeof(refused_marks[0]); i++)
+		if (vma->marks & refused_marks[i].mark)
+			what = refused_marks[i].what;
 	if (vma->marks & VMA_MARK_UNKNOWN) {
 		dump_refuse(ctx, pid, "0x%lx-0x%lx has the unknown mark '%s'",
 			    (unsigned long)vma->start, (unsigned long)vma->end, vma->unknown);

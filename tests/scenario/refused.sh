@@ -18,4 +18,11 @@ case $? in
 esac
 snap_json "$W/check.json" check --pid "$PID" $(options take "$program")
 [ $? = 4 ] || fail "check did not say beforehand that this process is refused"
+# Word by word what the take said.
+while read -r line; do
+	case "$line" in
+	"snap: pid "*) grep -qF -- "${line#snap: }" "$W/check.json" ||
+		fail "check does not say '${line#snap: }': $(cat "$W/check.json")" ;;
+	esac
+done <"$W/take.json.err"
 judge "$W/a" "$PID" "after a refused take"
