@@ -19,6 +19,7 @@
 /* How long ended tasks may take to be reaped by their parents. */
 #define VANISH_TRIES 1000
 #define VANISH_PAUSE_US 10000
+#define TELL_TRIES 50 /* half a second */
 
 /* Bytes that the kernel's own pages take here, data pages and code. */
 static int own_vdso_bytes(uint64_t *bytes)
@@ -221,6 +222,20 @@ static bool in_use(pid_t tid)
 	return kill(tid, 0) == 0 || errno == EPERM;
 }
 
+/* Most parents reap at once; of the others the user should know why nothing happens. */
+static void tell_wait(pid_t tid, int tries)
+{
+	struct proc_stat ended, parent;
+
+	if (tries != TELL_TRIES || proc_stat_read(tid, 0, &ended) != R_OK ||
+	    proc_stat_read(ended.ppid, 0, &parent) != R_OK)
+		return;
+	note(
+	    "pid %d is needed; its process has ended, but its parent, pid %d (%s), has yet to take "
+	    "note of that; waiting up to %d s for it",
+	    tid, parent.pid, parent.comm, VANISH_TRIES * VANISH_PAUSE_US / 1000000);
+}
+
 /* What has ended is as good as free, but its number is not until its parent (init, mostly) has
  * reaped it: that is worth a wait. */
 static bool freed_soon(pid_t tid)
@@ -233,6 +248,7 @@ static bool freed_soon(pid_t tid)
 			return false;
 		if (i == VANISH_TRIES)
 			return false;
+		tell_wait(tid, i);
 		usleep(VANISH_PAUSE_US);
 	}
 	return true;
@@ -289,6 +305,7 @@ int replace_living(struct rebuild *r)
 	for (int i = 0; i < VANISH_TRIES; i++) {
 		if (!any_in_use(r, &tid))
 			return R_OK;
+		tell_wait(tid, i);
 		usleep(VANISH_PAUSE_US);
 	}
 	warn("the old target was ended, but pid %d is still taken: its parent has not reaped it; "
