@@ -5,17 +5,28 @@
 #include "store/cluster.h"
 
 #define PACK_SLOTS 128
-#define SEGMENT_SLOTS 512 /* about 11 KiB each when filled: headers of 512 MiB of pages */
+#define SEGMENT_SLOTS 512u /* about 11 KiB each when filled */
+#define SEGMENT_BUCKETS 1024u
+#define SEGMENT_HINTS 4096u
 
 struct pack_slot {
 	uint64_t pack;
 	int fd; /* -1: empty */
 };
 
+/* A header, found by its first number; other slots are named by their place + 1. */
+struct segment_slot {
+	struct segment segment;
+	uint16_t newer, older; /* by last use */
+	uint16_t chained;      /* in the same bucket */
+};
+
 struct bulk;
 
 struct segment_cache {
-	struct segment segments[SEGMENT_SLOTS]; /* placed by number / SEGMENT_PAGES */
+	struct segment_slot slots[SEGMENT_SLOTS];
+	uint16_t buckets[SEGMENT_BUCKETS], newest, oldest, n_slots;
+	uint16_t hints[SEGMENT_HINTS]; /* the slot that a number near by was in */
 	struct cluster_cache *clusters;
 	struct unpacker *unpacker;
 	struct pack_slot packs[PACK_SLOTS];
@@ -27,6 +38,11 @@ struct segment_cache {
 /* The descriptor of a pack.  R_OK; R_DAMAGED if the pack is gone; R_BUSY if another would have to
  * be closed for it, but they are held; R_FAILED. */
 int cached_pack(struct store_view *view, uint64_t pack, int *fd);
+
+/* The segment whose range holds the number, its header read and whole; valid until the next call.
+ * R_OK, R_DAMAGED (not reported), R_BUSY as above, R_FAILED. */
+int cached_segment(struct store_view *view, page_no number, struct segment **found);
+void cached_segments_free(struct segment_cache *cache);
 
 void bulk_free(struct bulk *bulk);
 

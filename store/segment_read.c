@@ -35,8 +35,7 @@ void segment_cache_free(struct segment_cache *cache)
 {
 	if (!cache)
 		return;
-	for (size_t i = 0; i < SEGMENT_SLOTS; i++)
-		free(cache->segments[i].header);
+	cached_segments_free(cache);
 	cluster_cache_free(cache->clusters);
 	unpacker_free(cache->unpacker);
 	bulk_free(cache->bulk);
@@ -64,30 +63,6 @@ int cached_pack(struct store_view *view, uint64_t pack, int *fd)
 	}
 	*fd = slot->fd;
 	return R_OK;
-}
-
-static int cached_segment(struct store_view *view, page_no number, struct segment **found)
-{
-	struct segment *slot = &view->cache->segments[number / SEGMENT_PAGES % SEGMENT_SLOTS];
-	uint8_t raw[SEGMENT_RECORD_BYTES];
-	struct segment_record record;
-	page_no first;
-	int fd, result;
-
-	*found = slot;
-	if (slot->header && number >= slot->record.first && number <= slot->record.last)
-		return R_OK;
-	result = index_floor(view->txn, DB_SEGMENT, number, &first, raw, sizeof(raw));
-	if (result != R_OK)
-		return result == R_NOT_FOUND ? R_DAMAGED : result;
-	segment_record_decode(first, raw, &record);
-	if (number > record.last)
-		return R_DAMAGED;
-	result = cached_pack(view, record.pack, &fd);
-	if (result != R_OK)
-		return result;
-	segment_free(slot);
-	return segment_load(view->store->secret, fd, &record, slot);
 }
 
 int view_segment(struct store_view *view, page_no number, const struct segment **segment,
