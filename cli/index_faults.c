@@ -94,9 +94,7 @@ static void __attribute__((noreturn)) give_up(const char *what, const char *how)
 	say("snap: ");
 	say(what);
 	say(how);
-	say(": the index is damaged: put the folder index/ of a copy of this store in its place, "
-	    "or "
-	    "begin a new store\n");
+	say(": the index is damaged: run snap verify --repair\n");
 	_exit(EXIT_DAMAGED);
 }
 

@@ -66,7 +66,9 @@ int main(int argc, char **argv)
 	interrupt_install(command->kind);
 	index_faults_install();
 	code = command->run(&options);
-	if (code == EXIT_FAILED && store_index_damage_seen())
+	/* What could be read was read, and may be less than there is. */
+	if ((code == EXIT_DONE || code == EXIT_FAILED || code == EXIT_NOT_FOUND) &&
+	    store_index_damage_seen())
 		code = EXIT_DAMAGED;
 	if (interrupt_signal() && code == EXIT_FAILED)
 		code = EXIT_SIGNAL + interrupt_signal();

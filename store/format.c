@@ -3,6 +3,7 @@
 #include "base/endian.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 void segment_record_encode(const struct segment_record *record, uint8_t *raw)
 {
@@ -72,6 +73,19 @@ void hole_record_decode(const uint8_t *raw, struct hole_record *record)
 #define GENERATION_NUMBERS 13
 #define AT_NUMBERS 72
 #define AT_LINEAGE 208
+#define AT_CHECKSUM 200
+
+/* Of the record with its number, the checksum itself left out. */
+static uint64_t generation_checksum(uint64_t number, const uint8_t *raw)
+{
+	return XXH3_64bits_withSeed(raw, AT_CHECKSUM, number) ^
+	       XXH3_64bits_withSeed(raw + AT_LINEAGE, LINEAGE_NAME_MAX, number);
+}
+
+bool generation_record_whole(uint64_t number, const uint8_t *raw)
+{
+	return get_le64(raw + AT_CHECKSUM) == generation_checksum(number, raw);
+}
 
 void generation_record_encode(const struct generation_record *record, uint8_t *raw)
 {
@@ -98,6 +112,7 @@ void generation_record_encode(const struct generation_record *record, uint8_t *r
 		put_le64(raw + AT_NUMBERS + 8 * i, numbers[i]);
 	memcpy(raw + AT_LINEAGE, gen->lineage, LINEAGE_NAME_MAX);
 	raw[GENERATION_RECORD_BYTES - 1] = 0;
+	put_le64(raw + AT_CHECKSUM, generation_checksum(gen->number, raw));
 }
 
 void generation_record_decode(uint64_t number, const uint8_t *raw, struct generation_record *record)

@@ -99,6 +99,8 @@ struct generation_record {
 };
 #define GENERATION_RECORD_BYTES 272
 void generation_record_encode(const struct generation_record *record, uint8_t *raw);
+/* Whether a record is as it was written, by its checksum. */
+bool generation_record_whole(uint64_t number, const uint8_t *raw);
 void generation_record_decode(uint64_t number, const uint8_t *raw,
 			      struct generation_record *record);
 

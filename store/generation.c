@@ -4,7 +4,16 @@
 #include "store/store_internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+static void damaged_record(uint64_t number)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "the record of generation %" PRIu64, number);
+	index_damaged(what);
+}
 
 int generation_read(struct index_txn *txn, uint64_t number, struct generation_record *record)
 {
@@ -12,6 +21,10 @@ int generation_read(struct index_txn *txn, uint64_t number, struct generation_re
 	int result;
 
 	result = index_get_u64(txn, DB_GENERATION, number, raw, sizeof(raw));
+	if (result == R_OK && !generation_record_whole(number, raw)) {
+		damaged_record(number);
+		return R_DAMAGED;
+	}
 	if (result == R_OK)
 		generation_record_decode(number, raw, record);
 	return result;
@@ -31,9 +44,18 @@ int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation
 	uint64_t found;
 	int result;
 
-	result = index_ceiling(txn, DB_GENERATION, number, &found, raw, sizeof(raw));
-	if (result == R_OK)
-		generation_record_decode(found, raw, record);
+	/* A damaged one is told of and passed over: it hides no others. */
+	while ((result = index_ceiling(txn, DB_GENERATION, number, &found, raw, sizeof(raw))) ==
+	       R_OK) {
+		if (generation_record_whole(found, raw)) {
+			generation_record_decode(found, raw, record);
+			return R_OK;
+		}
+		damaged_record(found);
+		if (found == UINT64_MAX)
+			return R_NOT_FOUND;
+		number = found + 1;
+	}
 	return result;
 }
 
@@ -58,7 +80,12 @@ int store_generation_latest(struct store_view *view, const char *lineage, struct
 	result = index_get(view->txn, DB_LINEAGE, lineage, strlen(lineage), raw, sizeof(raw));
 	if (result != R_OK)
 		return result;
-	return store_generation(view, get_le64(raw), gen);
+	result = store_generation(view, get_le64(raw), gen);
+	if (result == R_NOT_FOUND || (result == R_OK && strcmp(gen->lineage, lineage) != 0)) {
+		index_damaged("the newest generation of a lineage");
+		return R_DAMAGED;
+	}
+	return result;
 }
 
 int store_generation_each(struct store_view *view,

@@ -1,4 +1,4 @@
-#include "store/index.h"
+#include "store/index_internal.h"
 
 #include "base/endian.h"
 #include "base/fault.h"
@@ -6,86 +6,61 @@
 #include "base/warn.h"
 
 #include <errno.h>
-#include <lmdb.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #define MAP_BYTES_MIN ((size_t)16 << 30)
 #define READERS_MAX 1022
 
-struct index {
-	MDB_env *env;
-	MDB_dbi dbi[DB_COUNT];
-	/* Held shared around every use of the map, exclusively while the map is replaced. */
-	pthread_rwlock_t map_lock;
-};
-
-struct index_txn {
-	struct index *index;
-	MDB_txn *txn;
-	bool map_full; /* a write failed for want of room: grow and run again */
-};
-
-static const char *const db_names[DB_COUNT] = {
+const char *const index_db_names[DB_COUNT] = {
 	[DB_META] = "meta",	  [DB_HASH] = "hash",		[DB_RUN] = "run",
 	[DB_SEGMENT] = "segment", [DB_PACK] = "pack",		[DB_GENERATION] = "generation",
 	[DB_LINEAGE] = "lineage", [DB_CONDEMNED] = "condemned", [DB_HOLE] = "hole",
 };
 
+#define SUM_PREFIX "sum." /* keys of meta that are not part of its own sum */
+#define SUM_KEY_MAX 24
+
 static size_t map_bytes_wanted;
+static atomic_bool damage_seen;
+_Thread_local volatile int index_depth; /* LMDB, which follows what it reads without checks */
+
+bool index_damage_seen(void)
+{
+	return atomic_load(&damage_seen);
+}
+
+bool index_in_lmdb(void)
+{
+	return index_depth > 0;
+}
+
+int index_damaged(const char *what)
+{
+	atomic_store(&damage_seen, true);
+	warn("index: %s: it is damaged: run snap verify --repair", what);
+	return R_FAILED;
+}
+
+/* LMDB's words for contents that cannot be. */
+static bool means_damage(int rc)
+{
+	return rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID ||
+	       rc == MDB_VERSION_MISMATCH || rc == MDB_CURSOR_FULL || rc == MDB_PAGE_FULL ||
+	       rc == MDB_INCOMPATIBLE;
+}
 
 void index_set_map_bytes(size_t bytes)
 {
 	map_bytes_wanted = bytes;
 }
 
-static atomic_bool damage_seen;
-static _Thread_local volatile bool in_lmdb;
-
-/* The result of a call that reads or writes pages of the map. */
-#define IN_LMDB(call) \
-	({ \
-		int rc_; \
-		in_lmdb = true; \
-		rc_ = (call); \
-		in_lmdb = false; \
-		rc_; \
-	})
-
-bool index_in_lmdb(void)
+int index_failed(const char *what, int rc)
 {
-	return in_lmdb;
-}
-
-bool index_damage_seen(void)
-{
-	return damage_seen;
-}
-
-/* What LMDB says of a file it did not write like this. */
-static bool tells_damage(int rc)
-{
-	return rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID ||
-	       rc == MDB_INCOMPATIBLE || rc == MDB_BAD_VALSIZE;
-}
-
-static int damaged(const char *what, const char *how)
-{
-	damage_seen = true;
-	warn("index: %s: %s: the index is damaged: put the folder index/ of a copy of this store "
-	     "in its place, or begin a new store",
-	     what, how);
-	return R_FAILED;
-}
-
-static int failed(const char *what, int rc)
-{
-	if (tells_damage(rc))
-		return damaged(what, mdb_strerror(rc));
 	if (rc == ENOSPC)
 		warn("index: %s: no space left on the device: free some and run the command again",
 		     what);
@@ -94,14 +69,54 @@ static int failed(const char *what, int rc)
 		     what);
 	else
 		warn("index: %s: %s", what, mdb_strerror(rc));
+	if (means_damage(rc))
+		return index_damaged(what);
 	return R_FAILED;
 }
 
-/* LMDB aborts when this returns; index_damage_seen() tells a handler of SIGABRT why. */
-static void on_assertion(MDB_env *env, const char *text)
+void index_enter(struct index *index)
 {
-	(void)env;
-	damaged("data.mdb", text);
+	pthread_rwlock_rdlock(&index->map_lock);
+	index_depth++;
+}
+
+void index_leave(struct index *index)
+{
+	index_depth--;
+	pthread_rwlock_unlock(&index->map_lock);
+}
+
+static uint64_t entry_sum(const void *key, size_t key_size, const void *value, size_t size)
+{
+	return XXH3_64bits_withSeed(value, size, XXH3_64bits(key, key_size));
+}
+
+static bool is_sum(enum index_db db, const void *key, size_t key_size)
+{
+	return db == DB_META && key_size > strlen(SUM_PREFIX) &&
+	       memcmp(key, SUM_PREFIX, strlen(SUM_PREFIX)) == 0;
+}
+
+/* Notes that an entry comes (sign 1) or goes (-1). */
+void index_count_entry(struct index_txn *txn, enum index_db db, const MDB_val *k, const MDB_val *v,
+		       int sign)
+{
+	uint64_t sum;
+
+	if (is_sum(db, k->mv_data, k->mv_size))
+		return;
+	sum = entry_sum(k->mv_data, k->mv_size, v->mv_data, v->mv_size);
+	txn->sums[db] += sign > 0 ? sum : -sum;
+	txn->changed[db] = true;
+}
+
+/* Notes that the entry with this key goes, if there is one. */
+void index_count_old(struct index_txn *txn, enum index_db db, MDB_val *k)
+{
+	MDB_val v;
+
+	if (mdb_get(txn->txn, txn->index->dbi[db], k, &v) == 0)
+		index_count_entry(txn, db, k, &v, -1);
 }
 
 static size_t map_bytes_at_open(const char *path)
@@ -118,27 +133,112 @@ static size_t map_bytes_at_open(const char *path)
 	return bytes;
 }
 
+/* The sum of a database as it is.  R_DAMAGED if its entries are not in order or not as many as it
+ * says; reported. */
+static int sum_entries(MDB_txn *txn, MDB_dbi dbi, enum index_db db, uint64_t *sum)
+{
+	size_t seen = 0;
+	MDB_cursor *cursor;
+	MDB_stat stat;
+	MDB_val k, v;
+	int rc;
+
+	*sum = 0;
+	rc = mdb_stat(txn, dbi, &stat);
+	if (!rc)
+		rc = mdb_cursor_open(txn, dbi, &cursor);
+	if (rc)
+		return index_failed(index_db_names[db], rc);
+	rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
+	for (; !rc && seen <= stat.ms_entries; seen++) {
+		if (!is_sum(db, k.mv_data, k.mv_size))
+			*sum += entry_sum(k.mv_data, k.mv_size, v.mv_data, v.mv_size);
+		rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	if (rc && rc != MDB_NOTFOUND)
+		return index_failed(index_db_names[db], rc);
+	return rc == MDB_NOTFOUND && seen == stat.ms_entries ? R_OK : R_DAMAGED;
+}
+
+static void sum_key(enum index_db db, char text[SUM_KEY_MAX], MDB_val *k)
+{
+	k->mv_size = (size_t)snprintf(text, SUM_KEY_MAX, SUM_PREFIX "%s", index_db_names[db]);
+	k->mv_data = text;
+}
+
+static int put_sum(MDB_txn *txn, MDB_dbi meta, enum index_db db, uint64_t sum)
+{
+	uint8_t raw[8];
+	MDB_val k, v = { sizeof(raw), raw };
+	char text[SUM_KEY_MAX];
+
+	put_le64(raw, sum);
+	sum_key(db, text, &k);
+	return mdb_put(txn, meta, &k, &v, 0);
+}
+
+/* False: there is none. */
+static bool get_sum(MDB_txn *txn, MDB_dbi meta, enum index_db db, uint64_t *sum)
+{
+	char text[SUM_KEY_MAX];
+	MDB_val k, v;
+
+	sum_key(db, text, &k);
+	if (mdb_get(txn, meta, &k, &v) || v.mv_size != 8)
+		return false;
+	*sum = get_le64(v.mv_data);
+	return true;
+}
+
 static int open_databases(struct index *index, bool create, bool writable)
 {
 	MDB_txn *txn;
 	int rc;
 
-	rc = IN_LMDB(mdb_txn_begin(index->env, NULL, writable ? 0 : MDB_RDONLY, &txn));
+	rc = mdb_txn_begin(index->env, NULL, writable ? 0 : MDB_RDONLY, &txn);
 	if (rc)
-		return failed("begin", rc);
+		return index_failed("begin", rc);
 	for (int db = 0; db < DB_COUNT; db++) {
-		rc = IN_LMDB(
-		    mdb_dbi_open(txn, db_names[db], create ? MDB_CREATE : 0, &index->dbi[db]));
+		rc =
+		    mdb_dbi_open(txn, index_db_names[db], create ? MDB_CREATE : 0, &index->dbi[db]);
+		/* A new one is empty, and so is its sum. */
+		if (!rc && create)
+			rc = put_sum(txn, index->dbi[DB_META], db, 0);
 		if (rc) {
 			mdb_txn_abort(txn);
-			return rc == MDB_NOTFOUND ? damaged(db_names[db], "is not there")
-						  : failed(db_names[db], rc);
+			return rc == MDB_NOTFOUND ? index_damaged(index_db_names[db])
+						  : index_failed(index_db_names[db], rc);
 		}
 	}
 	if (writable)
 		fault_point("index commit");
-	rc = IN_LMDB(mdb_txn_commit(txn));
-	return rc ? failed("commit", rc) : R_OK;
+	rc = mdb_txn_commit(txn);
+	return rc ? index_failed("commit", rc) : R_OK;
+}
+
+int index_check(struct index_txn *txn, enum index_db db)
+{
+	uint64_t sum, expected;
+	int result;
+
+	index_enter(txn->index);
+	result = sum_entries(txn->txn, txn->index->dbi[db], db, &sum);
+	if (result == R_OK && !get_sum(txn->txn, txn->index->dbi[DB_META], db, &expected))
+		result = R_DAMAGED;
+	else if (result == R_OK && sum != expected)
+		result = R_DAMAGED;
+	index_leave(txn->index);
+	if (result == R_DAMAGED)
+		index_damaged(index_db_names[db]);
+	return result;
+}
+
+/* LMDB aborts when this returns; index_damage_seen() tells a handler of SIGABRT why. */
+static void on_assertion(MDB_env *env, const char *text)
+{
+	(void)env;
+	index_damaged(text);
 }
 
 static int open_env(struct index *index, const char *path, unsigned int flags)
@@ -148,13 +248,15 @@ static int open_env(struct index *index, const char *path, unsigned int flags)
 	rc = mdb_env_create(&index->env);
 	if (rc)
 		return rc;
+	index_depth++;
 	mdb_env_set_assert(index->env, on_assertion);
 	mdb_env_set_maxdbs(index->env, DB_COUNT);
 	mdb_env_set_maxreaders(index->env, READERS_MAX);
 	mdb_env_set_mapsize(index->env, map_bytes_at_open(path));
-	rc = IN_LMDB(mdb_env_open(index->env, path, flags | MDB_NOTLS, 0600));
+	rc = mdb_env_open(index->env, path, flags | MDB_NOTLS, 0600);
 	if (rc)
 		mdb_env_close(index->env);
+	index_depth--;
 	return rc;
 }
 
@@ -178,22 +280,24 @@ int index_open(const char *path, bool create, bool writable, struct index **inde
 	}
 	/* LMDB would make a new one. */
 	if (!create && !has_data(path)) {
-		damaged(path, "data.mdb is missing or empty");
+		index_damaged("data.mdb is missing or empty");
 		goto err0;
 	}
 	rc = open_env(new, path, writable ? 0 : MDB_RDONLY);
 	if (!writable && (rc == EACCES || rc == EPERM))
 		rc = open_env(new, path, MDB_RDONLY | MDB_NOLOCK);
 	if (rc) {
-		if (tells_damage(rc))
-			damaged(path, mdb_strerror(rc));
-		else
-			warn("%s: cannot open the index: %s", path, mdb_strerror(rc));
+		warn("%s: cannot open the index: %s", path, mdb_strerror(rc));
+		if (means_damage(rc) || rc == ENOENT)
+			index_damaged(path);
 		goto err0;
 	}
 	mdb_reader_check(new->env, &dead);
 	pthread_rwlock_init(&new->map_lock, NULL);
-	if (open_databases(new, create, writable) != R_OK)
+	index_depth++;
+	rc = open_databases(new, create, writable);
+	index_depth--;
+	if (rc != R_OK)
 		goto err1;
 	*index = new;
 	return R_OK;
@@ -230,7 +334,7 @@ static int grow(struct index *index, bool follow)
 	mdb_env_info(index->env, &info);
 	rc = mdb_env_set_mapsize(index->env, follow ? 0 : info.me_mapsize * 2);
 	pthread_rwlock_unlock(&index->map_lock);
-	return rc ? failed("cannot grow its map", rc) : R_OK;
+	return rc ? index_failed("cannot grow its map", rc) : R_OK;
 }
 
 /* Begins with the map lock held shared on success; the caller lets go of it. */
@@ -240,12 +344,14 @@ static int begin(struct index *index, unsigned int flags, MDB_txn **txn)
 		int rc;
 
 		pthread_rwlock_rdlock(&index->map_lock);
-		rc = IN_LMDB(mdb_txn_begin(index->env, NULL, flags, txn));
+		index_depth++;
+		rc = mdb_txn_begin(index->env, NULL, flags, txn);
+		index_depth--;
 		if (!rc)
 			return R_OK;
 		pthread_rwlock_unlock(&index->map_lock);
 		if (rc != MDB_MAP_RESIZED)
-			return failed("begin", rc);
+			return index_failed("begin", rc);
 		if (grow(index, true) != R_OK)
 			return R_FAILED;
 	}
@@ -273,10 +379,30 @@ void index_read_end(struct index_txn *txn)
 {
 	if (!txn)
 		return;
-	pthread_rwlock_rdlock(&txn->index->map_lock);
+	index_enter(txn->index);
 	mdb_txn_abort(txn->txn);
-	pthread_rwlock_unlock(&txn->index->map_lock);
+	index_leave(txn->index);
 	free(txn);
+}
+
+/* Brings the sums up to date and commits.  An LMDB code. */
+static int commit(struct index_txn *txn)
+{
+	MDB_dbi meta = txn->index->dbi[DB_META];
+	uint64_t sum;
+	int rc = 0;
+
+	index_depth++;
+	for (int db = 0; !rc && db < DB_COUNT; db++)
+		if (txn->changed[db] && get_sum(txn->txn, meta, db, &sum))
+			rc = put_sum(txn->txn, meta, db, sum + txn->sums[db]);
+	fault_point("index commit");
+	if (rc)
+		mdb_txn_abort(txn->txn);
+	else
+		rc = mdb_txn_commit(txn->txn);
+	index_depth--;
+	return rc;
 }
 
 int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg), void *arg)
@@ -289,23 +415,30 @@ int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg)
 			return R_FAILED;
 		result = fn(&txn, arg);
 		if (result == R_OK) {
-			fault_point("index commit");
-			rc = IN_LMDB(mdb_txn_commit(txn.txn));
+			rc = commit(&txn);
 			if (rc == MDB_MAP_FULL) {
 				txn.map_full = true;
 				result = R_FAILED;
 			} else if (rc) {
-				result = failed("commit", rc);
+				result = index_failed("commit", rc);
 			}
 		} else {
 			mdb_txn_abort(txn.txn);
 		}
 		pthread_rwlock_unlock(&index->map_lock);
+		if (result == R_OK && index->changed && txn.changed[DB_GENERATION])
+			index->changed(index->changed_arg);
 		if (!txn.map_full)
 			return result;
 		if (grow(index, false) != R_OK)
 			return R_FAILED;
 	}
+}
+
+void index_on_change(struct index *index, void (*fn)(void *arg), void *arg)
+{
+	index->changed = fn;
+	index->changed_arg = arg;
 }
 
 uint64_t index_txn_id(const struct index_txn *txn)
@@ -331,308 +464,10 @@ int index_oldest_reader(struct index *index, uint64_t *txn_id)
 	int dead, rc;
 
 	*txn_id = UINT64_MAX;
-	pthread_rwlock_rdlock(&index->map_lock);
+	index_enter(index);
 	rc = mdb_reader_check(index->env, &dead);
 	if (!rc && mdb_reader_list(index->env, reader_line, txn_id) < 0)
 		rc = EIO;
-	pthread_rwlock_unlock(&index->map_lock);
-	return rc ? failed("cannot list its readers", rc) : R_OK;
-}
-
-static int take_value(enum index_db db, const MDB_val *from, void *value, size_t size)
-{
-	if (from->mv_size != size) {
-		char how[64];
-
-		snprintf(how, sizeof(how), "an entry has %zu bytes in place of %zu", from->mv_size,
-			 size);
-		return damaged(db_names[db], how);
-	}
-	memcpy(value, from->mv_data, size);
-	return R_OK;
-}
-
-int index_get(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
-	      void *value, size_t size)
-{
-	MDB_val k = { key_size, (void *)key }, v;
-	int rc, result;
-
-	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = IN_LMDB(mdb_get(txn->txn, txn->index->dbi[db], &k, &v));
-	if (rc == MDB_NOTFOUND)
-		result = R_NOT_FOUND;
-	else if (rc)
-		result = failed(db_names[db], rc);
-	else
-		result = take_value(db, &v, value, size);
-	pthread_rwlock_unlock(&txn->index->map_lock);
-	return result;
-}
-
-int index_get_u64(struct index_txn *txn, enum index_db db, uint64_t key, void *value, size_t size)
-{
-	unsigned char k[8];
-
-	put_be64(k, key);
-	return index_get(txn, db, k, sizeof(k), value, size);
-}
-
-/* Places a cursor at the least key not below, then for a floor steps back unless it is the key. */
-static int seek(MDB_cursor *cursor, const void *key, size_t key_size, bool floor, MDB_val *k,
-		MDB_val *v)
-{
-	int rc;
-
-	k->mv_size = key_size;
-	k->mv_data = (void *)key;
-	rc = IN_LMDB(mdb_cursor_get(cursor, k, v, MDB_SET_RANGE));
-	if (!floor)
-		return rc;
-	if (rc == MDB_NOTFOUND)
-		return IN_LMDB(mdb_cursor_get(cursor, k, v, MDB_LAST));
-	if (rc || (k->mv_size == key_size && memcmp(k->mv_data, key, key_size) == 0))
-		return rc;
-	return IN_LMDB(mdb_cursor_get(cursor, k, v, MDB_PREV));
-}
-
-int index_look(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
-	       bool floor, int (*fn)(const void *key, const void *value, size_t size, void *arg),
-	       void *arg)
-{
-	MDB_cursor *cursor;
-	MDB_val k, v;
-	int rc, result;
-
-	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = IN_LMDB(mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor));
-	if (rc) {
-		result = failed(db_names[db], rc);
-		goto out;
-	}
-	rc = seek(cursor, key, key_size, floor, &k, &v);
-	if (rc == MDB_NOTFOUND)
-		result = R_NOT_FOUND;
-	else if (rc || k.mv_size != key_size)
-		result = failed(db_names[db], rc ? rc : MDB_CORRUPTED);
-	else
-		result = fn(k.mv_data, v.mv_data, v.mv_size, arg);
-	mdb_cursor_close(cursor);
-out:
-	pthread_rwlock_unlock(&txn->index->map_lock);
-	return result;
-}
-
-struct found_u64 {
-	enum index_db db;
-	uint64_t key;
-	void *value;
-	size_t size;
-};
-
-static int take_found(const void *key, const void *value, size_t size, void *arg)
-{
-	const MDB_val v = { size, (void *)value };
-	struct found_u64 *found = arg;
-
-	found->key = get_be64(key);
-	return take_value(found->db, &v, found->value, found->size);
-}
-
-static int find(struct index_txn *txn, enum index_db db, uint64_t key, bool floor, uint64_t *found,
-		void *value, size_t size)
-{
-	struct found_u64 what = { .db = db, .value = value, .size = size };
-	unsigned char wanted[8];
-	int result;
-
-	put_be64(wanted, key);
-	result = index_look(txn, db, wanted, sizeof(wanted), floor, take_found, &what);
-	if (result == R_OK)
-		*found = what.key;
-	return result;
-}
-
-int index_floor(struct index_txn *txn, enum index_db db, uint64_t key, uint64_t *found, void *value,
-		size_t size)
-{
-	return find(txn, db, key, true, found, value, size);
-}
-
-int index_ceiling(struct index_txn *txn, enum index_db db, uint64_t key, uint64_t *found,
-		  void *value, size_t size)
-{
-	return find(txn, db, key, false, found, value, size);
-}
-
-static int written(struct index_txn *txn, enum index_db db, int rc)
-{
-	if (!rc)
-		return R_OK;
-	if (rc == MDB_MAP_FULL) {
-		txn->map_full = true;
-		return R_FAILED;
-	}
-	return failed(db_names[db], rc);
-}
-
-int index_put(struct index_txn *txn, enum index_db db, const void *key, size_t key_size,
-	      const void *value, size_t size, bool replace)
-{
-	MDB_val k = { key_size, (void *)key }, v = { size, (void *)value };
-	int rc =
-	    IN_LMDB(mdb_put(txn->txn, txn->index->dbi[db], &k, &v, replace ? 0 : MDB_NOOVERWRITE));
-
-	if (rc == MDB_KEYEXIST)
-		return R_BUSY;
-	return written(txn, db, rc);
-}
-
-int index_put_u64(struct index_txn *txn, enum index_db db, uint64_t key, const void *value,
-		  size_t size)
-{
-	unsigned char k[8];
-
-	put_be64(k, key);
-	return index_put(txn, db, k, sizeof(k), value, size, true);
-}
-
-int index_del(struct index_txn *txn, enum index_db db, const void *key, size_t key_size)
-{
-	MDB_val k = { key_size, (void *)key };
-	int rc = IN_LMDB(mdb_del(txn->txn, txn->index->dbi[db], &k, NULL));
-
-	if (rc == MDB_NOTFOUND)
-		return R_NOT_FOUND;
-	return written(txn, db, rc);
-}
-
-int index_del_u64(struct index_txn *txn, enum index_db db, uint64_t key)
-{
-	unsigned char k[8];
-
-	put_be64(k, key);
-	return index_del(txn, db, k, sizeof(k));
-}
-
-static int
-sweep_entries(struct index_txn *txn, enum index_db db, MDB_cursor *cursor, MDB_val *k, size_t most,
-	      enum sweep (*fn)(const void *key, const void *value, size_t size, void *arg),
-	      void *arg)
-{
-	size_t key_size = k->mv_size;
-	MDB_val v;
-	int rc;
-
-	rc = IN_LMDB(mdb_cursor_get(cursor, k, &v, MDB_SET_RANGE));
-	for (size_t i = 0; !rc && i < most; i++) {
-		enum sweep what;
-
-		if (k->mv_size != key_size)
-			return failed(db_names[db], MDB_CORRUPTED);
-		what = fn(k->mv_data, v.mv_data, v.mv_size, arg);
-		if (what == SWEEP_STOP)
-			return R_OK;
-		if (what == SWEEP_DELETE)
-			rc = IN_LMDB(mdb_cursor_del(cursor, 0));
-		if (rc)
-			return written(txn, db, rc);
-		rc = IN_LMDB(mdb_cursor_get(cursor, k, &v, MDB_NEXT));
-	}
-	if (rc == MDB_NOTFOUND)
-		return R_NOT_FOUND;
-	return rc ? failed(db_names[db], rc) : R_OK;
-}
-
-int index_sweep(struct index_txn *txn, enum index_db db, void *key, size_t key_size, size_t most,
-		enum sweep (*fn)(const void *key, const void *value, size_t size, void *arg),
-		void *arg)
-{
-	MDB_val k = { key_size, key };
-	MDB_cursor *cursor;
-	int rc, result;
-
-	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = IN_LMDB(mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor));
-	if (rc) {
-		result = failed(db_names[db], rc);
-	} else {
-		result = sweep_entries(txn, db, cursor, &k, most, fn, arg);
-		if (result == R_OK && k.mv_size == key_size)
-			memmove(key, k.mv_data, key_size);
-		mdb_cursor_close(cursor);
-	}
-	pthread_rwlock_unlock(&txn->index->map_lock);
-	return result;
-}
-
-int index_meta_get(struct index_txn *txn, const char *name, uint64_t absent, uint64_t *value)
-{
-	unsigned char raw[8];
-	int result = index_get(txn, DB_META, name, strlen(name), raw, sizeof(raw));
-
-	if (result == R_NOT_FOUND) {
-		*value = absent;
-		return R_OK;
-	}
-	if (result == R_OK)
-		*value = get_le64(raw);
-	return result;
-}
-
-int index_meta_put(struct index_txn *txn, const char *name, uint64_t value)
-{
-	unsigned char raw[8];
-
-	put_le64(raw, value);
-	return index_put(txn, DB_META, name, strlen(name), raw, sizeof(raw), true);
-}
-
-int index_count(struct index_txn *txn, enum index_db db, uint64_t *count)
-{
-	MDB_stat stat;
-	int rc;
-
-	pthread_rwlock_rdlock(&txn->index->map_lock);
-	rc = IN_LMDB(mdb_stat(txn->txn, txn->index->dbi[db], &stat));
-	pthread_rwlock_unlock(&txn->index->map_lock);
-	if (rc)
-		return failed(db_names[db], rc);
-	*count = stat.ms_entries;
-	return R_OK;
-}
-
-/* Every entry of one database, in order; what cannot be read or is counted wrong is damage. */
-static int check_database(MDB_txn *txn, MDB_dbi dbi, const char *name)
-{
-	MDB_cursor *cursor;
-	MDB_val k, v;
-	MDB_stat stat;
-	size_t entries = 0;
-	int rc = IN_LMDB(mdb_stat(txn, dbi, &stat));
-
-	if (!rc)
-		rc = IN_LMDB(mdb_cursor_open(txn, dbi, &cursor));
-	if (rc)
-		return failed(name, rc);
-	while ((rc = IN_LMDB(mdb_cursor_get(cursor, &k, &v, MDB_NEXT))) == 0)
-		entries++;
-	mdb_cursor_close(cursor);
-	if (rc != MDB_NOTFOUND)
-		return failed(name, rc);
-	if (entries != stat.ms_entries)
-		return damaged(name, "not all of its entries are there");
-	return R_OK;
-}
-
-int index_check(struct index_txn *txn)
-{
-	int result;
-
-	pthread_rwlock_rdlock(&txn->index->map_lock);
-	result = check_database(txn->txn, 0, "free pages"); /* LMDB's own, which has no name */
-	for (int db = 0; result == R_OK && db < DB_COUNT; db++)
-		result = check_database(txn->txn, txn->index->dbi[db], db_names[db]);
-	pthread_rwlock_unlock(&txn->index->map_lock);
-	return result;
+	index_leave(index);
+	return rc ? index_failed("cannot list its readers", rc) : R_OK;
 }

@@ -35,16 +35,31 @@ int index_open(const char *path, bool create, bool writable, struct index **inde
 void index_close(struct index *index);
 
 /*
- * True when a call failed since the index itself is damaged.  All of them then report R_FAILED:
- * R_DAMAGED would be taken for one page that is lost, which a caller may go on without.
+ * LMDB does not know when its file is damaged.  So `meta` holds for each database the sum of a hash
+ * of all its entries, kept up to date by every write; what does not sum up is damaged.  R_OK,
+ * R_DAMAGED, R_FAILED; the last two reported.
  */
+int index_check(struct index_txn *txn, enum index_db db);
+
+/*
+ * Looks at every page of the file that its newest state uses or has as free: whether LMDB can
+ * go by what they say.  It cannot tell for itself, and may crash, or write over pages in use.
+ * R_OK, R_DAMAGED, R_FAILED; the last two reported.
+ */
+int index_walk(struct index *index);
+
+/* Reports `what` as damaged, and remembers it; R_FAILED. */
+int index_damaged(const char *what);
+
+/* Whether any index of this process was ever found damaged. */
 bool index_damage_seen(void);
 
-/* For signal handlers: this thread is inside of LMDB, which trusts what stands in a page. */
+/* Whether this thread is within LMDB just now, which a damaged file may make crash.  For signal
+ * handlers. */
 bool index_in_lmdb(void);
 
-/* Reads every entry there is.  R_OK, or R_FAILED (index_damage_seen() tells why). */
-int index_check(struct index_txn *txn);
+/* Has `fn` called after every commit of this process that changed a generation. */
+void index_on_change(struct index *index, void (*fn)(void *arg), void *arg);
 
 /* For tests: the map size the next index_open() starts with; 0 is the default of FORMAT.md. */
 void index_set_map_bytes(size_t bytes);

@@ -262,6 +262,35 @@ static int load_secret(struct store *store)
 	return result == R_OK ? R_OK : R_FAILED;
 }
 
+/*
+ * What is small is checked at every opening, all but the hashes before anything is written: a gc
+ * that sees too few generations would throw away pages.  A store that is only read is read as far
+ * as it goes; index_damage_seen() remembers.
+ */
+static int check_index(struct store *store)
+{
+	static const enum index_db small[] = { DB_META, DB_GENERATION, DB_LINEAGE };
+	static const enum index_db large[] = { DB_SEGMENT, DB_PACK, DB_CONDEMNED, DB_HOLE };
+	struct index_txn *txn;
+	int result = R_OK, once;
+
+	if (store->writable && index_walk(store->index) != R_OK)
+		return R_FAILED;
+	if (index_read_begin(store->index, &txn) != R_OK)
+		return R_FAILED;
+	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]); i++)
+		if ((once = index_check(txn, small[i])) != R_OK)
+			result = once;
+	for (size_t i = 0;
+	     store->writable && result == R_OK && i < sizeof(large) / sizeof(large[0]); i++)
+		if ((once = index_check(txn, large[i])) != R_OK)
+			result = once;
+	index_read_end(txn);
+	if (result == R_DAMAGED && !store->writable)
+		return R_OK;
+	return result == R_OK ? R_OK : R_FAILED;
+}
+
 bool store_index_damage_seen(void)
 {
 	return index_damage_seen();
@@ -305,6 +334,8 @@ static int open_or_fill(struct store *store, bool create)
 		result = open_rooms(store, false);
 	if (result == R_OK)
 		result = load_secret(store);
+	if (result == R_OK)
+		result = check_index(store);
 	return result;
 }
 

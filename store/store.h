@@ -57,7 +57,8 @@ struct store;
 int store_open(const char *dir, bool create, bool writable, struct store **store);
 void store_close(struct store *store);
 
-/* True when anything of this process failed (R_FAILED) since the index of a store is damaged. */
+/* True when the index of a store was found damaged by anything this process did.  Reported then:
+ * what was written failed (R_FAILED), what was read is what could be read of it. */
 bool store_index_damage_seen(void);
 
 /* For signal handlers: this thread was reading or writing pages of an index. */

@@ -34,10 +34,11 @@ struct store_view {
 /* Frees what store/object.c keeps in a view. */
 void directory_free(struct directory *directory);
 
-/* The whole record of a generation in any transaction.  R_OK, R_NOT_FOUND, R_FAILED. */
+/* The whole record of a generation in any transaction.  R_OK, R_NOT_FOUND, R_DAMAGED (reported),
+ * R_FAILED. */
 int generation_read(struct index_txn *txn, uint64_t number, struct generation_record *record);
 int generation_write(struct index_txn *txn, const struct generation_record *record);
-/* The first generation with at least this number. */
+/* The first whole generation with at least this number. */
 int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation_record *record);
 
 /* Removes the packs dead writers left.  `*bytes` (may be NULL) grows by what that gave back.

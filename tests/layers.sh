@@ -40,8 +40,12 @@ may engine dedup store
 may cli engine gc store dedup
 
 mapfile -t lmdb < <(grep -rlE --include='*.[ch]' '#[[:space:]]*include[[:space:]]*[<"]lmdb\.h' \
-	base store dedup engine gc cli 2>/dev/null)
-[ ${#lmdb[@]} -le 1 ] || complain "${lmdb[*]}" "lmdb.h belongs in one file"
+	base store dedup engine gc cli 2>/dev/null | grep -v '^store/index_internal\.h$')
+[ ${#lmdb[@]} = 0 ] || complain "${lmdb[*]}" "lmdb.h belongs in store/index_internal.h"
+
+mapfile -t index < <(grep -rlE '#[[:space:]]*include[[:space:]]*"store/index_internal\.h"' \
+	base store dedup engine gc cli 2>/dev/null | grep -vE '^store/index[a-z_]*\.c$')
+[ ${#index[@]} = 0 ] || complain "${index[*]}" "only the files of the index know LMDB"
 
 # The right to take things out of a store is gc's alone, and it has it through one header.
 while IFS=: read -r file line _; do

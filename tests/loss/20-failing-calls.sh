@@ -25,7 +25,7 @@ one() {
 	0) ;;
 	1 | 5)
 		refused=$((refused + 1))
-		grep -qE "^snap: .*($W/store|index|pack|memory|page|generation)" "$W/out" ||
+		grep -qE "^snap: .*($W/store|index|pack|memory|page|generation)|out of memory" "$W/out" ||
 			{ cat "$W/out"; fail "$what: exit code $rc and no clear message"; }
 		[ $rc = 1 ] || [ "$class" = reads ] || { cat "$W/out"; fail "$what: exit code $rc"; }
 		cat "$W/out" >>"$W/messages"

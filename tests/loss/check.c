@@ -93,7 +93,8 @@ static void check_missing(struct checking *checking)
 static bool judge(const struct checking *checking, int walked, int verified)
 {
 	const struct check_result *result = checking->result;
-	bool told = walked != R_OK || verified != R_OK || checking->failure;
+	bool told =
+	    walked != R_OK || verified != R_OK || checking->failure || store_index_damage_seen();
 
 	if (result->silent > 0)
 		return false;
