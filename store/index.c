@@ -110,13 +110,14 @@ void index_count_entry(struct index_txn *txn, enum index_db db, const MDB_val *k
 	txn->changed[db] = true;
 }
 
-/* Notes that the entry with this key goes, if there is one. */
-void index_count_old(struct index_txn *txn, enum index_db db, MDB_val *k)
+int index_count_old(struct index_txn *txn, enum index_db db, MDB_val *k)
 {
 	MDB_val v;
+	int rc = mdb_get(txn->txn, txn->index->dbi[db], k, &v);
 
-	if (mdb_get(txn->txn, txn->index->dbi[db], k, &v) == 0)
+	if (!rc)
 		index_count_entry(txn, db, k, &v, -1);
+	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 static size_t map_bytes_at_open(const char *path)
@@ -178,17 +179,19 @@ static int put_sum(MDB_txn *txn, MDB_dbi meta, enum index_db db, uint64_t sum)
 	return mdb_put(txn, meta, &k, &v, 0);
 }
 
-/* False: there is none. */
-static bool get_sum(MDB_txn *txn, MDB_dbi meta, enum index_db db, uint64_t *sum)
+/* An LMDB code. */
+static int get_sum(MDB_txn *txn, MDB_dbi meta, enum index_db db, uint64_t *sum)
 {
 	char text[SUM_KEY_MAX];
 	MDB_val k, v;
+	int rc;
 
 	sum_key(db, text, &k);
-	if (mdb_get(txn, meta, &k, &v) || v.mv_size != 8)
-		return false;
+	rc = mdb_get(txn, meta, &k, &v);
+	if (rc || v.mv_size != 8)
+		return rc ? rc : MDB_CORRUPTED;
 	*sum = get_le64(v.mv_data);
-	return true;
+	return 0;
 }
 
 static int open_databases(struct index *index, bool create, bool writable)
@@ -220,14 +223,17 @@ static int open_databases(struct index *index, bool create, bool writable)
 int index_check(struct index_txn *txn, enum index_db db)
 {
 	uint64_t sum, expected;
-	int result;
+	int rc, result;
 
 	index_enter(txn->index);
 	result = sum_entries(txn->txn, txn->index->dbi[db], db, &sum);
-	if (result == R_OK && !get_sum(txn->txn, txn->index->dbi[DB_META], db, &expected))
-		result = R_DAMAGED;
-	else if (result == R_OK && sum != expected)
-		result = R_DAMAGED;
+	if (result == R_OK) {
+		rc = get_sum(txn->txn, txn->index->dbi[DB_META], db, &expected);
+		if (rc == MDB_NOTFOUND || (!rc && sum != expected))
+			result = R_DAMAGED;
+		else if (rc)
+			result = index_failed(index_db_names[db], rc);
+	}
 	index_leave(txn->index);
 	if (result == R_DAMAGED)
 		index_damaged(index_db_names[db]);
@@ -393,9 +399,13 @@ static int commit(struct index_txn *txn)
 	int rc = 0;
 
 	index_depth++;
-	for (int db = 0; !rc && db < DB_COUNT; db++)
-		if (txn->changed[db] && get_sum(txn->txn, meta, db, &sum))
+	for (int db = 0; !rc && db < DB_COUNT; db++) {
+		if (!txn->changed[db])
+			continue;
+		rc = get_sum(txn->txn, meta, db, &sum);
+		if (!rc)
 			rc = put_sum(txn->txn, meta, db, sum + txn->sums[db]);
+	}
 	fault_point("index commit");
 	if (rc)
 		mdb_txn_abort(txn->txn);

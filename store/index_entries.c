@@ -148,12 +148,13 @@ int index_put(struct index_txn *txn, enum index_db db, const void *key, size_t k
 	      const void *value, size_t size, bool replace)
 {
 	MDB_val k = { key_size, (void *)key }, v = { size, (void *)value }, new = v;
-	int rc;
+	int rc = 0;
 
 	index_depth++;
 	if (replace)
-		index_count_old(txn, db, &k);
-	rc = mdb_put(txn->txn, txn->index->dbi[db], &k, &v, replace ? 0 : MDB_NOOVERWRITE);
+		rc = index_count_old(txn, db, &k);
+	if (!rc)
+		rc = mdb_put(txn->txn, txn->index->dbi[db], &k, &v, replace ? 0 : MDB_NOOVERWRITE);
 	index_depth--;
 	if (rc == MDB_KEYEXIST)
 		return R_BUSY;
@@ -177,8 +178,9 @@ int index_del(struct index_txn *txn, enum index_db db, const void *key, size_t k
 	int rc;
 
 	index_depth++;
-	index_count_old(txn, db, &k);
-	rc = mdb_del(txn->txn, txn->index->dbi[db], &k, NULL);
+	rc = index_count_old(txn, db, &k);
+	if (!rc)
+		rc = mdb_del(txn->txn, txn->index->dbi[db], &k, NULL);
 	index_depth--;
 	if (rc == MDB_NOTFOUND)
 		return R_NOT_FOUND;

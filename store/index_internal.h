@@ -36,9 +36,10 @@ void index_enter(struct index *index);
 void index_leave(struct index *index);
 extern _Thread_local volatile int index_depth;
 
-/* For the sums: an entry comes (sign 1) or goes (-1); the entry with this key, if any, goes. */
+/* For the sums: an entry comes (sign 1) or goes (-1); the entry with this key, if any, goes (an
+ * LMDB code). */
 void index_count_entry(struct index_txn *txn, enum index_db db, const MDB_val *k, const MDB_val *v,
 		       int sign);
-void index_count_old(struct index_txn *txn, enum index_db db, MDB_val *k);
+int index_count_old(struct index_txn *txn, enum index_db db, MDB_val *k);
 
 #endif
