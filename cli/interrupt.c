@@ -1,29 +1,34 @@
 #include "cli/interrupt.h"
 
+#include "base/ending.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t came;
 static volatile sig_atomic_t at_once;
 static volatile sig_atomic_t heir = -1; /* pidfd of the process that gets the signals */
+static volatile sig_atomic_t shared;	/* the terminal itself tells it of ^C */
 
-static void on_signal(int number)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
 	int saved = errno;
 
+	(void)context;
 	if (heir >= 0) {
-		syscall(SYS_pidfd_send_signal, (int)heir, number, NULL, 0);
+		if (!shared || info->si_code != SI_KERNEL)
+			syscall(SYS_pidfd_send_signal, (int)heir, number, NULL, 0);
 		errno = saved;
 		return;
 	}
 	if (at_once || came) {
 		bar_end();
-		_exit(EXIT_SIGNAL + number);
+		ending_ask(EXIT_SIGNAL + number);
 	}
 	came = number;
 }
@@ -31,7 +36,7 @@ static void on_signal(int number)
 /* nohup and a shell's background jobs ask for signals to stay ignored. */
 static void catch (int number)
 {
-	struct sigaction action = { .sa_handler = on_signal }, old;
+	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO }, old;
 
 	sigfillset(&action.sa_mask);
 	if (sigaction(number, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
@@ -55,7 +60,7 @@ int interrupt_signal(void)
 	return came;
 }
 
-void interrupt_pass_on(pid_t pid)
+static void hand_over(pid_t pid, bool share)
 {
 	sigset_t all, before;
 	int old = heir;
@@ -64,6 +69,7 @@ void interrupt_pass_on(pid_t pid)
 		return;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
+	shared = share;
 	heir = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	if (old >= 0)
 		close(old);
@@ -71,10 +77,20 @@ void interrupt_pass_on(pid_t pid)
 		syscall(SYS_pidfd_send_signal, (int)heir, (int)came, NULL, 0);
 		came = 0;
 	}
-	if (pid) {
+	if (pid && !share) {
 		catch (SIGQUIT);
 		catch (SIGUSR1);
 		catch (SIGUSR2);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+void interrupt_pass_on(pid_t pid)
+{
+	hand_over(pid, false);
+}
+
+void interrupt_share(pid_t pid)
+{
+	hand_over(pid, true);
 }

@@ -20,4 +20,8 @@ int interrupt_signal(void);
  */
 void interrupt_pass_on(pid_t pid);
 
+/* From here on SIGINT, SIGTERM and SIGHUP go to that process of our own process group, which the
+ * terminal itself tells of ^C; until interrupt_pass_on(0). */
+void interrupt_share(pid_t pid);
+
 #endif

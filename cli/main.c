@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/privileges.h"
+#include "cli/worker.h"
 #include "store/store.h"
 
 #include <fcntl.h>
@@ -64,6 +65,11 @@ int main(int argc, char **argv)
 	if (privileges_reduce(command->kind) != R_OK)
 		return EXIT_FAILED;
 	interrupt_install(command->kind);
+	if (command->kind == COMMAND_ENGINE) {
+		code = worker_begin();
+		if (code >= 0)
+			return code;
+	}
 	index_faults_install();
 	code = command->run(&options);
 	/* What could be read was read, and may be less than there is. */

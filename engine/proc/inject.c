@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/ptrace.h>
 
+#include "base/ending.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/trace_internal.h"
@@ -50,6 +51,8 @@ int inject_begin(struct tracee *t, struct inject_site *site)
 	t->injected = true;
 	if (site->disposable)
 		return trace_mask_set(t, TRACE_ALL_SIGNALS);
+	t->holds_ending = true;
+	ending_hold();
 	/* The registers first: from here on the thread, let go, comes back over the frame, which
 	 * also restores the mask. */
 	rc = enter(t, site);

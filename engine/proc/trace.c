@@ -1,14 +1,13 @@
 #include "engine/proc/trace.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ending.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/stat.h"
@@ -97,16 +96,6 @@ static int seize(struct tracee *t, bool *ours)
 	return rc;
 }
 
-void trace_signals_hold(sigset_t *before)
-{
-	static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
-	sigset_t held;
-	sigemptyset(&held);
-	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-		sigaddset(&held, numbers[i]);
-	pthread_sigmask(SIG_BLOCK, &held, before);
-}
-
 static void let_go(struct tracee *t)
 {
 	if (ptrace(PTRACE_DETACH, t->tid, NULL, NULL) && errno != ESRCH)
@@ -121,16 +110,15 @@ static void clear(struct tracee *t, pid_t pid, pid_t tid)
 	t->tid = tid;
 }
 
-/* Stops and looks at a thread that is traced.  What can be put off of our own death waits until the
+/* Stops and looks at a thread that is traced.  Our own end, as far as it can, waits until the
  * thread's interrupted call is repaired. */
 static int stop_and_look(struct tracee *t, bool running)
 {
-	sigset_t before;
-	trace_signals_hold(&before);
+	ending_hold();
 	int rc = trace_park_patiently(t, running);
 	if (rc == R_OK)
 		rc = trace_look(t);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	ending_allow();
 	return rc;
 }
 
@@ -210,10 +198,8 @@ int trace_set_options(const struct tracee *t, int options)
 	return R_OK;
 }
 
-int trace_settle(struct tracee *t)
+static int settle(struct tracee *t)
 {
-	if (!t->injected)
-		return R_OK;
 	/* The kernel restarts an interrupted call with its true remaining time only on the way out
 	 * of signal handling, and PTRACE_EVENT_STOP is inside of that. */
 	int rc = t->in_signal ? R_OK : trace_park(t, false);
@@ -227,6 +213,16 @@ int trace_settle(struct tracee *t)
 		return trace_failed(t, "put back the registers of");
 	t->injected = false;
 	return R_OK;
+}
+
+int trace_settle(struct tracee *t)
+{
+	int rc = t->injected ? settle(t) : R_OK;
+	if (t->holds_ending) {
+		t->holds_ending = false;
+		ending_allow();
+	}
+	return rc;
 }
 
 int trace_release(struct tracee *t)

@@ -38,6 +38,7 @@ struct tracee {
 	bool reaped;	       /* and nothing is left of it */
 	int hindrance;	       /* enum trace_hindrance, after R_BUSY */
 	pid_t vfork_child;     /* whom it waits for: 0 if not known */
+	bool holds_ending;     /* our own end waits until it is home */
 	bool injected;	       /* registers currently are not the original ones */
 	bool in_signal;	       /* stands in PTRACE_EVENT_STOP, not at a system call */
 	/* The whole of NT_X86_XSTATE.  Last: most of its room is never touched, which saves a page

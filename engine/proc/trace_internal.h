@@ -2,8 +2,6 @@
 #ifndef SNAP_ENGINE_PROC_TRACE_INTERNAL_H
 #define SNAP_ENGINE_PROC_TRACE_INTERNAL_H
 
-#include <signal.h>
-
 #include "engine/proc/trace.h"
 
 enum trace_stop {
@@ -81,9 +79,5 @@ int trace_mask_set(const struct tracee *t, uint64_t mask);
 /* For a thread of a living target: that it executed another program must not go unnoticed. */
 #define SEIZE_OPTIONS (TRACE_OPTIONS | PTRACE_O_TRACEEXEC)
 #define SEIZE_OPTIONS_WISHED ((long)SEIZE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP)
-
-/* Blocks the signals by which people end programs; what was blocked before goes to `before`, for
- * pthread_sigmask() to put back. */
-void trace_signals_hold(sigset_t *before);
 
 #endif

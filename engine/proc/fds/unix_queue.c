@@ -1,9 +1,11 @@
 /*
  * What waits in the queue of a unix socket: copied by peeking, put back by sending it again.
  *
- * A plain MSG_PEEK shows the first message only.  The others are reached by SO_PEEK_OFF, which
- * belongs to the target's socket: it is used only where there is more than one message, for the
- * moment of the copy, and put back to what it was.
+ * A plain MSG_PEEK shows the first message only, of a stream all up to the first message with
+ * descriptors or, with SO_PASSCRED, of another sender.  What is behind is reached by SO_PEEK_OFF
+ * alone, which belongs to the target's socket: it is used only there, for the moment of the copy,
+ * and put back to what it was.  How many datagrams wait the kernel does not tell, so to know that
+ * one is the last takes SO_PEEK_OFF too.
  */
 #include "engine/proc/fds/sockets.h"
 
@@ -14,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/ending.h"
 #include "base/result.h"
 #include "base/warn.h"
 
@@ -147,8 +150,9 @@ out:
 	return result;
 }
 
-/* The bytes of a stream before the one that came with descriptors: a reader gets them without. */
-static int bytes_before_fds(int fd, off_t at, struct peeked *p, size_t *before)
+/* The bytes of a stream before the one that came with descriptors: a reader gets them without.
+ * `at`: SO_PEEK_OFF, < 0 for one that is off and stays so. */
+static int bytes_before_fds(int fd, int at, struct peeked *p, size_t *before)
 {
 	size_t low = 1, high = p->bytes;
 
@@ -156,7 +160,8 @@ static int bytes_before_fds(int fd, off_t at, struct peeked *p, size_t *before)
 		size_t mid = low + (high - low) / 2;
 
 		drop_fds(p);
-		if (sk_set_int(fd, SOL_SOCKET, SO_PEEK_OFF, (int)at) || peek(fd, mid, p) != R_OK)
+		if ((at >= 0 && sk_set_int(fd, SOL_SOCKET, SO_PEEK_OFF, at)) ||
+		    peek(fd, mid, p) != R_OK)
 			return R_FAILED;
 		if (p->n_fds)
 			high = mid;
@@ -205,7 +210,7 @@ static int peek_all(struct fds_take *take, const struct taken_file *f, struct pe
 		if (!r && stream && p->n_fds) {
 			size_t whole = p->bytes;
 
-			r = bytes_before_fds(f->local, (off_t)at, p, &before);
+			r = bytes_before_fds(f->local, (int)at, p, &before);
 			if (!r)
 				r = sk_set_int(f->local, SOL_SOCKET, SO_PEEK_OFF, (int)at);
 			if (!r)
@@ -225,6 +230,52 @@ static int peek_all(struct fds_take *take, const struct taken_file *f, struct pe
 		return R_UNSUPPORTED;
 	}
 	return R_OK;
+}
+
+/*
+ * The first peek showed all of a stream.  If there are descriptors, they came with the last
+ * message; where that begins, and they with it, is found by peeking at less.  R_OK or R_FAILED with
+ * errno.
+ */
+static int put_whole_stream(struct fds_take *take, const struct taken_file *f, struct peeked *p)
+{
+	size_t whole = p->bytes, before = 0;
+	int r;
+
+	if (!p->n_fds)
+		return put_message(take, f, p);
+	r = bytes_before_fds(f->local, -1, p, &before);
+	if (!r && before) {
+		r = peek(f->local, before, p);
+		if (!r)
+			r = put_message(take, f, p);
+	}
+	if (!r)
+		r = peek(f->local, whole, p);
+	if (!r && before) {
+		p->bytes -= before;
+		memmove(p->data, p->data + before, p->bytes);
+	}
+	return r ? r : put_message(take, f, p);
+}
+
+/* The same for everything else.  While the target's socket is changed snap does not end unless it
+ * is killed by SIGKILL. */
+static int put_by_offset(struct fds_take *take, const struct taken_file *f, struct peeked *p,
+			 bool stream, size_t total, int old_off)
+{
+	int r;
+
+	ending_hold();
+	r = peek_all(take, f, p, stream, total);
+	if (r == R_FAILED && errno)
+		warn_errno("cannot read the queue of %s", taken_file_name(f));
+	if (sk_set_int(f->local, SOL_SOCKET, SO_PEEK_OFF, old_off) && !r) {
+		warn_errno("%s: cannot set SO_PEEK_OFF back to %d", taken_file_name(f), old_off);
+		r = R_FAILED;
+	}
+	ending_allow();
+	return r;
 }
 
 int unix_queue_dump(struct fds_take *take, struct taken_file *f)
@@ -249,24 +300,21 @@ int unix_queue_dump(struct fds_take *take, struct taken_file *f)
 		r = peek(f->local, p.room, &p);
 		if (r == R_NOT_FOUND ||
 		    (!r && sort.type == SOCK_SEQPACKET && is_end(f->local, &p, 0, (size_t)total))) {
-			free(p.data);
-			return R_OK;
+			r = R_OK;
+			goto out;
 		}
-		if (!r && stream && p.bytes == (size_t)total && !p.n_fds) {
-			r = put_message(take, f, &p);
-			free(p.data);
-			return r;
+		if (!r && stream && p.bytes == (size_t)total) {
+			errno = 0;
+			r = put_whole_stream(take, f, &p);
+			if (r == R_FAILED && errno)
+				warn_errno("cannot read the queue of %s", taken_file_name(f));
+			goto out;
 		}
 		drop_fds(&p);
 	}
 	errno = 0;
-	r = peek_all(take, f, &p, stream, (size_t)total);
-	if (r == R_FAILED && errno)
-		warn_errno("cannot read the queue of %s", taken_file_name(f));
-	if (sk_set_int(f->local, SOL_SOCKET, SO_PEEK_OFF, old_off) && !r) {
-		warn_errno("%s: cannot set SO_PEEK_OFF back to %d", taken_file_name(f), old_off);
-		r = R_FAILED;
-	}
+	r = put_by_offset(take, f, &p, stream, (size_t)total, old_off);
+out:
 	drop_fds(&p);
 	free(p.data);
 	return r;

@@ -57,7 +57,9 @@ static void check_time(const char *what, uint64_t start, uint64_t ms)
 	uint64_t took = now_ms() - start;
 	if (took + 1 < ms)
 		fail("%s of %d ms took %d ms", what, (int)ms, (int)took);
-	if (held->exact && took > 3 * ms)
+	/* One that began anew each time it was stopped would take seconds; on a machine with much
+	 * else to do some hundred milliseconds are nothing. */
+	if (held->exact && took > 10 * ms)
 		fail("%s of %d ms took %d ms", what, (int)ms, (int)took);
 }
 
