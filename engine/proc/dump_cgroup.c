@@ -288,11 +288,24 @@ static int note_group(struct dump_ctx *ctx, const char *controllers, size_t cont
 	return R_OK;
 }
 
-/* Hierarchies made for a purpose of their own have groups whose setting up no image tells. */
-static bool is_private_hierarchy(const char *controllers, size_t len)
+/* Hierarchies made for a purpose of their own ("name=...") are mounted by whoever made them; out of
+ * sight, nothing of them can be kept or entered again. */
+static void check_private(struct dump_ctx *ctx, pid_t tid, const char *line)
 {
-	return len > 5 && memcmp(controllers, "name=", 5) == 0 &&
-	       !(len == 12 && memcmp(controllers, "name=systemd", 12) == 0);
+	char controllers[256], folder[4096];
+	const char *colon = strchr(line, ':');
+	struct cgroupfs fs;
+
+	if (strncmp(line, "name=", 5) != 0 || strncmp(line, "name=systemd:", 13) == 0 ||
+	    snprintf(controllers, sizeof(controllers), "%.*s", (int)(colon - line), line) >=
+		(int)sizeof(controllers))
+		return;
+	if (cgroupfs_open(&fs) == R_OK &&
+	    !cgroupfs_folder(&fs, controllers, colon + 1, folder, sizeof(folder)))
+		dump_refuse(ctx, tid,
+			    "it is in control group %s of hierarchy %s, which is not mounted here",
+			    colon + 1, controllers);
+	cgroupfs_close(&fs);
 }
 
 /* The unified hierarchy: one group for all threads of a task, unless they were made a threaded one,
@@ -340,12 +353,10 @@ static int thread_groups(struct dump_ctx *ctx, struct dump_task *t, size_t threa
 	       proc_cgroup_next(&at, &controllers, &controllers_len, &path, &path_len)) {
 		if (path_len == 1)
 			continue;
-		if (is_private_hierarchy(controllers, controllers_len))
-			dump_refuse(ctx, tid, "it is in control group %.*s of hierarchy %.*s",
-				    (int)path_len, path, (int)controllers_len, controllers);
-		else
-			rc = note_group(ctx, controllers, controllers_len, path, path_len,
-					&extra->cgroups[extra->n_cgroups++]);
+		rc = note_group(ctx, controllers, controllers_len, path, path_len,
+				&extra->cgroups[extra->n_cgroups]);
+		if (rc == R_OK)
+			check_private(ctx, tid, extra->cgroups[extra->n_cgroups++]);
 	}
 	if (rc == R_OK)
 		rc = unified_group(ctx, t, tid, text);
