@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,14 @@ def build_folder():
 def tool(name):
     """One of the programs of bench/."""
     return os.path.join(build_folder(), "bench", "bench_" + name)
+
+
+def end_cleanly():
+    """A bench that is told to end takes its targets and folders with it."""
+    def leave(number, frame):
+        sys.exit(128 + number)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
 
 
 def log(text):

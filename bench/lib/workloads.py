@@ -1,4 +1,5 @@
 """Programs that are snapshotted: each can be started, changed, asked for its state and ended."""
+import atexit
 import os
 import shutil
 import signal
@@ -21,7 +22,25 @@ def start_alone(command, cwd):
     nice = os.environ.get("BENCH_NICE", "-10") if os.geteuid() == 0 else "0"
     told = subprocess.run(["sh", "-c", script, "sh", cwd, *map(str, command)], check=True,
                           stdout=subprocess.PIPE, text=True, env=dict(os.environ, NICE=nice))
-    return int(told.stdout)
+    pid = int(told.stdout)
+    atexit.register(end_again, pid, start_time(pid))
+    return pid
+
+
+def start_time(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        return None
+
+
+def end_again(pid, started):
+    """What a bench that failed has left behind; not somebody else with the same number."""
+    if started and start_time(pid) == started:
+        left = Workload()
+        left.pid = pid
+        left.kill()
 
 
 class Workload:
