@@ -59,10 +59,12 @@ static bool may_copy(const struct run *run, const struct reap_segment *segment,
 {
 	struct liveness now = liveness_of(run, segment, view);
 
-	if (now.live == 0 || now.live > segment->record.pages || has_damaged(run, segment))
+	if (now.live == 0 || now.live > segment->record.pages || has_damaged(run, segment) ||
+	    (run->detaching && !has_detached(run, segment)))
 		return false;
 	if (now.live == segment->record.pages)
-		return run->options->recompress && !(segment->record.flags & SEGMENT_STRONG);
+		return run->detaching ||
+		       (run->options->recompress && !(segment->record.flags & SEGMENT_STRONG));
 	if (!segment->condemned_txn || now.digest != segment->digest ||
 	    segment->condemned_txn > oldest)
 		return false;
@@ -207,8 +209,9 @@ static void make_copies(struct unit *unit, bool telling)
 	while ((copy = take_turn(unit, telling))) {
 		const struct reap_segment *old = &unit->old[unit->spans[copy->span].first_old];
 		page_no bad = PAGE_ABSENT;
-		int result = reap_copy(copier, unit->numbers + copy->numbers, copy->n,
-				       is_strong(unit->run, old), &copy->record, &bad);
+		int result =
+		    reap_copy(copier, unit->numbers + copy->numbers, copy->n,
+			      is_strong(unit->run, old), &unit->run->detach, &copy->record, &bad);
 
 		note_result(unit, copy, result, bad);
 	}

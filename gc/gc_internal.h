@@ -10,6 +10,10 @@
  * forgotten since they were marked only make it too large. */
 struct marks {
 	struct visited visited;
+	/* Those the generations reach themselves; only if `tell_reached`, as it costs another bit
+	 * for each page. */
+	struct page_set reached;
+	bool tell_reached;
 	uint64_t upto;
 	/* A generation came and went between two looks: which pages it reached is not known. */
 	bool missed;
@@ -34,6 +38,10 @@ struct run {
 	struct pack_share *shares; /* by pack */
 	size_t n_shares;
 	struct page_set damaged; /* pages that could not be copied */
+	/* Pages that are differences over what no generation reaches any more, see detach.c; while
+	 * `detaching`, segments with such pages are copied and no others. */
+	struct page_set detach;
+	bool detaching;
 	uint64_t copied_bytes;
 	struct gc_result *result;
 };
@@ -72,6 +80,10 @@ int condemn_segments(struct run *run);
 /* Reclaims the segments without live pages that no view can reach any more, and brings back what a
  * take has referred to meanwhile.  `result->bytes_pending` grows by what still waits. */
 int reclaim_segments(struct run *run);
+
+/* Fills run->detach from the marks. */
+int find_detached(struct run *run);
+bool has_detached(const struct run *run, const struct reap_segment *segment);
 
 /* Copies what lives in segments worth it, within the bounds of the options. */
 int compact_segments(struct run *run);

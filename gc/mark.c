@@ -23,6 +23,9 @@ static int add(struct marking *marking, page_no number)
 
 	if (page_set_add(&marking->marks->visited.pages, number, &added) != R_OK)
 		return R_FAILED;
+	if (marking->marks->tell_reached &&
+	    page_set_add(&marking->marks->reached, number, NULL) != R_OK)
+		return R_FAILED;
 	if (!added || !marking->listing)
 		return R_OK;
 	if (marking->n == marking->room) {

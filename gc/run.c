@@ -78,6 +78,55 @@ static int reclaim_waiting(struct run *run)
 	}
 }
 
+/* What lives, and what of the rest can go. */
+static int look(struct run *run)
+{
+	int result;
+
+	run->marks.tell_reached = run->options->recompress;
+	run->result->bytes_unused = 0;
+	result = mark_all(run);
+	if (result == R_OK && run->options->recompress)
+		result = find_detached(run);
+	if (result == R_OK)
+		result = drop_hashes(run);
+	if (result == R_OK)
+		result = measure_packs(run);
+	if (result == R_OK)
+		result = condemn_segments(run);
+	return result;
+}
+
+static void forget_look(struct run *run)
+{
+	visited_clear(&run->marks.visited);
+	page_set_clear(&run->marks.reached);
+	page_set_clear(&run->detach);
+	memset(&run->marks, 0, sizeof(run->marks));
+	free(run->shares);
+	run->shares = NULL;
+	run->n_shares = 0;
+}
+
+/* Frees pages of the bases that only they need; these are dead then, so all is looked at again. */
+static int detach_pages(struct run *run)
+{
+	uint64_t copied = run->copied_bytes;
+	int result;
+
+	if (page_set_next(&run->detach, 0, UINT64_MAX) == PAGE_ABSENT)
+		return R_OK;
+	result = reclaim_segments(run);
+	run->detaching = true;
+	if (result == R_OK)
+		result = compact_segments(run);
+	run->detaching = false;
+	if (result != R_OK || run->copied_bytes == copied)
+		return result;
+	forget_look(run);
+	return look(run);
+}
+
 int gc_run(struct store *store, const struct gc_plan *plan, const struct gc_options *options,
 	   struct gc_result *result)
 {
@@ -87,18 +136,13 @@ int gc_run(struct store *store, const struct gc_plan *plan, const struct gc_opti
 	memset(result, 0, sizeof(*result));
 	outcome = forget_generations(&run, plan);
 	if (outcome == R_OK)
-		outcome = mark_all(&run);
+		outcome = look(&run);
 	if (outcome == R_OK)
-		outcome = drop_hashes(&run);
-	if (outcome == R_OK)
-		outcome = measure_packs(&run);
-	if (outcome == R_OK)
-		outcome = condemn_segments(&run);
+		outcome = detach_pages(&run);
 	if (outcome == R_OK)
 		outcome = reclaim_waiting(&run);
-	visited_clear(&run.marks.visited);
+	forget_look(&run);
 	page_set_clear(&run.damaged);
-	free(run.shares);
 	return outcome;
 }
 

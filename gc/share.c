@@ -100,7 +100,8 @@ bool worth_copying(const struct run *run, const struct reap_segment *segment, ui
 
 	if (live == 0 || live >= pages || !share)
 		return false;
-	if (run->options->recompress && !(segment->record.flags & SEGMENT_STRONG))
+	if (run->options->recompress &&
+	    (!(segment->record.flags & SEGMENT_STRONG) || has_detached(run, segment)))
 		return true;
 	return share->dead * 100 > share->bytes * bound && (pages - live) * 200 >= pages * bound &&
 	       (dead_bytes(segment, live) > BLOCK_BYTES || share->dead * 2 > share->bytes);

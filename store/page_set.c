@@ -77,13 +77,13 @@ static uint64_t word_at(const struct page_set *set, page_no at, page_no first, p
 }
 
 /* The first number of the word behind that of `at`, or of the piece behind its own if that is not
- * there; above `last`, or 0 when the numbers end, there is nothing more to look at. */
+ * there; the greatest of all, which nobody ever gets, if there is no more. */
 static page_no step(const struct page_set *set, page_no at)
 {
 	size_t piece = at / PIECE_NUMBERS;
 
 	if (piece >= set->n_pieces)
-		return 0;
+		return UINT64_MAX;
 	if (!set->pieces[piece])
 		return at - at % PIECE_NUMBERS + PIECE_NUMBERS;
 	return at - at % 64 + 64;
@@ -93,7 +93,7 @@ uint64_t page_set_count(const struct page_set *set, page_no first, page_no last)
 {
 	uint64_t n = 0;
 
-	for (page_no at = first; at && at <= last; at = step(set, at))
+	for (page_no at = first; at <= last && at < UINT64_MAX; at = step(set, at))
 		n += (uint64_t)__builtin_popcountll(word_at(set, at, first, last));
 	return n;
 }
@@ -104,7 +104,7 @@ uint64_t page_set_digest(const struct page_set *set, page_no first, page_no last
 	/* Chained over the words that have bits, each with its place. */
 	uint8_t chain[24] = { 0 };
 
-	for (page_no at = first; at && at <= last; at = step(set, at)) {
+	for (page_no at = first; at <= last && at < UINT64_MAX; at = step(set, at)) {
 		uint64_t word = word_at(set, at, first, last);
 
 		if (!word)
@@ -118,7 +118,7 @@ uint64_t page_set_digest(const struct page_set *set, page_no first, page_no last
 
 page_no page_set_next(const struct page_set *set, page_no from, page_no last)
 {
-	for (page_no at = from; at && at <= last; at = step(set, at)) {
+	for (page_no at = from; at <= last && at < UINT64_MAX; at = step(set, at)) {
 		uint64_t word = word_at(set, at, from, last);
 
 		if (word)

@@ -76,7 +76,7 @@ void reap_copier_close(struct reap_copier *copier)
 }
 
 /* Gathers one page, and its base if it is a difference. */
-static int gather(struct reap_copier *copier, page_no number, uint32_t i)
+static int gather(struct reap_copier *copier, page_no number, bool full, uint32_t i)
 {
 	struct segment_page *page = &copier->pages[i];
 	uint8_t *bytes = copier->bytes + (size_t)i * PAGE_BYTES;
@@ -94,7 +94,8 @@ static int gather(struct reap_copier *copier, page_no number, uint32_t i)
 	if (result != R_OK)
 		return result;
 	memcpy(copier->hashes[i], from, HASH_BYTES);
-	result = view_page_base(copier->view, number, &page->base);
+	if (!full)
+		result = view_page_base(copier->view, number, &page->base);
 	if (result == R_OK)
 		result = view_page(copier->view, number, &from);
 	if (result != R_OK)
@@ -109,7 +110,7 @@ static int gather(struct reap_copier *copier, page_no number, uint32_t i)
 }
 
 int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bool strong,
-	      struct segment_record *record, page_no *bad)
+	      const struct page_set *full, struct segment_record *record, page_no *bad)
 {
 	struct segment_encoder **encoder = &copier->encoders[strong];
 	const uint8_t *bytes;
@@ -121,7 +122,7 @@ int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bo
 	if (!*encoder)
 		return R_FAILED;
 	for (uint32_t i = 0; i < n; i++) {
-		int result = gather(copier, numbers[i], i);
+		int result = gather(copier, numbers[i], page_set_has(full, numbers[i]), i);
 
 		if (result != R_OK) {
 			*bad = numbers[i];

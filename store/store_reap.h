@@ -129,11 +129,12 @@ void reap_copier_close(struct reap_copier *copier);
 /*
  * Makes a segment of the `n` (1 .. SEGMENT_PAGES) pages with these ascending numbers, each checked
  * against its hash, and appends it to a pack; `strong` is as --recompress does, otherwise as a take
- * does.  A difference stays one, to the same base.  `*record` is what reap_replace() wants.  R_OK;
- * R_DAMAGED, not reported, with the number in `*bad`; R_FAILED.
+ * does.  A difference stays one, to the same base, unless `full` has the page: then it is stored in
+ * full.  `*record` is what reap_replace() wants.  R_OK; R_DAMAGED, not reported, with the number in
+ * `*bad`; R_FAILED.
  */
 int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bool strong,
-	      struct segment_record *record, page_no *bad);
+	      const struct page_set *full, struct segment_record *record, page_no *bad);
 
 /* Makes them durable.  R_OK or R_FAILED. */
 int reap_copies_sync(struct reap_copies *copies);
