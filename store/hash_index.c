@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 16 MiB of blocks: what a pass over all of them holds in memory at once. */
+#define LET_GO_BLOCKS 4096
+
 /* What a view searches, the newest first. */
 struct hash_runs {
 	bool known;
@@ -146,12 +149,15 @@ static bool filter(struct block *block, const struct page_set *keep)
 int hash_index_seek(struct index_txn *txn, const struct page_set *keep, uint8_t key[HASH_KEY_BYTES])
 {
 	struct block block;
+	size_t looked = 0;
 	int result;
 
 	while ((result = next_block(txn, key, &block)) == R_OK) {
 		if (filter(&block, keep))
 			return R_OK;
 		block_key_next(key);
+		if (++looked % LET_GO_BLOCKS == 0)
+			index_let_go(txn);
 	}
 	return result;
 }
@@ -179,5 +185,6 @@ int hash_index_drop(struct index_txn *txn, const struct page_set *keep, uint8_t 
 		}
 		block_key_next(key);
 	}
+	index_let_go(txn);
 	return R_OK;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <xxhash.h>
 
@@ -341,6 +342,28 @@ static int grow(struct index *index, bool follow)
 	rc = mdb_env_set_mapsize(index->env, follow ? 0 : info.me_mapsize * 2);
 	pthread_rwlock_unlock(&index->map_lock);
 	return rc ? index_failed("cannot grow its map", rc) : R_OK;
+}
+
+void index_let_go(struct index_txn *txn)
+{
+	unsigned long from, to, inode;
+	char line[512];
+	struct stat st;
+	FILE *maps;
+	int fd;
+
+	index_enter(txn->index);
+	maps = fopen("/proc/self/maps", "re");
+	/* The map is shared and only read through (changes of a transaction are elsewhere), so
+	 * nothing is lost. */
+	if (maps && mdb_env_get_fd(txn->index->env, &fd) == 0 && fstat(fd, &st) == 0)
+		while (fgets(line, sizeof(line), maps))
+			if (sscanf(line, "%lx-%lx r--s %*s %*s %lu", &from, &to, &inode) == 3 &&
+			    inode == st.st_ino)
+				madvise((void *)from, to - from, MADV_DONTNEED);
+	if (maps)
+		fclose(maps);
+	index_leave(txn->index);
 }
 
 /* Begins with the map lock held shared on success; the caller lets go of it. */

@@ -122,6 +122,10 @@ int index_sweep(struct index_txn *txn, enum index_db db, void *key, size_t key_s
 		enum sweep (*fn)(const void *key, const void *value, size_t size, void *arg),
 		void *arg);
 
+/* Lets go of what this process has looked at in the map, which stays in the page cache: for those
+ * who go through more of the index than a command is to hold in memory. */
+void index_let_go(struct index_txn *txn);
+
 /* Numbers of `meta`; absent ones read as `absent`. */
 int index_meta_get(struct index_txn *txn, const char *name, uint64_t absent, uint64_t *value);
 int index_meta_put(struct index_txn *txn, const char *name, uint64_t value);
