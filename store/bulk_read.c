@@ -13,7 +13,8 @@
 #include <string.h>
 
 /* A round ends with the first page behind one of these. */
-#define ROUND_BYTES ((size_t)32 << 20) /* of clusters that had to be unpacked */
+#define ROUND_BYTES ((size_t)16 << 20)	  /* of clusters that had to be unpacked */
+#define CLUSTERS_BYTES ((size_t)32 << 20) /* kept from round to round */
 #define ROUND_PAGES 4096u
 #define ROUND_LINKS (ROUND_PAGES * 4)
 #define BUCKETS 4096u
@@ -86,6 +87,7 @@ static struct bulk *bulk_of(struct store_view *view)
 	if (!whole)
 		goto err0;
 	view->cache->bulk = bulk;
+	cluster_cache_resize(view->cache->clusters, CLUSTERS_BYTES);
 	return bulk;
 
 err0:
@@ -224,6 +226,15 @@ static void begin_round(struct bulk *bulk)
 	memset(bulk->buckets, 0, sizeof(bulk->buckets));
 }
 
+/* Forgets what was planned. */
+static void drop_round(struct bulk *bulk)
+{
+	for (size_t i = 0; i < bulk->n_parts; i++)
+		if (bulk->parts[i].own)
+			cluster_free(bulk->parts[i].cluster);
+	begin_round(bulk);
+}
+
 /* Reads the planned pages; the clusters go to the cache after that.  `*bad` becomes the place in
  * the buffer of a damaged one if that is lower. */
 static int do_round(struct store_view *view, size_t *bad)
@@ -254,7 +265,7 @@ static int read_alone(struct store_view *view, const struct wanted *wanted, size
 	const uint8_t *page;
 	int result;
 
-	begin_round(bulk);
+	drop_round(bulk);
 	view->cache->packs_held = false;
 	result = view_page(view, wanted->number, &page);
 	if (result == R_OK)
@@ -292,6 +303,8 @@ static int read_wanted(struct store_view *view, const struct wanted *wanted, siz
 	}
 	if (result == R_OK)
 		result = do_round(view, bad);
+	else
+		drop_round(bulk);
 	view->cache->packs_held = false;
 	return result;
 }

@@ -184,6 +184,11 @@ void cluster_cache_free(struct cluster_cache *cache)
 	free(cache);
 }
 
+void cluster_cache_resize(struct cluster_cache *cache, size_t budget_bytes)
+{
+	cache->budget_bytes = budget_bytes;
+}
+
 static struct cluster **bucket_of(struct cluster_cache *cache, page_no first, uint32_t index)
 {
 	uint64_t key = (first + index) * UINT64_C(0x9e3779b97f4a7c15);

@@ -48,6 +48,7 @@ void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page);
 struct cluster_cache;
 struct cluster_cache *cluster_cache_new(size_t budget_bytes);
 void cluster_cache_free(struct cluster_cache *cache);
+void cluster_cache_resize(struct cluster_cache *cache, size_t budget_bytes);
 
 /* NULL if it is not there. */
 struct cluster *cluster_cache_find(struct cluster_cache *cache, page_no first, uint32_t index);

@@ -47,7 +47,7 @@ static inline bool codec_is_delta(enum codec codec)
 
 /* Differences over one full page, one over another: what is written at most, and what a reader
  * accepts before it takes the page for damaged. */
-#define CHAIN_WRITTEN_MAX 8u
+#define CHAIN_WRITTEN_MAX 16u
 #define CHAIN_MAX 64u
 
 /* A segment as the index knows it. */

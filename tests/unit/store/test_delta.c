@@ -127,8 +127,8 @@ static void chains(void **state)
 		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
 		if (time == 0)
 			first_bytes = gen.bytes_stored;
-		/* Every ninth change of a page is stored in full. */
-		else if (time % 9 != 0)
+		/* When its chain is long enough, a page is stored in full again. */
+		else if (time % (CHAIN_WRITTEN_MAX + 1) != 0)
 			assert_true(gen.bytes_stored < first_bytes / 3);
 	}
 	for (uint64_t time = 0; time < 21; time++) {
@@ -137,7 +137,7 @@ static void chains(void **state)
 		assert_int_equal(reading.damaged, 0);
 		assert_true(reading.deepest <= CHAIN_WRITTEN_MAX);
 		deep |= reading.deepest == CHAIN_WRITTEN_MAX;
-		if (time % 9 != 0)
+		if (time % (CHAIN_WRITTEN_MAX + 1) != 0)
 			assert_true(reading.deltas > PAGES / 4);
 	}
 	assert_true(deep);
@@ -154,7 +154,7 @@ static void gc_keeps_bases(void **state)
 	struct gc_result result;
 	struct generation gen;
 
-	for (uint64_t time = 0; time < 12; time++) {
+	for (uint64_t time = 0; time < 20; time++) {
 		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
 		if (time == 0)
 			continue;
