@@ -21,6 +21,7 @@
 
 struct capture;
 struct capture_source;
+struct stat;
 struct fds_take;
 struct ingest;
 struct dump_shmem;
@@ -54,7 +55,8 @@ struct dump_ctx {
 	size_t n_shmems;
 	struct dump_mapped *mapped; /* files met as mappings */
 	size_t n_mapped;
-	uint8_t *buffer; /* DUMP_BUFFER_BYTES that pages pass through */
+	uint8_t *buffer;	 /* DUMP_BUFFER_BYTES that pages pass through */
+	struct stat *namespaces; /* snap's own, once they are looked at */
 	SeccompEntry seccomp;
 	CgroupEntry cgroups; /* how the groups the tasks are in were set up */
 	char **cgroup_lines; /* "controllers:path" of each that is described there */

@@ -301,6 +301,7 @@ int tree_freeze(pid_t root, struct tree *tree)
 		*tree = (struct tree){ 0 };
 		return rc;
 	}
+	inject_site_seek(root);
 	for (int attempt = 1;; attempt++) {
 		rc = freeze_once(&f, root);
 		tree->in_vain_ns = in_vain_ns;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
  * in the instant between our death and the thread's way home. */
 #define SLACK_BYTES (2 * PAGE_BYTES)
 #define DATA_BYTES (2 * PAGE_BYTES)
+#define AREA_PAGES_MAX (4 + (ARCH_FRAME_MAX_BYTES + PAGE_BYTES - 1) / PAGE_BYTES)
 
 /* How far below a stack pointer memory is nobody's: the red zone, what the kernel pushes for a
  * signal, and enough for what the owner may do in the microseconds another thread needs home. */
@@ -35,17 +35,29 @@ struct mapping {
 	const char *name; /* up to the line's end */
 };
 
-/* Reads one line of maps and moves on.  False at the end. */
+static const char *skip_word(const char *p)
+{
+	p += strcspn(p, " \n");
+	return p + strspn(p, " ");
+}
+
+/* Reads one line of maps ("start-end perms offset device inode name") and moves on.  False at the
+ * end. */
 static bool next_mapping(const char **text, struct mapping *m)
 {
-	int name_at = 0;
-	if (sscanf(*text, "%" SCNx64 "-%" SCNx64 " %4s %*x %*x:%*x %" SCNu64 "%n", &m->start,
-		   &m->end, m->perms, &m->inode, &name_at) != 4)
+	char *p;
+	m->start = strtoull(*text, &p, 16);
+	if (p == *text || *p++ != '-')
 		return false;
-	m->name = *text + name_at;
-	m->name += strspn(m->name, " ");
-	const char *end = strchr(*text, '\n');
-	*text = end ? end + 1 : *text + strlen(*text);
+	m->end = strtoull(p, &p, 16);
+	if (*p++ != ' ' || strnlen(p, 5) < 5 || p[4] != ' ')
+		return false;
+	memcpy(m->perms, p, 4);
+	m->perms[4] = '\0';
+	m->inode = strtoull(skip_word(skip_word(p + 5)), &p, 10);
+	m->name = p + strspn(p, " ");
+	const char *end = strchr(m->name, '\n');
+	*text = end ? end + 1 : m->name + strlen(m->name);
 	return true;
 }
 
@@ -58,6 +70,11 @@ static bool is_named(const struct mapping *m, const char *name)
 static void scan_code(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GADGET_COUNT])
 {
 	uint8_t code[SCAN_BYTES];
+	bool all = true;
+	for (int g = 0; g < ARCH_GADGET_COUNT; g++)
+		all &= found[g] != 0;
+	if (all)
+		return;
 	for (uint64_t at = m->start; at < m->end; at += SCAN_BYTES - ARCH_GADGET_MAX_BYTES) {
 		size_t n = m->end - at < SCAN_BYTES ? (size_t)(m->end - at) : SCAN_BYTES;
 		bool missing = false;
@@ -76,14 +93,62 @@ static void scan_code(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GA
 
 /* Only code that comes from a file or the kernel: other executable memory may be rewritten by the
  * target at any time. */
+static bool is_code(const struct mapping *m)
+{
+	return strncmp(m->perms, "r-xp", 4) == 0 && (m->inode || is_named(m, "[vdso]"));
+}
+
+/* Nearly every program has both gadgets there; to search all its code takes milliseconds. */
+static bool is_likely(const struct mapping *m)
+{
+	size_t len = strcspn(m->name, "\n");
+	return is_named(m, "[vdso]") || memmem(m->name, len, "/libc.so", 8) ||
+	       memmem(m->name, len, "/libc-", 6) || memmem(m->name, len, "/ld-musl", 8);
+}
+
+/* Is a gadget there? */
+static bool is_gadget(pid_t pid, const struct mapping *m, enum arch_gadget gadget, uint64_t at)
+{
+	uint8_t code[ARCH_GADGET_MAX_BYTES];
+	if (at < m->start || at >= m->end)
+		return false;
+	size_t n = m->end - at < sizeof code ? (size_t)(m->end - at) : sizeof code;
+	return trace_read(pid, at, code, n) == R_OK && arch_gadget_find(gadget, code, n) == 0;
+}
+
 static void find_gadgets(pid_t pid, const char *maps, uint64_t found[ARCH_GADGET_COUNT])
 {
+	/* Where they were found last: the tasks of a tree mostly run the same code in the same
+	 * place, and looking there costs less than searching. */
+	static uint64_t known[ARCH_GADGET_COUNT];
 	struct mapping m;
-	for (const char *p = maps; next_mapping(&p, &m);) {
-		bool code = strncmp(m.perms, "r-xp", 4) == 0 && (m.inode || is_named(&m, "[vdso]"));
-		if (code)
-			scan_code(pid, &m, found);
-	}
+	int missing = ARCH_GADGET_COUNT;
+	for (const char *p = maps; missing && next_mapping(&p, &m);)
+		for (int g = 0; is_code(&m) && g < ARCH_GADGET_COUNT; g++)
+			if (!found[g] && is_gadget(pid, &m, g, known[g])) {
+				found[g] = known[g];
+				missing--;
+			}
+	if (!missing)
+		return;
+	for (int pass = 0; pass < 2; pass++)
+		for (const char *p = maps; next_mapping(&p, &m);)
+			if (is_code(&m) && is_likely(&m) == (pass == 0))
+				scan_code(pid, &m, found);
+	memcpy(known, found, sizeof known);
+}
+
+void inject_site_seek(pid_t pid)
+{
+	uint64_t found[ARCH_GADGET_COUNT] = { 0 };
+	char path[64];
+	char *maps;
+	size_t len;
+	snprintf(path, sizeof path, "/proc/%d/maps", pid);
+	if (io_read_file(AT_FDCWD, path, MAPS_MAX_BYTES, &maps, &len) != R_OK)
+		return;
+	find_gadgets(pid, maps, found);
+	free(maps);
 }
 
 /* True if no page of the area was ever touched (or is swapped out): reading would touch it. */
@@ -94,13 +159,13 @@ static bool is_untouched(pid_t pid, uint64_t area, size_t bytes)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	bool untouched = true;
-	for (uint64_t at = area; untouched && at < area + bytes; at += PAGE_BYTES) {
-		uint64_t entry;
-		off_t offset = (off_t)(at / PAGE_BYTES * sizeof entry);
-		if (io_pread_all(fd, &entry, sizeof entry, offset) != R_OK || entry >> 62)
-			untouched = false;
-	}
+	uint64_t entries[AREA_PAGES_MAX];
+	size_t pages = bytes / PAGE_BYTES;
+	off_t offset = (off_t)(area / PAGE_BYTES * sizeof entries[0]);
+	bool untouched = pages <= AREA_PAGES_MAX &&
+			 io_pread_all(fd, entries, pages * sizeof entries[0], offset) == R_OK;
+	for (size_t i = 0; untouched && i < pages; i++)
+		untouched = entries[i] >> 62 == 0;
 	close(fd);
 	return untouched;
 }

@@ -110,6 +110,9 @@ int trace_release(struct tracee *t);
 /* Finds gadgets and a safe area in a living target, all threads of which are held.  Nothing is
  * written.  R_UNSUPPORTED names what is missing; R_FAILED. */
 int inject_site_find(const struct tracee *leader, struct inject_site *site);
+/* Looks in a process that runs for code that inject_site_find will need in it and its like, so that
+ * this is not searched for while they stand still.  Nothing is promised and nothing reported. */
+void inject_site_seek(pid_t pid);
 /* Puts the area's contents back.  R_OK, R_NOT_FOUND if the target died, R_FAILED. */
 int inject_site_close(struct inject_site *site);
 
