@@ -2,27 +2,16 @@
 // take: --tcp=keep
 #include "target.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 int main(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET };
-	int listener = socket(AF_INET, SOCK_STREAM, 0), client, server, one = 1;
-	socklen_t len = sizeof(a);
+	int listener = tcp_listener(), client, server;
 	char back[32];
 
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	CHECK(!bind(listener, (struct sockaddr *)&a, sizeof(a)) && !listen(listener, 4));
-	CHECK(!getsockname(listener, (struct sockaddr *)&a, &len));
-	client = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(!connect(client, (struct sockaddr *)&a, sizeof(a)));
-	server = accept(listener, NULL, NULL);
-	CHECK(server >= 0);
+	tcp_connect(listener, &client, &server);
 	CHECK(write(client, "from client", 11) == 11 && write(server, "from server", 11) == 11);
 
 	target_ready();

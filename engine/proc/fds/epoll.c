@@ -220,9 +220,7 @@ static int epoll_open(struct fds_restore *restore, struct restored_file *f)
 		warn_errno("open file %u: cannot make an epoll", f->id);
 		return R_FAILED;
 	}
-	if (fds_restore_adopt(restore, f, fd) != R_OK)
-		return R_FAILED;
-	return fds_restore_flags(f, f->entry->epfd->flags, 0);
+	return fds_restore_adopt_as(restore, f, fd, f->entry->epfd->flags, 0);
 }
 
 /* Our descriptor of what row `i` watches. */

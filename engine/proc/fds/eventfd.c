@@ -60,9 +60,7 @@ static int eventfd_open(struct fds_restore *restore, struct restored_file *f)
 			close(fd);
 		return R_FAILED;
 	}
-	if (fds_restore_adopt(restore, f, fd) != R_OK)
-		return R_FAILED;
-	return fds_restore_flags(f, efd->flags, 0);
+	return fds_restore_adopt_as(restore, f, fd, efd->flags, 0);
 }
 
 static void eventfd_describe(const FileEntry *entry, char *buf, size_t len)

@@ -229,6 +229,9 @@ int fds_restore_each_file(struct fds_restore *restore,
 uint32_t fds_restore_id_at(struct fds_restore *restore, uint32_t files_id, int fd);
 /* Takes over `fd` as the local descriptor of `f`, moved to a high number.  R_OK or R_FAILED. */
 int fds_restore_adopt(struct fds_restore *restore, struct restored_file *f, int fd);
+/* The same, and then fds_restore_flags(). */
+int fds_restore_adopt_as(struct fds_restore *restore, struct restored_file *f, int fd,
+			 uint32_t flags, int64_t pos);
 /* Moves any other descriptor to a high number, where tasks inherit it and drop it by themselves. */
 int fds_restore_high(struct fds_restore *restore, int fd);
 /*
@@ -244,6 +247,10 @@ int fds_restore_each(struct fds_restore *restore, enum image_kind_id image,
 bool fds_restore_has_pid(struct fds_restore *restore, pid_t pid);
 struct store_view *fds_restore_view(struct fds_restore *restore);
 uint64_t fds_restore_generation(struct fds_restore *restore);
+/* A call made by the task, which has to succeed: R_OK with its result in `*ret`, or R_FAILED, which
+ * is reported with `what`. */
+int fds_call(const struct fds_task *task, const char *what, int64_t *ret, long nr, uint64_t a0,
+	     uint64_t a1, uint64_t a2);
 /* Sets flags (O_NONBLOCK, O_APPEND, O_ASYNC ...) that open did not, and the offset if pos >= 0. */
 int fds_restore_flags(struct restored_file *f, uint32_t flags, int64_t pos);
 /* One task that holds `id`, and the number there; false if it is in no table. */

@@ -71,6 +71,12 @@ int take_note_result(struct fds_take *take, int result);
  * not say (reported). */
 int take_kcmp_order(pid_t pid1, pid_t pid2, int type, unsigned long a, unsigned long b);
 
+/* Where, of `n` things in order, the one of `pid` and `fd` is, or belongs; `order` compares it with
+ * the one at `at` as take_kcmp_order() does.  R_OK (there), R_NOT_FOUND, R_FAILED. */
+int take_search(const struct fds_take *take, size_t n,
+		int (*order)(const struct fds_take *take, pid_t pid, int fd, size_t at), pid_t pid,
+		int fd, size_t *at);
+
 /* Where fd `fd` of `pid` is in by_kcmp, or belongs.  R_OK (there), R_NOT_FOUND, R_FAILED. */
 int take_search_file(struct fds_take *take, pid_t pid, int fd, size_t *at);
 
@@ -118,6 +124,9 @@ struct fds_restore {
 	const FileLockEntry **locks;
 	size_t n_locks, room_locks;
 };
+
+/* Ends what the kinds began, and closes every local descriptor. */
+void fds_restore_close(struct fds_restore *restore);
 
 /* Signal owner and flags of an entry, whatever its type; NULL where the type has none. */
 const FownEntry *file_entry_fown(const FileEntry *entry, uint32_t *flags);

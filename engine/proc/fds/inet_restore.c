@@ -293,9 +293,7 @@ int inet_open(struct fds_restore *restore, struct restored_file *f)
 	if (more && more->awaited)
 		note("file %u: %u TCP connections that awaited accept at %s are closed", e->id,
 		     more->awaited, address_text(e, false));
-	if (fds_restore_adopt(restore, f, fd))
-		return R_FAILED;
-	return fds_restore_flags(f, e->flags, -1);
+	return fds_restore_adopt_as(restore, f, fd, e->flags, -1);
 err:
 	close(fd);
 	return R_FAILED;

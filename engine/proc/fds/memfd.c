@@ -326,9 +326,7 @@ static int memfd_open(struct fds_restore *restore, struct restored_file *f)
 		warn_errno("memfd %s: cannot open it again", memfd->entry->name);
 		return R_FAILED;
 	}
-	if (fds_restore_adopt(restore, f, fd) != R_OK)
-		return R_FAILED;
-	return fds_restore_flags(f, 0, (int64_t)entry->pos);
+	return fds_restore_adopt_as(restore, f, fd, 0, (int64_t)entry->pos);
 }
 
 /* Seals come when everything is written and mapped, as some forbid just that. */

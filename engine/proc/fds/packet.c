@@ -187,9 +187,7 @@ static int packet_open(struct fds_restore *restore, struct restored_file *f)
 	    make_ring(e, fd, PACKET_TX_RING, e->tx_ring) || join(e, fd) ||
 	    sk_opts_restore(fd, f->id, e->opts, sk_more_find(restore, f->id)))
 		goto err;
-	if (fds_restore_adopt(restore, f, fd))
-		return R_FAILED;
-	return fds_restore_flags(f, e->flags, -1);
+	return fds_restore_adopt_as(restore, f, fd, e->flags, -1);
 err:
 	close(fd);
 	return R_FAILED;

@@ -35,16 +35,15 @@ int late_prepare(struct fds_restore *restore)
 	return R_OK;
 }
 
-/* A remote call that has to succeed. */
-static int call(const struct fds_task *task, const char *what, int64_t *ret, long nr, uint64_t a0,
-		uint64_t a1, uint64_t a2)
+int fds_call(const struct fds_task *task, const char *what, int64_t *ret, long nr, uint64_t a0,
+	     uint64_t a1, uint64_t a2)
 {
 	if (inject_syscall(task->tracee, task->site, ret, nr, a0, a1, a2, 0, 0, 0) != R_OK)
 		return R_FAILED;
 	if (*ret >= 0)
 		return R_OK;
 	errno = (int)-*ret;
-	warn_errno("pid %d: %s(%lld, %lld) fails", (int)task->pid, what, (long long)a0,
+	warn_errno("pid %d: %s fails (%lld, %lld)", (int)task->pid, what, (long long)a0,
 		   (long long)a1);
 	return R_FAILED;
 }
@@ -63,7 +62,7 @@ static int close_gap(const struct fds_task *task, uint64_t first, uint64_t last)
 	int64_t ret;
 
 	return first > last ? R_OK
-			    : call(task, "close_range", &ret, SYS_close_range, first, last, 0);
+			    : fds_call(task, "close_range", &ret, SYS_close_range, first, last, 0);
 }
 
 /* Closes everything but the descriptors of the table and the channel. */
@@ -112,8 +111,8 @@ int fds_restore_place(struct fds_restore *restore, const struct fds_task *task)
 		int local = fds_restore_fd(restore, entry->id);
 		uint64_t flags = entry->flags & FD_CLOEXEC ? O_CLOEXEC : 0;
 
-		if (local >= 0 &&
-		    call(task, "dup3", &ret, SYS_dup3, (uint64_t)local, entry->fd, flags) != R_OK)
+		if (local >= 0 && fds_call(task, "dup3", &ret, SYS_dup3, (uint64_t)local, entry->fd,
+					   flags) != R_OK)
 			return R_FAILED;
 	}
 	if (close_rest(restore, table, task) != R_OK)
@@ -170,8 +169,8 @@ static int receive_fd(struct fds_restore *restore, const struct fds_task *task, 
 		warn_errno("pid %d: cannot write to it", (int)task->pid);
 		return R_FAILED;
 	}
-	if (call(task, "recvmsg", &ret, SYS_recvmsg, (uint64_t)restore->channel_task, at,
-		 MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != R_OK)
+	if (fds_call(task, "recvmsg", &ret, SYS_recvmsg, (uint64_t)restore->channel_task, at,
+		     MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != R_OK)
 		return R_FAILED;
 	if (trace_read(task->pid, at, &args, sizeof(args)) != R_OK) {
 		warn_errno("pid %d: cannot read from it", (int)task->pid);
@@ -203,15 +202,16 @@ static int place_late(struct fds_restore *restore, struct restored_table *table,
 			return R_FAILED;
 		if ((uint32_t)got == entry->fd) {
 			keep = true;
-			if (call(task, "fcntl", &ret, SYS_fcntl, entry->fd, F_SETFD,
-				 entry->flags & FD_CLOEXEC) != R_OK)
+			if (fds_call(task, "fcntl", &ret, SYS_fcntl, entry->fd, F_SETFD,
+				     entry->flags & FD_CLOEXEC) != R_OK)
 				return R_FAILED;
-		} else if (call(task, "dup3", &ret, SYS_dup3, (uint64_t)got, entry->fd, flags) !=
-			   R_OK) {
+		} else if (fds_call(task, "dup3", &ret, SYS_dup3, (uint64_t)got, entry->fd,
+				    flags) != R_OK) {
 			return R_FAILED;
 		}
 	}
-	return got < 0 || keep ? R_OK : call(task, "close", &ret, SYS_close, (uint64_t)got, 0, 0);
+	return got < 0 || keep ? R_OK
+			       : fds_call(task, "close", &ret, SYS_close, (uint64_t)got, 0, 0);
 }
 
 static const struct fds_task *task_with(const struct fds_task *tasks, size_t n, uint32_t files_id)
@@ -249,8 +249,8 @@ static int close_channels(struct fds_restore *restore, const struct fds_task *ta
 		const struct fds_task *task = task_with(tasks, n, restore->tables[k].id);
 		int64_t ret;
 
-		if (task && call(task, "close", &ret, SYS_close, (uint64_t)restore->channel_task, 0,
-				 0) != R_OK)
+		if (task && fds_call(task, "close", &ret, SYS_close,
+				     (uint64_t)restore->channel_task, 0, 0) != R_OK)
 			return R_FAILED;
 	}
 	return R_OK;
@@ -290,15 +290,7 @@ int fds_restore_finish(struct fds_restore *restore, const struct fds_task *tasks
 		return R_FAILED;
 	if (fown_restore(restore) != R_OK)
 		return R_FAILED;
-	for (size_t i = 0; fd_kinds[i]; i++) {
-		if (fd_kinds[i]->done)
-			fd_kinds[i]->done(restore);
-	}
 	/* The tasks' ends are the only ones from here on: a pipe whose writers leave must end. */
-	for (size_t i = 0; i < restore->n_files; i++) {
-		if (restore->files[i].local >= 0)
-			close(restore->files[i].local);
-		restore->files[i].local = -1;
-	}
+	fds_restore_close(restore);
 	return R_OK;
 }

@@ -443,6 +443,14 @@ int fds_restore_flags(struct restored_file *f, uint32_t flags, int64_t pos)
 	return R_OK;
 }
 
+int fds_restore_adopt_as(struct fds_restore *restore, struct restored_file *f, int fd,
+			 uint32_t flags, int64_t pos)
+{
+	if (fds_restore_adopt(restore, f, fd) != R_OK)
+		return R_FAILED;
+	return fds_restore_flags(f, flags, pos);
+}
+
 bool fds_restore_holder(struct fds_restore *restore, uint32_t id, uint32_t *files_id, int *fd)
 {
 	for (size_t i = 0; i < restore->n_tables; i++) {
@@ -484,19 +492,25 @@ uint32_t fds_restore_id_at(struct fds_restore *restore, uint32_t files_id, int f
 	return 0;
 }
 
+void fds_restore_close(struct fds_restore *restore)
+{
+	for (size_t i = 0; fd_kinds[i]; i++)
+		if (fd_kinds[i]->done)
+			fd_kinds[i]->done(restore);
+	for (size_t i = 0; i < restore->n_files; i++) {
+		if (restore->files[i].local >= 0)
+			close(restore->files[i].local);
+		restore->files[i].local = -1;
+	}
+}
+
 void fds_restore_end(struct fds_restore *restore)
 {
 	if (!restore)
 		return;
-	for (size_t i = 0; fd_kinds[i]; i++) {
-		if (fd_kinds[i]->done)
-			fd_kinds[i]->done(restore);
-	}
-	for (size_t i = 0; i < restore->n_files; i++) {
-		if (restore->files[i].local >= 0)
-			close(restore->files[i].local);
+	fds_restore_close(restore);
+	for (size_t i = 0; i < restore->n_files; i++)
 		free(restore->files[i].priv);
-	}
 	for (size_t i = 0; i < restore->n_tables; i++)
 		free(restore->tables[i].entries);
 	for (size_t i = 0; i < restore->n_messages; i++)

@@ -53,9 +53,7 @@ static int signalfd_open(struct fds_restore *restore, struct restored_file *f)
 		warn_errno("open file %u: cannot make a signalfd", f->id);
 		return R_FAILED;
 	}
-	if (fds_restore_adopt(restore, f, fd) != R_OK)
-		return R_FAILED;
-	return fds_restore_flags(f, sgfd->flags, 0);
+	return fds_restore_adopt_as(restore, f, fd, sgfd->flags, 0);
 }
 
 static void signalfd_describe(const FileEntry *entry, char *buf, size_t len)

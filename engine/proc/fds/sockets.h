@@ -99,6 +99,8 @@ int sk_set_int(int fd, int level, int name, int value);
 /* An entry for `f`, to be put by sk_more_put when it is complete. */
 SnapSocketEntry *sk_more_new(struct fds_take *take, const struct taken_file *f);
 void sk_more_put(struct fds_take *take, const SnapSocketEntry *more);
+/* The same, with the user and group the socket belongs to. */
+void sk_more_put_owned(struct fds_take *take, const struct taken_file *f, SnapSocketEntry *more);
 /* The entry of file `id` while restoring; NULL if it has none. */
 const SnapSocketEntry *sk_more_find(struct fds_restore *restore, uint32_t id);
 

@@ -506,6 +506,14 @@ void sk_more_put(struct fds_take *take, const SnapSocketEntry *more)
 	fds_take_put(take, IMAGE_SNAP_SOCKETS, &more->base, NULL, 0);
 }
 
+void sk_more_put_owned(struct fds_take *take, const struct taken_file *f, SnapSocketEntry *more)
+{
+	more->has_uid = more->has_gid = true;
+	more->uid = f->st.st_uid;
+	more->gid = f->st.st_gid;
+	sk_more_put(take, more);
+}
+
 const SnapSocketEntry *sk_more_find(struct fds_restore *restore, uint32_t id)
 {
 	const struct sockets *s = fds_restore_kinds(restore)->sockets;

@@ -23,29 +23,40 @@ int take_kcmp_order(pid_t pid1, pid_t pid2, int type, unsigned long a, unsigned 
 	return order == 0 ? 0 : order == 1 ? -1 : 1;
 }
 
-int take_search_file(struct fds_take *take, pid_t pid, int fd, size_t *at)
+int take_search(const struct fds_take *take, size_t n,
+		int (*order)(const struct fds_take *take, pid_t pid, int fd, size_t at), pid_t pid,
+		int fd, size_t *at)
 {
-	size_t low = 0, high = take->n_by_kcmp;
-	pid_t self = getpid();
+	size_t low = 0, high = n;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		int order = take_kcmp_order(pid, self, KCMP_FILE, (unsigned long)fd,
-					    (unsigned long)take->by_kcmp[mid]->local);
+		int side = order(take, pid, fd, mid);
 
-		if (order == 2)
+		if (side == 2)
 			return R_FAILED;
-		if (order == 0) {
+		if (side == 0) {
 			*at = mid;
 			return R_OK;
 		}
-		if (order < 0)
+		if (side < 0)
 			high = mid;
 		else
 			low = mid + 1;
 	}
 	*at = low;
 	return R_NOT_FOUND;
+}
+
+static int order_files(const struct fds_take *take, pid_t pid, int fd, size_t at)
+{
+	return take_kcmp_order(pid, getpid(), KCMP_FILE, (unsigned long)fd,
+			       (unsigned long)take->by_kcmp[at]->local);
+}
+
+int take_search_file(struct fds_take *take, pid_t pid, int fd, size_t *at)
+{
+	return take_search(take, take->n_by_kcmp, order_files, pid, fd, at);
 }
 
 struct taken_file *fds_take_find(struct fds_take *take, pid_t pid, int fd)

@@ -119,27 +119,10 @@ static int check_threads(pid_t pid)
 	return result;
 }
 
-static int search_table(struct fds_take *take, pid_t pid, size_t *at)
+static int order_tables(const struct fds_take *take, pid_t pid, int fd, size_t at)
 {
-	size_t low = 0, high = take->n_tables;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int order = take_kcmp_order(pid, take->tables[mid].pid, KCMP_FILES, 0, 0);
-
-		if (order == 2)
-			return R_FAILED;
-		if (order == 0) {
-			*at = mid;
-			return R_OK;
-		}
-		if (order < 0)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	*at = low;
-	return R_NOT_FOUND;
+	(void)fd;
+	return take_kcmp_order(pid, take->tables[at].pid, KCMP_FILES, 0, 0);
 }
 
 static int take_rows(struct fds_take *take, pid_t pid, struct taken_table *table)
@@ -177,7 +160,7 @@ int fds_take_task(struct fds_take *take, pid_t pid, uint32_t *files_id)
 	result = check_threads(pid);
 	if (result != R_OK)
 		return take_note_result(take, result);
-	result = search_table(take, pid, &at);
+	result = take_search(take, take->n_tables, order_tables, pid, -1, &at);
 	if (result == R_OK) {
 		*files_id = take->tables[at].id;
 		return R_OK;

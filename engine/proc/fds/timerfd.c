@@ -97,9 +97,7 @@ static int timerfd_open(struct fds_restore *restore, struct restored_file *f)
 		warn_errno("open file %u: cannot make a timerfd of clock %u", f->id, tfd->clockid);
 		return R_FAILED;
 	}
-	if (fds_restore_adopt(restore, f, fd) != R_OK)
-		return R_FAILED;
-	return fds_restore_flags(f, tfd->flags, 0);
+	return fds_restore_adopt_as(restore, f, fd, tfd->flags, 0);
 }
 
 /* Armed when the tasks are about to run, so that a long restore does not eat the time left. */

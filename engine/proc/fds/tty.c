@@ -264,9 +264,7 @@ static int tty_open(struct fds_restore *restore, struct restored_file *f)
 		warn_errno("%s: cannot open it again", path);
 		return R_FAILED;
 	}
-	if (fds_restore_adopt(restore, f, fd) != R_OK)
-		return R_FAILED;
-	return fds_restore_flags(f, entry->flags, 0);
+	return fds_restore_adopt_as(restore, f, fd, entry->flags, 0);
 }
 
 static int tty_finish_all(struct fds_restore *restore, const struct fds_task *tasks, size_t n)

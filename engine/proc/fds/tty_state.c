@@ -112,18 +112,6 @@ err0:
 	return R_FAILED;
 }
 
-static int call(const struct fds_task *task, const char *what, int64_t *ret, long nr, uint64_t a0,
-		uint64_t a1, uint64_t a2)
-{
-	if (inject_syscall(task->tracee, task->site, ret, nr, a0, a1, a2, 0, 0, 0) != R_OK)
-		return R_FAILED;
-	if (*ret >= 0)
-		return R_OK;
-	errno = (int)-*ret;
-	warn_errno("pid %d: cannot get its controlling terminal (%s)", (int)task->pid, what);
-	return R_FAILED;
-}
-
 /* The leader opens the terminal, which makes it the session's; its path and group are arguments. */
 static int claim(const struct fds_task *leader, const TtyInfoEntry *info)
 {
@@ -140,14 +128,16 @@ static int claim(const struct fds_task *leader, const TtyInfoEntry *info)
 		warn_errno("pid %d: cannot write to it", (int)leader->pid);
 		return R_FAILED;
 	}
-	if (call(leader, "open", &fd, SYS_open, at + offsetof(typeof(args), path), O_RDWR, 0) !=
-	    R_OK)
+	if (fds_call(leader, "open of its controlling terminal", &fd, SYS_open,
+		     at + offsetof(typeof(args), path), O_RDWR, 0) != R_OK)
 		return R_FAILED;
-	result = call(leader, "TIOCSCTTY", &ret, SYS_ioctl, (uint64_t)fd, TIOCSCTTY, 0);
+	result = fds_call(leader, "TIOCSCTTY of its controlling terminal", &ret, SYS_ioctl,
+			  (uint64_t)fd, TIOCSCTTY, 0);
 	if (result == R_OK && info->pgrp)
-		result = call(leader, "TIOCSPGRP", &ret, SYS_ioctl, (uint64_t)fd, TIOCSPGRP,
-			      at + offsetof(typeof(args), group));
-	if (call(leader, "close", &ret, SYS_close, (uint64_t)fd, 0, 0) != R_OK)
+		result = fds_call(leader, "TIOCSPGRP of its controlling terminal", &ret, SYS_ioctl,
+				  (uint64_t)fd, TIOCSPGRP, at + offsetof(typeof(args), group));
+	if (fds_call(leader, "close of its controlling terminal", &ret, SYS_close, (uint64_t)fd, 0,
+		     0) != R_OK)
 		return R_FAILED;
 	return result;
 }

@@ -171,10 +171,7 @@ static int unix_dump(struct fds_take *take, struct taken_file *f)
 		r = unix_peer_dump(take, f, &more->peer);
 	if (r)
 		return r;
-	more->has_uid = more->has_gid = true;
-	more->uid = f->st.st_uid;
-	more->gid = f->st.st_gid;
-	sk_more_put(take, more);
+	sk_more_put_owned(take, f, more);
 	return R_OK;
 }
 

@@ -1,12 +1,15 @@
 #include "target.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -173,4 +176,26 @@ void expect_child_ok(int pid)
 	CHECK(waitpid(pid, &status, 0) == pid);
 	if (status)
 		target_fail("child %d ended with status %#x", pid, (unsigned int)status);
+}
+
+int tcp_listener(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	CHECK(!bind(listener, (struct sockaddr *)&a, sizeof(a)) && !listen(listener, 4));
+	return listener;
+}
+
+void tcp_connect(int listener, int *client, int *server)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+
+	CHECK(!getsockname(listener, (struct sockaddr *)&a, &len));
+	*client = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(!connect(*client, (struct sockaddr *)&a, sizeof(a)));
+	*server = accept(listener, NULL, NULL);
+	CHECK(*server >= 0);
 }

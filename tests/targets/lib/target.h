@@ -53,6 +53,10 @@ size_t pattern_differs(const void *memory, size_t len, uint32_t seed);
  * without its newline; 0 or -1 if there is none. */
 int proc_line(const char *name, const char *prefix, char *line, size_t size);
 
+/* A listener on a free port of 127.0.0.1, and a connection to it. */
+int tcp_listener(void);
+void tcp_connect(int listener, int *client, int *server);
+
 /* Waits for a child and fails unless it exited with 0. */
 void expect_child_ok(int pid);
 

@@ -33,6 +33,18 @@ void scratch_remove(char *dir)
 	free(dir);
 }
 
+int scratch_setup(void **state)
+{
+	*state = scratch_make();
+	return 0;
+}
+
+int scratch_teardown(void **state)
+{
+	scratch_remove(*state);
+	return 0;
+}
+
 struct store *scratch_open(const char *dir)
 {
 	struct store *store;
@@ -220,5 +232,25 @@ int scratch_verify(struct store *store, struct store_verify_result *result)
 	assert_int_equal(store_view_open(store, &view), R_OK);
 	outcome = store_verify(view, &options, result);
 	store_view_close(view);
+	return outcome;
+}
+
+int scratch_gc(struct store *store, uint64_t keep_last, const struct gc_options *options)
+{
+	const struct gc_policy policy = { .keep_last = keep_last };
+	struct gc_result result;
+	struct store_view *view;
+	struct gc_plan *plan;
+	int outcome;
+
+	outcome = store_view_open(store, &view);
+	if (outcome != R_OK)
+		return outcome;
+	outcome = gc_plan_policy(view, &policy, 0, &plan);
+	store_view_close(view);
+	if (outcome != R_OK)
+		return outcome;
+	outcome = gc_run(store, plan, options, &result);
+	gc_plan_free(plan);
 	return outcome;
 }

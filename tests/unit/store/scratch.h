@@ -3,10 +3,15 @@
 #define SNAP_TESTS_UNIT_STORE_SCRATCH_H
 
 #include "dedup/dedup.h"
+#include "gc/gc.h"
 
 /* A new directory below /tmp, without a store in it yet; freed by scratch_remove(). */
 char *scratch_make(void);
 void scratch_remove(char *dir);
+
+/* The two as cmocka wants them: the directory is the state of the test. */
+int scratch_setup(void **state);
+int scratch_teardown(void **state);
 
 /* Opens the store of `dir`, making it; asserts. */
 struct store *scratch_open(const char *dir);
@@ -37,6 +42,9 @@ int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *
 
 /* Waits for a child process; its exit code, or -1 if it was killed. */
 int scratch_wait(int pid);
+
+/* One gc that keeps the last `keep_last` generations of each lineage.  R_OK, or what failed. */
+int scratch_gc(struct store *store, uint64_t keep_last, const struct gc_options *options);
 
 /* Verifies all data; R_OK or R_DAMAGED. */
 int scratch_verify(struct store *store, struct store_verify_result *result);

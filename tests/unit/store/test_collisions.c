@@ -18,18 +18,6 @@
 
 #define PAGES 3000
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 static void check(struct store *store, uint64_t generation, uint64_t seed)
 {
 	struct store_view *view;
@@ -106,8 +94,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hash_is_short),
-		cmocka_unit_test_setup_teardown(takes_and_reads, setup, teardown),
-		cmocka_unit_test_setup_teardown(unchanged_is_known, setup, teardown),
+		cmocka_unit_test_setup_teardown(takes_and_reads, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(unchanged_is_known, scratch_setup,
+						scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

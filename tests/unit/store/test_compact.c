@@ -20,18 +20,6 @@
 #define PAGES 3000
 #define BASE 0x555555554ull
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 static struct store_stats stats_of(struct store *store)
 {
 	struct store_stats stats;
@@ -498,23 +486,14 @@ static int takes(const char *dir, void *arg)
 
 static int collects(const char *dir, void *arg)
 {
-	const struct gc_policy policy = { .keep_last = 2 };
 	struct gc_options options = { .recompress = *(uint64_t *)arg % 2 };
-	struct gc_result result;
-	struct store_view *view;
-	struct gc_plan *plan;
 	struct store *store;
 
 	if (store_open(dir, false, true, &store) != R_OK)
 		return 1;
 	for (int i = 0; i < 40; i++) {
-		if (store_view_open(store, &view) != R_OK ||
-		    gc_plan_policy(view, &policy, 0, &plan) != R_OK)
+		if (scratch_gc(store, 2, &options) != R_OK)
 			return 2;
-		store_view_close(view);
-		if (gc_run(store, plan, &options, &result) != R_OK)
-			return 3;
-		gc_plan_free(plan);
 		usleep(3000);
 	}
 	store_close(store);
@@ -559,14 +538,19 @@ static void all_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(returns_what_is_dead, setup, teardown),
-		cmocka_unit_test_setup_teardown(old_views_read_on, setup, teardown),
-		cmocka_unit_test_setup_teardown(early_take_keeps_dead_pages, setup, teardown),
-		cmocka_unit_test_setup_teardown(recompresses, setup, teardown),
-		cmocka_unit_test_setup_teardown(detaches_from_forgotten_bases, setup, teardown),
-		cmocka_unit_test_setup_teardown(leaves_gaps_to_takes, setup, teardown),
-		cmocka_unit_test_setup_teardown(leaves_damage_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(all_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(returns_what_is_dead, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(old_views_read_on, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(early_take_keeps_dead_pages, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(recompresses, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(detaches_from_forgotten_bases, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(leaves_gaps_to_takes, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(leaves_damage_alone, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(all_at_once, scratch_setup, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

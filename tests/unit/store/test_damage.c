@@ -17,18 +17,6 @@
 
 #define PAGES 600
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 static void pack_path(const char *dir, char path[300])
 {
 	snprintf(path, 300, "%s/packs/0000000000000001.pack", dir);
@@ -226,10 +214,10 @@ static void lost_pack(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(flipped_bytes, setup, teardown),
-		cmocka_unit_test_setup_teardown(one_cluster, setup, teardown),
-		cmocka_unit_test_setup_teardown(healed, setup, teardown),
-		cmocka_unit_test_setup_teardown(lost_pack, setup, teardown),
+		cmocka_unit_test_setup_teardown(flipped_bytes, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(one_cluster, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(healed, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(lost_pack, scratch_setup, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,18 +20,6 @@
 #define PAGES 700
 #define FIRST 1000ull
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 /* Page `i` as it is at `time`: every third changes each time, every 31st altogether. */
 static void page_at(uint64_t time, uint64_t i, uint64_t *page)
 {
@@ -359,11 +347,12 @@ out:
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(chains, setup, teardown),
-		cmocka_unit_test_setup_teardown(gc_keeps_bases, setup, teardown),
-		cmocka_unit_test_setup_teardown(dead_over_condemned, setup, teardown),
-		cmocka_unit_test_setup_teardown(damaged_base, setup, teardown),
-		cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(chains, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(gc_keeps_bases, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(dead_over_condemned, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(damaged_base, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(many_at_once, scratch_setup, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,18 +19,6 @@
 #define PAGES 700
 #define POINTS_MAX 200
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 static int take_one(const char *dir, void *arg)
 {
 	const uint64_t *seed = arg;
@@ -47,23 +35,14 @@ static int take_one(const char *dir, void *arg)
 
 static int collect(const char *dir, void *arg)
 {
-	const struct gc_policy policy = { .keep_last = 1 };
 	const struct gc_options options = { 0 };
-	struct gc_result result;
-	struct store_view *view;
-	struct gc_plan *plan;
 	struct store *store;
 
 	(void)arg;
 	if (store_open(dir, false, true, &store) != R_OK)
 		return 1;
-	if (store_view_open(store, &view) != R_OK ||
-	    gc_plan_policy(view, &policy, 0, &plan) != R_OK)
+	if (scratch_gc(store, 1, &options) != R_OK)
 		return 2;
-	store_view_close(view);
-	if (gc_run(store, plan, &options, &result) != R_OK)
-		return 3;
-	gc_plan_free(plan);
 	store_close(store);
 	return 0;
 }
@@ -350,12 +329,12 @@ static void full_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(killed_take, setup, teardown),
-		cmocka_unit_test_setup_teardown(killed_creation, setup, teardown),
-		cmocka_unit_test_setup_teardown(killed_gc, setup, teardown),
+		cmocka_unit_test_setup_teardown(killed_take, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(killed_creation, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(killed_gc, scratch_setup, scratch_teardown),
 		cmocka_unit_test(killed_compaction),
 		cmocka_unit_test(killed_recompression),
-		cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_disk, scratch_setup, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,18 +15,6 @@
 
 #define PAGES 3000
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 static uint64_t bytes_of_packs(struct store *store)
 {
 	struct store_stats stats;
@@ -210,11 +198,7 @@ static int take_many(const char *dir, void *arg)
 
 static int gc_beside(const char *dir, void *arg)
 {
-	const struct gc_policy policy = { .keep_last = 2 };
 	const struct gc_options options = { 0 };
-	struct gc_result result;
-	struct store_view *view;
-	struct gc_plan *plan;
 	struct store *store;
 	pid_t pid = fork();
 
@@ -223,13 +207,8 @@ static int gc_beside(const char *dir, void *arg)
 	if (store_open(dir, false, true, &store) != R_OK)
 		return 1;
 	for (int i = 0; i < 60; i++) {
-		if (store_view_open(store, &view) != R_OK ||
-		    gc_plan_policy(view, &policy, 0, &plan) != R_OK)
+		if (scratch_gc(store, 2, &options) != R_OK)
 			return 2;
-		store_view_close(view);
-		if (gc_run(store, plan, &options, &result) != R_OK)
-			return 3;
-		gc_plan_free(plan);
 		usleep(5000);
 	}
 	store_close(store);
@@ -279,12 +258,13 @@ static void unique_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(frees_what_is_forgotten, setup, teardown),
-		cmocka_unit_test_setup_teardown(punches_holes, setup, teardown),
-		cmocka_unit_test_setup_teardown(waits_for_views, setup, teardown),
-		cmocka_unit_test_setup_teardown(brings_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(beside_takes, setup, teardown),
-		cmocka_unit_test_setup_teardown(unique_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(frees_what_is_forgotten, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(punches_holes, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(waits_for_views, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(brings_back, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(beside_takes, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(unique_bytes, scratch_setup, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,18 +17,6 @@
 
 #define PAGES 5000
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 static void round_trip(void **state)
 {
 	struct store_verify_result verified;
@@ -267,13 +255,14 @@ static void two_processes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(round_trip, setup, teardown),
-		cmocka_unit_test_setup_teardown(sparse, setup, teardown),
-		cmocka_unit_test_setup_teardown(empty_and_zero, setup, teardown),
-		cmocka_unit_test_setup_teardown(equal_is_stored_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(two_tries, setup, teardown),
-		cmocka_unit_test_setup_teardown(index_grows, setup, teardown),
-		cmocka_unit_test_setup_teardown(two_processes, setup, teardown),
+		cmocka_unit_test_setup_teardown(round_trip, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(sparse, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(empty_and_zero, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(equal_is_stored_once, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(two_tries, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(index_grows, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(two_processes, scratch_setup, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,18 +14,6 @@
 
 #include <cmocka.h>
 
-static int setup(void **state)
-{
-	*state = scratch_make();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	scratch_remove(*state);
-	return 0;
-}
-
 static void put_file(const char *dir, const char *name, const char *text)
 {
 	char path[300];
@@ -133,10 +121,11 @@ static void read_only_directory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(not_a_store, setup, teardown),
-		cmocka_unit_test_setup_teardown(other_formats, setup, teardown),
-		cmocka_unit_test_setup_teardown(modes, setup, teardown),
-		cmocka_unit_test_setup_teardown(read_only_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_a_store, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(other_formats, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(modes, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(read_only_directory, scratch_setup,
+						scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
