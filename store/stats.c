@@ -30,26 +30,34 @@ static int sum_packs(struct store *store, struct store_stats *stats)
 
 static int sum_segments(struct index_txn *txn, struct store_stats *stats)
 {
-	uint8_t raw[SEGMENT_RECORD_BYTES], condemned[CONDEMNED_RECORD_BYTES];
+	uint8_t raw[SEGMENT_RECORD_BYTES], condemned_raw[CONDEMNED_RECORD_BYTES];
+	struct condemned_record condemned;
 	struct segment_record record;
 	uint64_t next = 0, first;
 	int result;
 
 	while ((result = index_ceiling(txn, DB_SEGMENT, next, &first, raw, sizeof(raw))) == R_OK) {
-		uint64_t bytes;
+		uint64_t bytes, live_bytes;
+		uint32_t live;
 
 		segment_record_decode(first, raw, &record);
 		bytes = (uint64_t)record.header_bytes + record.body_bytes;
-		result = index_get_u64(txn, DB_CONDEMNED, first, condemned, sizeof(condemned));
+		live = record.pages;
+		result =
+		    index_get_u64(txn, DB_CONDEMNED, first, condemned_raw, sizeof(condemned_raw));
 		if (result == R_FAILED)
 			return R_FAILED;
 		if (result == R_OK) {
-			stats->bytes_condemned += bytes;
-		} else {
-			stats->bytes_live += bytes;
-			stats->bytes_headers += record.header_bytes;
-			stats->pages += record.pages;
+			condemned_record_decode(condemned_raw, &condemned);
+			live = condemned.live < live ? condemned.live : live;
 		}
+		/* The pages of a segment share its bytes alike. */
+		live_bytes = record.pages ? bytes * live / record.pages : 0;
+		stats->bytes_live += live_bytes;
+		stats->bytes_condemned += bytes - live_bytes;
+		stats->pages += live;
+		if (live > 0)
+			stats->bytes_headers += record.header_bytes;
 		next = first + 1;
 	}
 	return result == R_NOT_FOUND ? R_OK : result;

@@ -114,6 +114,8 @@ assert (a["kept"], a["forgotten"]) == (b["kept"], b["forgotten"]), (a, b)' "$W/p
 	fail "gc did not do what its dry run printed"
 json "$W/out" '[g["generation"] for g in j["forgotten"]] == [1] and type(j["bytes_freed"]) is int'
 json "$W/out" 'all(g["reason"] for g in j["kept"] + j["forgotten"])'
+json "$W/out" 'all(type(j[k]) is int for k in ("bytes_freed", "bytes_rewritten", "bytes_pending",
+	"bytes_unused"))'
 [ "$(generations)" = "2 3" ] || fail "gc left $(generations)"
 code 0 take --name shell --keep-last 2 --json
 json "$W/out" 'j["generation"] == 4 and "gc" in j'

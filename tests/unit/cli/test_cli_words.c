@@ -47,6 +47,37 @@ static void durations(void **state)
 	assert_int_equal(complaints, i);
 }
 
+static void sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} good[] = { { "1", 1 },	   { "4096", 4096 },
+		     { "2K", 2048 },	   { "100M", 104857600 },
+		     { "2G", 2147483648 }, { "1T", 1099511627776 } };
+	static const char *const bad[] = { "",	   "0",	 "0M",	"M",  "1KB",
+					   "1.5G", "-1", "1 G", "1m", "99999999999T" };
+	static const char *const bad_percent[] = { "", "101", "-1", "10.5", "5%%", "all" };
+	uint64_t number;
+	size_t i, n = 0;
+
+	(void)state;
+	complaints = 0;
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(value_bytes("max-rewrite", good[i].text, &number), R_OK);
+		assert_int_equal(number, good[i].bytes);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++, n++)
+		assert_int_equal(value_bytes("max-rewrite", bad[i], &number), R_FAILED);
+	for (i = 0; i < sizeof(bad_percent) / sizeof(bad_percent[0]); i++, n++)
+		assert_int_equal(value_percent("max-unused", bad_percent[i], &number), R_FAILED);
+	assert_int_equal(complaints, n);
+	assert_int_equal(value_percent("max-unused", "0", &number), R_OK);
+	assert_int_equal(number, 0);
+	assert_int_equal(value_percent("max-unused", "100%", &number), R_OK);
+	assert_int_equal(number, 100);
+}
+
 static void generations(void **state)
 {
 	static const char *const bad[] = { "",
@@ -137,10 +168,8 @@ static void words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(durations),
-		cmocka_unit_test(generations),
-		cmocka_unit_test(names),
-		cmocka_unit_test(words),
+		cmocka_unit_test(durations), cmocka_unit_test(sizes), cmocka_unit_test(generations),
+		cmocka_unit_test(names),     cmocka_unit_test(words),
 	};
 
 	warn_set_hook(count_complaint, NULL);
