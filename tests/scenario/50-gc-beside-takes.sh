@@ -131,9 +131,11 @@ done
 [ $checked -ge 4 ] || fail "only $checked generations were left to compare"
 note "$checked generations restored and compared"
 
-# With nobody at work nothing is left over that a gc could still give back.
-"$SNAP" gc --max-unused 0 --json >"$W/last.json" || fail "the last gc failed"
-"$SNAP" gc --max-unused 0 --json >"$W/last.json" || fail "the last gc failed"
-[ "$(field bytes_freed "$W/last.json")" = 0 ] || fail "gc did not finish: $(cat "$W/last.json")"
-[ "$(field bytes_pending "$W/last.json")" = 0 ] || fail "gc still waits: $(cat "$W/last.json")"
-exit 0
+# With nobody at work there is soon nothing left that a gc could give back.  What one copies may
+# leave so little alive in a pack that the next one copies that too.
+for _ in 1 2 3 4 5 6; do
+	"$SNAP" gc --max-unused 0 --json >"$W/last.json" || fail "the last gc failed"
+	[ "$(field bytes_pending "$W/last.json")" = 0 ] || fail "gc waits for nobody: $(tail -6 "$W/last.json")"
+	[ "$(field bytes_freed "$W/last.json")" != 0 ] || exit 0
+done
+fail "gc does not come to an end: $(tail -6 "$W/last.json")"
