@@ -384,7 +384,8 @@ int segment_writer_add(struct segment_writer *writer, enum page_kind kind, const
 	return R_OK;
 }
 
-/* The sequence of the segment that would hold the number; -1: none of ours. */
+/* The sequence of the segment that would hold the number; -1: none of ours.  Called with the lock
+ * held. */
 static long find_sequence(struct segment_writer *writer, page_no number)
 {
 	size_t low = 0, high = writer->n_records;
@@ -434,11 +435,16 @@ static int load_own(struct segment_writer *writer, const struct segment_record *
 int segment_writer_page(struct segment_writer *writer, struct store_view *view, page_no number,
 			const uint8_t **page)
 {
-	long sequence = find_sequence(writer, number);
-	struct segment_record record;
+	struct segment_record record = { 0 };
 	uint32_t place;
+	long sequence;
 	int result;
 
+	pthread_mutex_lock(&writer->lock);
+	sequence = find_sequence(writer, number);
+	if (sequence >= 0)
+		record = writer->records[sequence];
+	pthread_mutex_unlock(&writer->lock);
 	if (sequence < 0)
 		return R_NOT_FOUND;
 	for (size_t i = 0; i < SLOTS; i++) {
@@ -451,9 +457,6 @@ int segment_writer_page(struct segment_writer *writer, struct store_view *view, 
 			return R_OK;
 		}
 	}
-	pthread_mutex_lock(&writer->lock);
-	record = writer->records[sequence];
-	pthread_mutex_unlock(&writer->lock);
 	if (record.offset == 0 || number > record.last)
 		return R_NOT_FOUND;
 	/* Its slot has been used again, so it is written. */
