@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -175,4 +176,29 @@ err1:
 	unlinkat(dirfd, temporary, 0);
 	errno = saved;
 	return R_FAILED;
+}
+
+/* Syncs the directory a path is in. */
+static int sync_directory_of(int dirfd, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[4096];
+	int fd, result;
+
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+	fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return R_FAILED;
+	fault_point("directory fsync");
+	result = fsync(fd) < 0 ? R_FAILED : R_OK;
+	close(fd);
+	return result;
+}
+
+int io_move_file(int dirfd, const char *from, const char *to)
+{
+	fault_point("rename");
+	if (renameat(dirfd, from, dirfd, to) < 0 || sync_directory_of(dirfd, to) != R_OK)
+		return R_FAILED;
+	return sync_directory_of(dirfd, from);
 }

@@ -28,4 +28,8 @@ int io_write_file(int dirfd, const char *path, const void *data, size_t len);
  */
 int io_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
 
+/* Moves a file to another place below `dirfd`, also in place of one that is there, and syncs both
+ * directories.  The file itself must be synced.  R_OK or R_FAILED with errno set. */
+int io_move_file(int dirfd, const char *from, const char *to);
+
 #endif

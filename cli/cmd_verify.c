@@ -8,8 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Pages of one object that follow each other and are lost; n 0: none. */
+struct loss {
+	uint64_t generation, first, n;
+	char object[256];
+};
+
 struct finding {
 	const struct progress *progress;
+	struct loss loss; /* with --repair: not printed yet */
+	bool repair;
 	json_t *damaged; /* NULL: printed as text */
 	bool failed;
 };
@@ -36,12 +44,45 @@ static void print_damage(const struct store_damage *d)
 		       (unsigned long long)d->index * PAGE_BYTES, d->reason);
 }
 
+/* What cannot be had back, as one line for all pages that follow each other. */
+static void print_loss(struct loss *loss)
+{
+	if (loss->n)
+		printf("given up: generation %llu, object %s, %s 0x%llx to 0x%llx (%llu page%s)\n",
+		       (unsigned long long)loss->generation, loss->object,
+		       strncmp(loss->object, "pages-", 6) ? "offset" : "address",
+		       (unsigned long long)loss->first * PAGE_BYTES,
+		       (unsigned long long)(loss->first + loss->n) * PAGE_BYTES - 1,
+		       (unsigned long long)loss->n, loss->n == 1 ? "" : "s");
+	loss->n = 0;
+}
+
+static void add_loss(struct loss *loss, const struct store_damage *d)
+{
+	if (loss->n && loss->generation == d->generation && strcmp(loss->object, d->object) == 0 &&
+	    loss->first + loss->n == d->index) {
+		loss->n++;
+		return;
+	}
+	print_loss(loss);
+	loss->generation = d->generation;
+	loss->first = d->index;
+	loss->n = 1;
+	snprintf(loss->object, sizeof(loss->object), "%s", d->object);
+}
+
 static void on_damage(const struct store_damage *d, void *arg)
 {
 	struct finding *f = arg;
 	json_t *object;
 
+	if (!f->damaged && f->repair && d->object && !strstr(d->reason, "node")) {
+		bar_end();
+		add_loss(&f->loss, d);
+		return;
+	}
 	if (!f->damaged) {
+		print_loss(&f->loss);
 		bar_end();
 		print_damage(d);
 		return;
@@ -72,16 +113,38 @@ static int print_result(const struct options *options, const struct store_verify
 	if (r->damaged)
 		printf("%llu damaged\n", (unsigned long long)r->damaged);
 	else
-		printf("%s\n", options->data ? "all whole"
-					     : "structure whole (--data reads every page as well)");
+		printf("%s\n", options->data || options->repair
+				   ? "all whole"
+				   : "structure whole (--data reads every page as well)");
 	return EXIT_DONE;
+}
+
+struct repairing {
+	const char *dir;
+	bool rebuilt;
+};
+
+static int do_repair(void *arg)
+{
+	struct repairing *r = arg;
+
+	return store_repair_index(r->dir, &r->rebuilt);
+}
+
+/* Before the store is looked at: the index; behind it: what takes have to know. */
+static int repair(const struct options *options)
+{
+	struct repairing repairing = { .dir = options->store_dir };
+
+	return with_wait(options, do_repair, &repairing);
 }
 
 int cmd_verify(const struct options *options)
 {
-	struct finding f = { .damaged = options->json ? json_array() : NULL };
+	struct finding f = { .damaged = options->json ? json_array() : NULL,
+			     .repair = options->repair };
 	struct store_verify_options how = { .generation = options_generation(options),
-					    .data = options->data,
+					    .data = options->data || options->repair,
 					    .progress = show_progress,
 					    .damage = on_damage,
 					    .arg = &f };
@@ -90,7 +153,9 @@ int cmd_verify(const struct options *options)
 	struct store *store;
 	int result, code;
 
-	result = open_to_read(options, &store, &view);
+	result = options->repair ? repair(options) : R_OK;
+	if (result == R_OK)
+		result = open_to_read(options, &store, &view);
 	if (result != R_OK) {
 		json_decref(f.damaged);
 		return exit_code_of(result);
@@ -98,6 +163,10 @@ int cmd_verify(const struct options *options)
 	f.progress = bar_begin(options);
 	result = store_verify(view, &how, &found);
 	bar_end();
+	print_loss(&f.loss);
+	if (options->repair && (result == R_OK || result == R_DAMAGED) &&
+	    store_note_damage(store, result == R_DAMAGED) != R_OK)
+		result = R_FAILED;
 	close_reading(store, view);
 	code = exit_code_of(result);
 	if (result == R_NOT_FOUND) {

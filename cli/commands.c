@@ -49,6 +49,8 @@ static const char *check_verify(const struct options *o)
 {
 	if (o->generation_count && !options_generation(o))
 		return "one generation at a time, or all of them without --gen";
+	if (o->repair && o->generation_count)
+		return "--repair is for the whole store, without --gen";
 	return NULL;
 }
 
@@ -85,9 +87,12 @@ const struct command commands[] = {
 	  COMMAND_READS, check_gen_or_name, cmd_show },
 	{ "stats", "", "tell how full the store is", "Tells how full the store is.", COMMAND_READS,
 	  NULL, cmd_stats },
-	{ "verify", "[--gen N] [--data]", "check the store for damage",
+	{ "verify", "[--gen N] [--data | --repair]", "check the store for damage",
 	  "Checks that everything the generations refer to is there; with --data also that every\n"
-	  "page is what was stored.  Damage is listed, and the exit status is 5.",
+	  "page is what was stored.  Damage is listed, and the exit status is 5.  --repair makes "
+	  "a\n"
+	  "damaged index anew of the packs, checks every page, and says what is lost; what is\n"
+	  "lost and still in a target, the next take of it stores again.",
 	  COMMAND_READS, check_verify, cmd_verify },
 	{ "gc", "[--keep-last N ...] [--name NAME] [--recompress] [--dry-run]",
 	  "forget old generations by policy, give back space",

@@ -78,6 +78,8 @@ static const struct option_row rows[] = {
 	  "say what would be done, change nothing" },
 	{ "data", 0, VALUE_FLAG, AT(data), NULL, "verify",
 	  "read and check every stored page, not only the structure" },
+	{ "repair", 0, VALUE_FLAG, AT(repair), NULL, "verify",
+	  "make a damaged index anew, and say what is given up" },
 	{ "off", 0, VALUE_FLAG, AT(off), NULL, "pin", "remove the pin" },
 	{ "store", 's', VALUE_TEXT, AT(store_dir), "DIR", NULL,
 	  "the store; else $SNAP_STORE, /var/lib/snap, $XDG_DATA_HOME/snap" },

@@ -55,7 +55,7 @@ struct options {
 	uint64_t max_unused_percent, max_rewrite_bytes;
 	bool max_unused_given;
 	/* verify, pin */
-	bool data, off;
+	bool data, off, repair;
 };
 
 struct command {

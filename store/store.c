@@ -3,6 +3,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/hash_index.h"
+#include "store/index_copy.h"
 #include "store/segment_read.h"
 #include "store/store_internal.h"
 
@@ -169,6 +170,19 @@ static int make_secret(struct index_txn *txn, void *arg)
 	return index_put(txn, DB_META, "secret", 6, store->secret, SECRET_BYTES, true);
 }
 
+/* Writers share a lock that a repair, which puts another index in place, must have alone. */
+static int lock_index(struct store *store)
+{
+	store->index_fd = openat(store->dirfd, "index", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->index_fd >= 0 && flock(store->index_fd, LOCK_SH | LOCK_NB) == 0)
+		return R_OK;
+	if (store->index_fd < 0)
+		warn_errno("%s/index: cannot open", store->dir);
+	else
+		warn("%s: this store is being repaired: try again when that is done", store->dir);
+	return R_BUSY;
+}
+
 static int open_rooms(struct store *store, bool create)
 {
 	char path[4096];
@@ -187,6 +201,8 @@ static int open_rooms(struct store *store, bool create)
 		warn("%s: path too long", store->dir);
 		return R_FAILED;
 	}
+	if ((store->writable || create) && lock_index(store) != R_OK)
+		return R_BUSY;
 	return index_open(path, create, store->writable || create, &store->index);
 }
 
@@ -364,12 +380,19 @@ static int open_directory(struct store *store, bool create)
 static void free_store(struct store *store)
 {
 	index_close(store->index);
+	if (store->index_fd >= 0)
+		close(store->index_fd);
 	if (store->packs_fd >= 0)
 		close(store->packs_fd);
 	if (store->dirfd >= 0)
 		close(store->dirfd);
 	free(store->dir);
 	free(store);
+}
+
+static void renew_copy(void *arg)
+{
+	index_copy_renew(arg);
 }
 
 int store_open(const char *dir, bool create, bool writable, struct store **store)
@@ -382,7 +405,7 @@ int store_open(const char *dir, bool create, bool writable, struct store **store
 		free(new);
 		return R_FAILED;
 	}
-	new->dirfd = new->packs_fd = -1;
+	new->dirfd = new->packs_fd = new->index_fd = -1;
 	new->writable = writable;
 	result = open_directory(new, create);
 	if (result != R_OK)
@@ -397,6 +420,10 @@ int store_open(const char *dir, bool create, bool writable, struct store **store
 	if (writable && recover_packs(new, NULL) != R_OK) {
 		result = R_FAILED;
 		goto err1;
+	}
+	if (writable) {
+		index_copy_renew(new);
+		index_on_change(new->index, renew_copy, new);
 	}
 	*store = new;
 	return R_OK;
@@ -451,4 +478,28 @@ void store_view_close(struct store_view *view)
 	directory_free(view->directory);
 	hash_runs_free(view->runs);
 	free(view);
+}
+
+#define DAMAGE_FILE "damaged"
+
+int store_note_damage(struct store *store, bool any)
+{
+	static const char text[] =
+	    "Pages of this store are damaged: see snap verify --data.  Takes "
+	    "compare everything until\nsnap verify --repair finds none.\n";
+
+	if (!any && unlinkat(store->dirfd, DAMAGE_FILE, 0) && errno != ENOENT) {
+		warn_errno("%s/" DAMAGE_FILE ": cannot remove", store->dir);
+		return R_FAILED;
+	}
+	if (any && io_replace_file(store->dirfd, DAMAGE_FILE, text, strlen(text), 0600) != R_OK) {
+		warn_errno("%s/" DAMAGE_FILE ": cannot write", store->dir);
+		return R_FAILED;
+	}
+	return R_OK;
+}
+
+bool store_damage_noted(const struct store *store)
+{
+	return faccessat(store->dirfd, DAMAGE_FILE, F_OK, 0) == 0;
 }

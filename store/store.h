@@ -65,6 +65,21 @@ bool store_index_damage_seen(void);
 bool store_in_index(void);
 
 /*
+ * Makes the index anew if it is damaged, of the packs and the copy of what only the index knows.
+ * `dir` must not be open in this process.  R_OK (`*rebuilt` tells whether it was needed),
+ * R_NOT_FOUND, R_BUSY (somebody writes to the store), R_DAMAGED (there is no whole copy), R_FAILED;
+ * all reported.
+ */
+int store_repair_index(const char *dir, bool *rebuilt);
+
+/*
+ * Notes that pages are known to be damaged, or that none are any more.  While it is noted, takes
+ * trust no page they have not read, so that what is damaged and still in a target is stored again.
+ */
+int store_note_damage(struct store *store, bool any);
+bool store_damage_noted(const struct store *store);
+
+/*
  * A view: the store as it was at one moment.  While it is open, gc reclaims nothing it can reach.
  * Several views may be open at once, in any threads, one thread at a time for each.
  */

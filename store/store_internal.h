@@ -10,6 +10,7 @@
 struct store {
 	char *dir;
 	int dirfd, packs_fd;
+	int index_fd; /* of a writer: holds the lock that keeps a repair away; else -1 */
 	bool writable;
 	uint8_t uuid[UUID_BYTES];
 	uint8_t secret[SECRET_BYTES];

@@ -1,5 +1,6 @@
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/index_copy.h"
 #include "store/page_set.h"
 #include "store/segment_read.h"
 #include "store/tree.h"
@@ -282,10 +283,17 @@ static int walk(struct verify *verify)
 static int verify_sums(struct verify *verify)
 {
 	int result = index_walk(verify->view->store->index);
+	struct index_copy copy;
 
 	if (result == R_DAMAGED)
 		tell(verify, 0, 0, "a page of it is not what was written");
 	else if (result != R_OK)
+		return result;
+	result = index_copy_read(verify->view->store->dirfd, verify->view->store->dir, &copy);
+	index_copy_free(&copy);
+	if (result == R_DAMAGED)
+		tell(verify, 0, 0, "its copy, index-copy, is not what was written");
+	else if (result == R_FAILED)
 		return result;
 	for (enum index_db db = 0; db < DB_COUNT; db++) {
 		result = index_check(verify->view->txn, db);

@@ -1,0 +1,377 @@
+/*
+ * An index that is damaged is made anew: the segments of the packs name their pages and hashes, and
+ * the copy of the index has all else.  The new one takes the place of the old one by a rename.
+ */
+#include "base/endian.h"
+#include "base/io.h"
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/hash_index.h"
+#include "store/index_copy.h"
+#include "store/pack.h"
+#include "store/pack_scan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define NEW_INDEX "index.new"
+/* Page numbers passed over, in case the copy is older than the last takes: never twice the same. */
+#define PAGES_SPARE ((uint64_t)1 << 24)
+
+/* One pack while it is entered. */
+struct scanned {
+	struct segment_record *records;
+	size_t n, room;
+	struct hash_entry *hashes;
+	size_t n_hashes, room_hashes;
+	bool want_whole; /* segments that can be unpacked, or the others */
+	uint64_t pack, bytes;
+};
+
+struct repair {
+	struct store *store; /* of which only the directories, secret and new index are there */
+	struct index_copy copy;
+	struct scanned scanned;
+	uint64_t *packs;
+	size_t n_packs;
+	uint64_t next_page, next_pack, segments;
+};
+
+/* Looks at the index in a process of its own, which may crash; a signal means damage. */
+static int look_apart(struct store *store, const char *path)
+{
+	struct index_txn *txn;
+	int status, result;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		result = index_open(path, false, true, &store->index);
+		if (result == R_OK)
+			result = index_walk(store->index);
+		if (result == R_OK)
+			result = index_read_begin(store->index, &txn);
+		for (enum index_db db = 0; result == R_OK && db < DB_COUNT; db++)
+			result = index_check(txn, db);
+		_exit(result == R_OK ? 0 : index_damage_seen() ? 5 : 1);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+		warn_errno("cannot start a process to look at the index");
+		return R_FAILED;
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return R_OK;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 1 ? R_FAILED : R_DAMAGED;
+}
+
+static int grow(void **list, size_t n, size_t *room, size_t size)
+{
+	size_t more = *room ? *room * 2 : 1024;
+	void *new;
+
+	if (n < *room)
+		return R_OK;
+	new = realloc(*list, more * size);
+	if (!new) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	*list = new;
+	*room = more;
+	return R_OK;
+}
+
+static int gather(const struct segment *segment, bool whole, void *arg)
+{
+	struct scanned *s = arg;
+
+	if (whole != s->want_whole)
+		return R_OK;
+	if (grow((void **)&s->records, s->n, &s->room, sizeof(*s->records)) != R_OK)
+		return R_FAILED;
+	s->records[s->n++] = segment->record;
+	for (uint32_t i = 0; i < segment->record.pages; i++) {
+		if (grow((void **)&s->hashes, s->n_hashes, &s->room_hashes, sizeof(*s->hashes)) !=
+		    R_OK)
+			return R_FAILED;
+		s->hashes[s->n_hashes].prefix = hash_prefix(segment_hash(segment, i));
+		s->hashes[s->n_hashes++].number = segment_number(segment, i);
+	}
+	return R_OK;
+}
+
+/* Whether a segment with some of these numbers is there already: of a newer pack, into which gc has
+ * moved what is alive. */
+static int overlaps(struct index_txn *txn, const struct segment_record *record, bool *found)
+{
+	uint8_t raw[SEGMENT_RECORD_BYTES];
+	struct segment_record other;
+	uint64_t first;
+	int result;
+
+	*found = false;
+	result = index_floor(txn, DB_SEGMENT, record->last, &first, raw, sizeof(raw));
+	if (result == R_OK) {
+		segment_record_decode(first, raw, &other);
+		*found = other.last >= record->first;
+	}
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
+static int put_scanned(struct index_txn *txn, void *arg)
+{
+	struct repair *repair = arg;
+	struct scanned *s = &repair->scanned;
+	uint8_t raw[SEGMENT_RECORD_BYTES], pack_raw[PACK_RECORD_BYTES];
+	struct pack_record pack = { .bytes = s->bytes };
+	int result;
+
+	result = index_get_u64(txn, DB_PACK, s->pack, pack_raw, sizeof(pack_raw));
+	if (result == R_OK)
+		pack_record_decode(pack_raw, &pack);
+	if (result == R_FAILED)
+		return R_FAILED;
+	for (size_t i = 0; i < s->n; i++) {
+		bool found;
+
+		if (overlaps(txn, &s->records[i], &found) != R_OK)
+			return R_FAILED;
+		if (found)
+			continue;
+		segment_record_encode(&s->records[i], raw);
+		if (index_put_u64(txn, DB_SEGMENT, s->records[i].first, raw, sizeof(raw)) != R_OK)
+			return R_FAILED;
+		pack.segments++;
+	}
+	if (pack.segments == 0)
+		return R_OK;
+	pack_record_encode(&pack, pack_raw);
+	if (index_put_u64(txn, DB_PACK, s->pack, pack_raw, sizeof(pack_raw)) != R_OK)
+		return R_FAILED;
+	return s->n_hashes ? hash_index_add(txn, s->hashes, s->n_hashes) : R_OK;
+}
+
+static int enter_pack(struct repair *repair, uint64_t pack)
+{
+	struct scanned *s = &repair->scanned;
+	struct stat st;
+	int fd, result;
+
+	result = pack_open(repair->store, pack, false, &fd);
+	if (result != R_OK)
+		return R_FAILED;
+	s->n = s->n_hashes = 0;
+	s->pack = pack;
+	s->bytes = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	result = pack_scan(repair->store->secret, fd, pack, gather, s);
+	close(fd);
+	for (size_t i = 0; i < s->n; i++)
+		if (s->records[i].last >= repair->next_page)
+			repair->next_page = s->records[i].last + 1;
+	if (pack >= repair->next_pack)
+		repair->next_pack = pack + 1;
+	repair->segments += s->n;
+	if (result == R_OK && s->n > 0)
+		result = index_write(repair->store->index, put_scanned, repair);
+	return result;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x < *y) - (*x > *y);
+}
+
+static int list_packs(struct repair *repair)
+{
+	struct dirent *entry;
+	size_t room = 0;
+	uint64_t pack;
+	DIR *dir;
+
+	dir = pack_list(repair->store);
+	if (!dir)
+		return R_FAILED;
+	while ((entry = readdir(dir))) {
+		if (!pack_number(entry->d_name, &pack))
+			continue;
+		if (grow((void **)&repair->packs, repair->n_packs, &room, sizeof(pack)) != R_OK) {
+			closedir(dir);
+			return R_FAILED;
+		}
+		repair->packs[repair->n_packs++] = pack;
+	}
+	closedir(dir);
+	if (repair->n_packs > 1)
+		qsort(repair->packs, repair->n_packs, sizeof(*repair->packs), newest_first);
+	return R_OK;
+}
+
+/* Everything that is not in the packs. */
+static int put_head(struct index_txn *txn, void *arg)
+{
+	const struct repair *repair = arg;
+	const struct index_copy *copy = &repair->copy;
+
+	if (index_put(txn, DB_META, "secret", 6, copy->secret, SECRET_BYTES, true) != R_OK ||
+	    index_meta_put(txn, "next_page", repair->next_page + PAGES_SPARE) != R_OK ||
+	    index_meta_put(txn, "next_pack", repair->next_pack) != R_OK ||
+	    index_meta_put(txn, "next_generation", copy->next_generation) != R_OK)
+		return R_FAILED;
+	for (size_t i = 0; i < copy->n_generations; i++) {
+		struct generation_record record = copy->generations[i];
+		const char *lineage = record.gen.lineage;
+		uint8_t raw[8];
+
+		/* The transactions of the new index begin anew, and no view is left of old ones. */
+		record.commit_txn = 0;
+		put_le64(raw, record.gen.number);
+		/* In ascending order, so the newest of a lineage stays. */
+		if (generation_write(txn, &record) != R_OK ||
+		    index_put(txn, DB_LINEAGE, lineage, strlen(lineage), raw, sizeof(raw), true) !=
+			R_OK)
+			return R_FAILED;
+	}
+	return R_OK;
+}
+
+static int fill_index(struct repair *repair)
+{
+	if (list_packs(repair) != R_OK)
+		return R_FAILED;
+	/* Those that can be unpacked first: another one with the same pages may be a leftover. */
+	for (int whole = 1; whole >= 0; whole--) {
+		repair->scanned.want_whole = whole;
+		for (size_t i = 0; i < repair->n_packs; i++)
+			if (enter_pack(repair, repair->packs[i]) != R_OK)
+				return R_FAILED;
+	}
+	return index_write(repair->store->index, put_head, repair);
+}
+
+static int clear_room(struct store *store, const char *room, bool gone)
+{
+	static const char *const files[] = { "data.mdb", "lock.mdb" };
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", room, files[i]);
+		if (unlinkat(store->dirfd, path, 0) && errno != ENOENT) {
+			warn_errno("%s/%s: cannot remove", store->dir, path);
+			return R_FAILED;
+		}
+	}
+	if (gone && unlinkat(store->dirfd, room, AT_REMOVEDIR) && errno != ENOENT) {
+		warn_errno("%s/%s: cannot remove", store->dir, room);
+		return R_FAILED;
+	}
+	return R_OK;
+}
+
+static int rebuild(struct repair *repair)
+{
+	struct store *store = repair->store;
+	char path[4096];
+	int result;
+
+	if (mkdirat(store->dirfd, NEW_INDEX, 0700) && errno != EEXIST) {
+		warn_errno("%s/" NEW_INDEX ": cannot make", store->dir);
+		return R_FAILED;
+	}
+	if (clear_room(store, NEW_INDEX, false) != R_OK)
+		return R_FAILED;
+	snprintf(path, sizeof(path), "%s/" NEW_INDEX, store->dir);
+	result = index_open(path, true, true, &store->index);
+	if (result != R_OK)
+		return R_FAILED;
+	result = fill_index(repair);
+	index_close(store->index);
+	store->index = NULL;
+	if (result != R_OK)
+		return R_FAILED;
+	/* The locks of the old index must not outlive it. */
+	if (io_move_file(store->dirfd, NEW_INDEX "/data.mdb", "index/data.mdb") != R_OK) {
+		warn_errno("%s/index/data.mdb: cannot put the new index in its place", store->dir);
+		return R_FAILED;
+	}
+	if (unlinkat(store->dirfd, "index/lock.mdb", 0) && errno != ENOENT) {
+		warn_errno("%s/index/lock.mdb: cannot remove", store->dir);
+		return R_FAILED;
+	}
+	return clear_room(store, NEW_INDEX, true);
+}
+
+/* Nobody else may write meanwhile: writers hold this lock shared while they have the store open. */
+static int repair_locked(struct repair *repair, const char *path, bool *rebuilt)
+{
+	struct store *store = repair->store;
+	int result;
+
+	result = look_apart(store, path);
+	if (result != R_DAMAGED)
+		return result;
+	result = index_copy_read(store->dirfd, store->dir, &repair->copy);
+	if (result != R_OK) {
+		warn("%s: the index is damaged, and %s of it to make it anew with: put the folder "
+		     "index/ of a copy of this store in its place",
+		     store->dir, result == R_NOT_FOUND ? "there is no copy" : "so is the copy");
+		return result == R_FAILED ? R_FAILED : R_DAMAGED;
+	}
+	memcpy(store->secret, repair->copy.secret, SECRET_BYTES);
+	repair->next_page = repair->copy.next_page;
+	repair->next_pack = repair->copy.next_pack;
+	result = rebuild(repair);
+	if (result == R_OK) {
+		*rebuilt = true;
+		note("%s: the index is made anew: %zu generations, %zu packs", store->dir,
+		     repair->copy.n_generations, repair->n_packs);
+	}
+	return result;
+}
+
+int store_repair_index(const char *dir, bool *rebuilt)
+{
+	struct store store = { .dir = (char *)dir, .dirfd = -1, .packs_fd = -1, .writable = true };
+	struct repair repair = { .store = &store };
+	char path[4096];
+	int lock = -1, result = R_FAILED;
+
+	*rebuilt = false;
+	store.dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store.dirfd < 0 || faccessat(store.dirfd, "snap-store", F_OK, 0)) {
+		warn("no store at %s", dir);
+		if (store.dirfd >= 0)
+			close(store.dirfd);
+		return R_NOT_FOUND;
+	}
+	store.packs_fd = openat(store.dirfd, "packs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	lock = openat(store.dirfd, "index", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store.packs_fd < 0 || lock < 0 ||
+	    snprintf(path, sizeof(path), "%s/index", dir) >= (int)sizeof(path)) {
+		warn_errno("%s: cannot open packs/ and index/", dir);
+	} else if (flock(lock, LOCK_EX | LOCK_NB)) {
+		warn("%s: somebody is writing to this store: repair it when that is done", dir);
+		result = R_BUSY;
+	} else {
+		result = repair_locked(&repair, path, rebuilt);
+	}
+	index_copy_free(&repair.copy);
+	free(repair.scanned.records);
+	free(repair.scanned.hashes);
+	free(repair.packs);
+	if (lock >= 0)
+		close(lock);
+	if (store.packs_fd >= 0)
+		close(store.packs_fd);
+	close(store.dirfd);
+	return result;
+}
