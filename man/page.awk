@@ -116,7 +116,7 @@ function table_row(line,  n, cell, i) {
 	else if (table == "exit status" && (cell[2] != "any" || command == "restore"))
 		statuses = statuses ".TP\n\\fB" cell[2] "\\fR\n" inline(cell[3]) "\n"
 	else if (table == "command" && index(", " cell[2] ",", ", `" command "`,"))
-		json = inline(cell[3])
+		json = json (json == "" ? "" : ".\n.PP\n") inline(cell[3])
 }
 
 BEGIN {

@@ -1,0 +1,73 @@
+#!/bin/bash
+# Every name in the JSON of every command stands in the row of that command in docs/commands.md, and
+# every name that stands there is printed.
+# timeout: 120
+. "$(dirname "$0")/lib.sh"
+command -v python3 >/dev/null || skip "needs python3"
+
+# keys COMMAND ARGS...: runs it and adds the names in its JSON to $W/keys.COMMAND.
+keys() {
+	local command=$1
+	"$SNAP" "$@" --json >"$W/out" 2>"$W/out.err"
+	[ $? = "${want:-0}" ] || fail "snap $*: $(cat "$W/out.err")"
+	python3 - "$W/out" >>"$W/keys.$command" <<-'P' || fail "snap $*: no JSON: $(cat "$W/out")"
+		import json, sys
+		def names(value):
+		    if isinstance(value, list):
+		        for one in value: names(one)
+		    elif isinstance(value, dict):
+		        for name, one in value.items():
+		            print(name)
+		            if name != "gc": names(one)
+		names(json.load(open(sys.argv[1])))
+	P
+}
+# documented COMMAND: the words in the code style of its rows, those of a row they refer to included.
+documented() {
+	grep -E "^\| [^|]*\`$1\`[^|]* \|" "$HERE/../../docs/commands.md" | cut -d'|' -f3- |
+		grep -oE '`[a-z_]+`' | tr -d '`'
+}
+
+cd "$W" || exit 1
+"$SNAP" run --json --name web -- sleep 1000 >"$W/out" || fail "run"
+pid=$(field pid "$W/out")
+grep -oE '"[a-z_]+"' "$W/out" | tr -d '"' | grep -vx web >"$W/keys.run"
+remember "$pid"
+keys take --name web
+keys take --name web --keep-last 5
+keys ls
+keys show --gen 1
+keys stats
+keys gc --keep-last 1
+keys take --name web
+keys forget --gen 2
+keys pin --gen 3
+keys unpin --gen 3
+keys check
+start_target "$W/refused" "$TARGETS/../refused/traced"
+want=4 keys check --pid "$PID"
+keys restore --name web --replace
+keys verify
+# Damage, so that it is listed.
+pack=$(find "$SNAP_STORE/packs" -type f | sort | tail -n 1)
+python3 -c 'import sys
+data = bytearray(open(sys.argv[1], "rb").read())
+data[len(data) // 2] ^= 0x40
+open(sys.argv[1], "wb").write(data)' "$pack"
+want=5 keys verify --data
+
+for command in run take ls show stats gc forget pin unpin check restore verify; do
+	sort -u "$W/keys.$command" >"$W/printed"
+	documented $command | sort -u >"$W/documented"
+	case $command in
+	show) documented take | sort -u - "$W/documented" >"$W/more" && mv "$W/more" "$W/documented" ;;
+	esac
+	missing=$(comm -23 "$W/printed" "$W/documented" | xargs)
+	[ -z "$missing" ] || fail "$command: docs/commands.md does not tell of $missing"
+	# Words that are no names, what only other options print, and for show what it says it has not.
+	absent=$(comm -13 "$W/printed" "$W/documented" |
+		grep -vxE 'take|gc|copy|clone|not_cloned|exit_status|signal' | xargs)
+	[ $command != show ] || absent=$(printf '%s\n' $absent | grep -vxE 'pids|freezing_ns|capture|clones' | xargs)
+	[ -z "$absent" ] || fail "$command: docs/commands.md tells of $absent, which was not printed"
+done
+exit 0
