@@ -67,6 +67,7 @@ int ingest_begin(struct store *store, const char *lineage, struct ingest **inges
 	new->classifier.recent = recent_new();
 	if (!new->classifier.recent)
 		goto err1;
+	/* Before any page number is reserved: gc relies on that order (gc/DESIGN.md). */
 	if (store_view_open(store, &new->view) != R_OK)
 		goto err2;
 	new->classifier.view = new->view;

@@ -12,7 +12,8 @@
 #define UNIT_SEGMENTS 1024
 /* Neighbours that are copied, and replaced or not, together. */
 #define SPAN_SEGMENTS 64
-#define THREADS_MAX 4
+/* Beside this one; each takes about 30 MiB. */
+#define THREADS_MAX 2
 #define NUMBERS_MAX ((size_t)UNIT_SEGMENTS * SEGMENT_PAGES)
 /* Each span may end with a copy that is not full. */
 #define COPIES_MAX (2 * UNIT_SEGMENTS)

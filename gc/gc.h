@@ -58,7 +58,7 @@ struct gc_options {
 	uint64_t wait_ns;
 	/* Packs of which more than this is dead are compacted; 100: none. */
 	unsigned max_unused_percent;
-	/* Bytes of segments copied by one run, at least one pack's worth; 0: no bound. */
+	/* Bytes of segments copied by one run, but at least one segment; 0: no bound. */
 	uint64_t max_rewrite_bytes;
 	/* Compresses what a take has compressed for speed; see docs/commands.md. */
 	bool recompress;

@@ -2,11 +2,15 @@
 #include "base/warn.h"
 #include "store/pack_write.h"
 #include "store/reap_hole.h"
+#include "store/segment_cache.h"
 #include "store/segment_read.h"
 #include "store/store_reap.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Unpacked clusters a thread keeps: it reads in order of number, and every page about once. */
+#define CLUSTERS_BYTES ((size_t)8 << 20)
 
 struct reap_copies {
 	struct store *store;
@@ -53,6 +57,7 @@ int reap_copier_open(struct reap_copies *copies, struct reap_copier **copier)
 		reap_copier_close(new);
 		return R_FAILED;
 	}
+	cluster_cache_resize(new->view->cache->clusters, CLUSTERS_BYTES);
 	*copier = new;
 	return R_OK;
 
