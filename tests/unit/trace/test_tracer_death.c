@@ -19,10 +19,17 @@
 
 #define KILLS 200
 
-/* A thread between its stop and the repair of the call that the stop broke off sees EINTR if its
+/*
+ * A thread between its stop and the repair of the call that the stop broke off sees EINTR if its
  * tracer is killed just there: a few microseconds of each freeze, which no order of steps can
- * avoid, and which a busy machine makes longer. */
-#define INTERRUPTED_MAX (KILLS / 20)
+ * avoid, and which a busy machine makes longer.  Measured with some 30 programs waiting for 2
+ * processors: 0 to 7 of 200 kills, 8 with sanitizers.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define INTERRUPTED_MAX (KILLS / 10)
+#else
+#define INTERRUPTED_MAX (KILLS * 6 / 100)
+#endif
 
 /* Freezes and calls without end. */
 static void hold_forever(pid_t pid)
