@@ -258,8 +258,8 @@ static int fill_new(struct store *store)
 		return R_FAILED;
 	if (getrandom(store->uuid, UUID_BYTES, 0) != UUID_BYTES ||
 	    index_write(store->index, make_secret, store) != R_OK ||
-	    sync_directory(store, "index") != R_OK || sync_directory(store, "..") != R_OK ||
-	    write_mark(store) != R_OK)
+	    sync_directory(store, "index") != R_OK || sync_directory(store, ".") != R_OK ||
+	    sync_directory(store, "..") != R_OK || write_mark(store) != R_OK)
 		return R_FAILED;
 	return R_OK;
 }
