@@ -173,6 +173,8 @@ static int collect_task_core(struct dump_ctx *ctx, struct dump_task *t)
 	t->extra.pid = (uint32_t)t->task->pid;
 	t->extra.has_start_ticks = true;
 	t->extra.start_ticks = t->task->start_time;
+	t->extra.has_exit_signal = true;
+	t->extra.exit_signal = (uint32_t)stat.exit_signal;
 	rc = dump_limits(ctx, t, core);
 	if (rc == R_OK)
 		rc = dump_misc(ctx, t, core);

@@ -1,10 +1,15 @@
 /* Which kernel objects tasks share. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/sem.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/dump.h"
@@ -163,6 +168,45 @@ static void check_shared_fs(struct dump_ctx *ctx)
 	}
 }
 
+/* Was `pid` the last to change a semaphore of that set? */
+static bool changed_last(int set, unsigned long count, pid_t pid)
+{
+	for (unsigned long i = 0; i < count; i++)
+		if (semctl(set, (int)i, GETPID) == pid)
+			return true;
+	return false;
+}
+
+/*
+ * What semop(2) with SEM_UNDO has noted is carried out at the end of the task and told to nobody.
+ * It can be seen whether there is a list for such notes, which every program with threads has had
+ * made, and whether the task uses semaphores at all.
+ */
+static void check_undo(struct dump_ctx *ctx, const struct tree_task *task)
+{
+	char *text = NULL;
+	size_t len;
+
+	if (syscall(SYS_kcmp, task->pid, getpid(), KCMP_SYSVSEM, 0, 0) <= 0 ||
+	    io_read_file(AT_FDCWD, "/proc/sysvipc/sem", 16u << 20, &text, &len) != R_OK)
+		return;
+	for (const char *line = strchr(text, '\n'); line && line[1];
+	     line = strchr(line + 1, '\n')) {
+		unsigned long count;
+		int set;
+
+		if (sscanf(line, "%*d %d %*o %lu", &set, &count) != 2 ||
+		    !changed_last(set, count, task->pid))
+			continue;
+		dump_refuse(ctx, task->pid,
+			    "it uses System V semaphores (set %d), perhaps to be undone at its end "
+			    "(SEM_UNDO)",
+			    set);
+		break;
+	}
+	free(text);
+}
+
 int dump_kobj_ids(struct dump_ctx *ctx)
 {
 	int rc = check_parent(ctx);
@@ -170,6 +214,9 @@ int dump_kobj_ids(struct dump_ctx *ctx)
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
 		if (!ctx->tree->tasks[i].zombie)
 			rc = check_threads(ctx, &ctx->tree->tasks[i]);
+	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
+		if (!ctx->tree->tasks[i].zombie)
+			check_undo(ctx, &ctx->tree->tasks[i]);
 	if (rc == R_OK)
 		rc = number(ctx, KCMP_VM, "memory");
 	if (rc == R_OK)

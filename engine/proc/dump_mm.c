@@ -75,6 +75,9 @@ static bool is_refused(struct dump_ctx *ctx, pid_t pid, const struct vma *vma)
 	for (size_t i = 0; !what && i < sizeof(refused_marks) / sizeof(refused_marks[0]); i++)
 		if (vma->marks & refused_marks[i].mark)
 			what = refused_marks[i].what;
+	/* Memory that can only be executed gets its key from the kernel. */
+	if (!what && vma->marks & VMA_MARK_KEY && vma->prot != PROT_EXEC)
+		what = "has a protection key (pkey_mprotect)";
 	if (vma->marks & VMA_MARK_UNKNOWN) {
 		dump_refuse(ctx, pid, "0x%lx-0x%lx has the unknown mark '%s'",
 			    (unsigned long)vma->start, (unsigned long)vma->end, vma->unknown);

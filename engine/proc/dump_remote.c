@@ -22,6 +22,10 @@
 #define MEMBARRIER_GET_REGISTRATIONS (1 << 9)
 #endif
 
+#ifndef PR_GET_MEMORY_MERGE
+#define PR_GET_MEMORY_MERGE 68
+#endif
+
 #define SIGNALS 64
 #define NODES_MAX 1024 /* the most a kernel of x86 is built for */
 
@@ -254,6 +258,11 @@ int dump_remote_task(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *c
 		return rc;
 	t->mm.has_thp_disabled = true;
 	t->mm.thp_disabled = ret > 0;
+	rc = inject_syscall(th, &t->site, &ret, SYS_prctl, PR_GET_MEMORY_MERGE, 0, 0, 0, 0, 0);
+	if (rc != R_OK)
+		return rc;
+	t->extra.has_memory_merge = ret > 0;
+	t->extra.memory_merge = ret > 0;
 	rc = must(th, t, "brk", &ret, SYS_brk, 0, 0, 0);
 	if (rc != R_OK)
 		return rc;

@@ -1,7 +1,10 @@
+#include <elf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <asm/ldt.h>
 
@@ -9,6 +12,14 @@
 #include "base/warn.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/stat.h"
+
+#ifndef NT_386_IOPERM
+#define NT_386_IOPERM 0x201
+#endif
+/* Of the kernel's PF_* bits; the last two together. */
+#define FLAG_MCE_PROCESS 0x00000080u
+#define FLAG_MCE_EARLY 0x08000000u
+#define FLAGS_IO_FLUSHER 0x00180000u
 
 #define GDT_TLS_FIRST 12
 #define GDT_TLS_COUNT 3
@@ -72,6 +83,28 @@ static int extra(struct dump_ctx *ctx, const struct tracee *th, SnapThreadEntry 
 	return R_OK;
 }
 
+/* Leave to reach devices by port; the set of ports is told, if there is one. */
+static void ports(struct dump_ctx *ctx, const struct tracee *th)
+{
+	static uint8_t map[65536 / 8];
+	struct iovec io = { map, sizeof(map) };
+
+	if (ptrace((enum __ptrace_request)PTRACE_GETREGSET, th->tid, NT_386_IOPERM, &io) == 0 &&
+	    io.iov_len > 0)
+		dump_refuse(ctx, th->tid, "it may use input/output ports (ioperm)");
+}
+
+/* What the kernel tells in the flags of /proc/PID/stat alone. */
+static void from_flags(uint64_t flags, SnapThreadEntry *extra)
+{
+	if (flags & FLAG_MCE_PROCESS) {
+		extra->has_mce_kill = true;
+		extra->mce_kill = flags & FLAG_MCE_EARLY ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE;
+	}
+	extra->has_io_flusher = true;
+	extra->io_flusher = (flags & FLAGS_IO_FLUSHER) == FLAGS_IO_FLUSHER;
+}
+
 int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 {
 	const struct tracee *th = t->task->threads[thread];
@@ -95,6 +128,7 @@ int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	part->has_blk_sigset = true;
 	part->blk_sigset = th->sigmask;
 	descriptors(ctx, th);
+	ports(ctx, th);
 	if ((rc = extra(ctx, th, &t->extras[thread])) != R_OK ||
 	    (rc = dump_registers(ctx, th, core)) != R_OK || (rc = robust_list(th, part)) != R_OK ||
 	    (rc = rseq(ctx, th, part)) != R_OK ||
@@ -102,5 +136,6 @@ int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	    (rc = dump_creds(ctx, th, &part->creds)) != R_OK ||
 	    (rc = dump_seccomp(ctx, th, part)) != R_OK)
 		return rc;
+	from_flags(stat.flags, t->extras[thread]);
 	return dump_pending(ctx, th, false, &part->signals_p);
 }

@@ -166,6 +166,9 @@ static bool parse_detail(const char *line, struct vma *vma)
 		return false;
 	if (strncmp(line, "VmFlags:", 8) == 0)
 		return parse_vm_flags(line + 8, vma);
+	if (strncmp(line, "ProtectionKey:", 14) == 0 &&
+	    strspn(line + 14, " 0") != strlen(line + 14))
+		vma->marks |= VMA_MARK_KEY;
 	if (strncmp(line, "KernelPageSize:", 15) == 0) {
 		if (sscanf(line + 15, "%lu kB", &kib) != 1 || kib > UINT32_MAX)
 			return false;

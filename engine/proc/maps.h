@@ -33,6 +33,7 @@ enum vma_mark {
 	VMA_MARK_DROPPABLE = 1 << 19,
 	VMA_MARK_SYNC = 1 << 20,     /* MAP_SYNC */
 	VMA_MARK_MAYWRITE = 1 << 21, /* mprotect(PROT_WRITE) would be allowed */
+	VMA_MARK_KEY = 1 << 23,	     /* has a protection key (pkey_mprotect) */
 	VMA_MARK_UNKNOWN = 1 << 22,  /* a flag this code does not know: text in `unknown` */
 };
 

@@ -33,6 +33,7 @@ enum {
 	FIELD_START_CODE = 26,
 	FIELD_END_CODE = 27,
 	FIELD_START_STACK = 28,
+	FIELD_EXIT_SIGNAL = 38,
 	FIELD_RT_PRIORITY = 40,
 	FIELD_POLICY = 41,
 	FIELD_START_DATA = 45,
@@ -78,6 +79,7 @@ static void stat_fill(const uint64_t *field, struct proc_stat *out)
 	out->start_code = field[FIELD_START_CODE];
 	out->end_code = field[FIELD_END_CODE];
 	out->start_stack = field[FIELD_START_STACK];
+	out->exit_signal = (int)field[FIELD_EXIT_SIGNAL];
 	out->rt_priority = (uint32_t)field[FIELD_RT_PRIORITY];
 	out->policy = (uint32_t)field[FIELD_POLICY];
 	out->start_data = field[FIELD_START_DATA];

@@ -21,6 +21,7 @@ struct proc_stat {
 	int64_t threads;
 	uint64_t start_time; /* clock ticks after boot: with the pid the identity of a process */
 	uint64_t start_code, end_code, start_stack;
+	int exit_signal; /* what its end sends to the parent; -1 of a thread */
 	uint32_t rt_priority, policy;
 	uint64_t start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end;
 	int exit_code; /* as wait gives it; of a zombie */

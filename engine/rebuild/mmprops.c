@@ -8,6 +8,10 @@
 #include "base/warn.h"
 #include "engine/proc/fds/fds.h"
 
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67
+#endif
+
 /* A kernel's auxiliary vector; AT_VECTOR_SIZE of today is 50 words. */
 #define AUXV_MAX_WORDS 128
 
@@ -42,6 +46,9 @@ int mmprops_set(struct rebuild_task *t)
 	};
 	rc = remote_must(th, "prctl(PR_SET_MM_MAP)", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP,
 			 remote_address(map), sizeof(*map), 0, 0);
+	if (rc == R_OK && t->extra && t->extra->memory_merge)
+		rc = remote_must(th, "prctl(PR_SET_MEMORY_MERGE)", SYS_prctl, PR_SET_MEMORY_MERGE,
+				 1, 0, 0, 0, 0);
 	if (rc || !mm->thp_disabled)
 		return rc;
 	return remote_must(th, "prctl(PR_SET_THP_DISABLE)", SYS_prctl, PR_SET_THP_DISABLE, 1, 0, 0,

@@ -284,6 +284,14 @@ static int grow(struct rebuild_task *t)
 	return make_children(t, false);
 }
 
+/* What its end sends to its parent; 0: nothing. */
+static int signal_of(const struct rebuild_task *t)
+{
+	return t->extra && t->extra->has_exit_signal && t->extra->exit_signal <= 64
+		   ? (int)t->extra->exit_signal
+		   : SIGCHLD;
+}
+
 static int make_task(struct rebuild_task *t)
 {
 	uint64_t flags = 0;
@@ -298,7 +306,11 @@ static int make_task(struct rebuild_task *t)
 		if (t->fs_id && t->fs_id == t->parent->fs_id)
 			flags |= CLONE_FS;
 	}
-	rc = spawn_clone(&t->maker->threads[0], flags, flags & CLONE_PARENT ? 0 : SIGCHLD,
+	/* Made for its parent by another one, it is given that one's signal. */
+	if (flags & CLONE_PARENT && signal_of(t) != signal_of(t->maker))
+		note("task %d: its end will send signal %d to its parent, not %d", t->pid,
+		     signal_of(t->maker), signal_of(t));
+	rc = spawn_clone(&t->maker->threads[0], flags, flags & CLONE_PARENT ? 0 : signal_of(t),
 			 &t->threads[0]);
 	return rc ? rc : grow(t);
 }

@@ -15,6 +15,10 @@
 #include "base/warn.h"
 #include "engine/proc/fds/ghost.h"
 
+#ifndef MQUEUE_MAGIC
+#define MQUEUE_MAGIC 0x19800202 /* a queue of POSIX messages, whatever its name */
+#endif
+
 /* Devices without state of their own behind an open file: null, zero, full, random, urandom. */
 static bool plain_device(dev_t dev)
 {
@@ -30,7 +34,7 @@ static bool reg_probe(const struct taken_file *f)
 	if (f->link[0] != '/')
 		return false;
 	if (fstatfs(f->local, &fs) == 0 &&
-	    (fs.f_type == NSFS_MAGIC || fs.f_type == SECRETMEM_MAGIC))
+	    (fs.f_type == NSFS_MAGIC || fs.f_type == SECRETMEM_MAGIC || fs.f_type == MQUEUE_MAGIC))
 		return false;
 	if (f->flags & O_PATH)
 		return true;
