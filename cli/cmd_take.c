@@ -163,7 +163,8 @@ int cmd_take(const struct options *options)
 					   .tcp = policies[options->tcp],
 					   .capture = captures[options->capture],
 					   .kill = options->kill,
-					   .stop = options->stop };
+					   .stop = options->stop,
+					   .compare = options->compare };
 	t.options.progress = bar_begin(options);
 	result = with_wait(options, do_take, &t);
 	bar_end();

@@ -53,6 +53,8 @@ static const struct option_row rows[] = {
 	  "established connections: come back closed (default), kept, or refuse" },
 	{ "capture", 0, VALUE_CAPTURE, 0, "auto|copy|clone", "take",
 	  "copy memory while frozen, or clone it and read the clone afterwards" },
+	{ "compare", 0, VALUE_FLAG, AT(compare), NULL, "take",
+	  "compare bytes where hashes are equal; heals damaged pages of the target" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
 	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",

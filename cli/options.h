@@ -45,7 +45,7 @@ struct options {
 	const char *output;
 	char **command; /* NULL-terminated */
 	/* take, restore */
-	bool kill, stop, replace, foreground;
+	bool kill, stop, compare, replace, foreground;
 	unsigned tcp;	  /* enum tcp_choice */
 	unsigned capture; /* enum capture_choice */
 	/* gc; those not given are 0 */

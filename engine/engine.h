@@ -40,8 +40,9 @@ struct take_options {
 	const char *lineage; /* name under which the generations of this target are kept */
 	enum tcp_policy tcp;
 	enum capture_method capture;
-	bool kill; /* end the tree after the commit, before it runs again */
-	bool stop; /* leave the tree stopped (SIGSTOP) */
+	bool kill;    /* end the tree after the commit, before it runs again */
+	bool stop;    /* leave the tree stopped (SIGSTOP) */
+	bool compare; /* trust no hash: see ingest_compare() */
 	/* Ghost files (open but deleted) longer than this are refused; 0: 64 MiB. */
 	uint64_t ghost_max_bytes;
 	const struct progress *progress; /* may be NULL */

@@ -205,6 +205,8 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 	rc = dump_check_root(opts->pid);
 	if (rc == R_OK)
 		rc = ingest_begin(store, opts->lineage, &t.ingest);
+	if (rc == R_OK && opts->compare)
+		ingest_compare(t.ingest);
 	if (rc == R_OK)
 		rc = take(&t);
 	if (t.ingest)

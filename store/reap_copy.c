@@ -86,7 +86,9 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 	struct segment_page *page = &copier->pages[i];
 	uint8_t *bytes = copier->bytes + (size_t)i * PAGE_BYTES;
 	uint8_t *base_bytes = copier->base_bytes + (size_t)i * PAGE_BYTES;
+	const struct segment *segment;
 	const uint8_t *from;
+	uint32_t place;
 	int result;
 
 	*page = (struct segment_page){
@@ -95,14 +97,14 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 		.bytes = bytes,
 		.base_bytes = base_bytes,
 	};
-	result = view_page_hash(copier->view, number, &from);
+	result = view_segment(copier->view, number, &segment, &place);
 	if (result != R_OK)
 		return result;
-	memcpy(copier->hashes[i], from, HASH_BYTES);
+	memcpy(copier->hashes[i], segment_hash(segment, place), HASH_BYTES);
+	page->raw = segment->cluster[segment->pages[place].cluster].codec == CODEC_RAW;
 	if (!full)
-		result = view_page_base(copier->view, number, &page->base);
-	if (result == R_OK)
-		result = view_page(copier->view, number, &from);
+		page->base = segment_base(segment, place);
+	result = view_page(copier->view, number, &from);
 	if (result != R_OK)
 		return result;
 	memcpy(bytes, from, PAGE_BYTES);

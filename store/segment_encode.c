@@ -69,17 +69,21 @@ void segment_encoder_free(struct segment_encoder *encoder)
 	free(encoder);
 }
 
-/* Appends `len` bytes of the scratch as a cluster, compressed if that makes them fewer. */
-static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t len, bool delta)
+/* Appends `len` bytes of the scratch as a cluster, with `press` compressed if that makes them
+ * fewer. */
+static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t len, bool delta,
+			bool press)
 {
 	struct cluster *cluster = &encoder->clusters[encoder->n_clusters++];
 	uint8_t *to = encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
 	int level = delta ? encoder->coding.delta_level : encoder->coding.level;
-	size_t got = ZSTD_compressCCtx(encoder->zstd, to, len - 1, encoder->scratch, len, level);
+	size_t got = 0;
 
+	if (press)
+		got = ZSTD_compressCCtx(encoder->zstd, to, len - 1, encoder->scratch, len, level);
 	cluster->pages = pages;
 	cluster->codec = delta ? CODEC_DELTA_ZSTD : CODEC_ZSTD;
-	if (ZSTD_isError(got)) {
+	if (!press || ZSTD_isError(got)) {
 		cluster->codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
 		memcpy(to, encoder->scratch, len);
 		got = len;
@@ -88,21 +92,24 @@ static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t 
 	encoder->body_bytes += (uint32_t)got;
 }
 
+/* Pages known not to compress are kept apart from the others. */
 static void add_full(struct segment_encoder *encoder, const struct segment_page *pages, uint32_t n)
 {
 	uint32_t held = 0;
+	bool raw = false;
 
 	for (uint32_t i = 0; i < n; i++) {
 		if (encoder->delta[i])
 			continue;
+		if (held > 0 && (held == encoder->coding.cluster_pages || pages[i].raw != raw)) {
+			add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false, !raw);
+			held = 0;
+		}
+		raw = pages[i].raw;
 		memcpy(encoder->scratch + (size_t)held++ * PAGE_BYTES, pages[i].bytes, PAGE_BYTES);
-		if (held < encoder->coding.cluster_pages)
-			continue;
-		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false);
-		held = 0;
 	}
 	if (held > 0)
-		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false);
+		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false, !raw);
 }
 
 /* All differences of a segment are one cluster: first the bitmaps, then the words. */
@@ -120,7 +127,7 @@ static void add_deltas(struct segment_encoder *encoder, const struct segment_pag
 		words += 8 * delta_gather(pages[i].bytes, pages[i].base_bytes, bitmap, words);
 		bitmap += DELTA_BITMAP_BYTES;
 	}
-	add_cluster(encoder, deltas, (size_t)(words - encoder->scratch), true);
+	add_cluster(encoder, deltas, (size_t)(words - encoder->scratch), true, true);
 }
 
 /* The numbers whose length depends on their value. */

@@ -17,6 +17,7 @@ struct segment_page {
 	const uint8_t *hash; /* HASH_BYTES */
 	const uint8_t *bytes;
 	const uint8_t *base_bytes; /* of the base, if there is one */
+	bool raw; /* known not to get smaller: it is stored as it is, without being tried again */
 };
 
 /* Half a page: a difference beyond that saves little and costs a reader the base as well. */

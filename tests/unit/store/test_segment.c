@@ -206,6 +206,21 @@ static void incompressible(void **state)
 	assert_true(made->record.body_bytes < 20 * PAGE_BYTES + 20 * (64 + 200 * 8) + 100);
 	segment_free(&segment);
 	check(made, 40);
+
+	/* What is known to be raw is not tried: these would compress well. */
+	for (uint32_t i = 0; i < 40; i++) {
+		make(made, i, 300 + i, PAGE_ABSENT, 0);
+		made->pages[i].raw = i >= 8 && i < 30;
+	}
+	write_out(made, &segment_coding_strong, 40);
+	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
+	assert_int_equal(segment.clusters, 3);
+	assert_int_equal(segment.cluster[0].codec, CODEC_ZSTD);
+	assert_int_equal(segment.cluster[1].codec, CODEC_RAW);
+	assert_int_equal(segment.cluster[1].pages, 22);
+	assert_int_equal(segment.cluster[2].codec, CODEC_ZSTD);
+	segment_free(&segment);
+	check(made, 40);
 }
 
 /* A base must have a lower number, or a ring of bases could be made. */
