@@ -39,7 +39,7 @@ struct unit {
 	struct segment_record records[COPIES_MAX]; /* those of copy, for reap_replace() */
 	page_no numbers[NUMBERS_MAX];
 	size_t n_old, n_spans, n_copies, n_numbers;
-	uint64_t bytes; /* of the old segments */
+	uint64_t bytes; /* of the old segments, or about what detaching makes of them */
 	page_no next;	/* where the next unit begins */
 
 	pthread_mutex_t lock; /* guards what stands below it, while threads run */
@@ -90,6 +90,15 @@ static bool continues(const struct unit *unit, const struct reap_segment *segmen
 	       (last->record.last + 1 == segment->record.first || segment->condemned_txn);
 }
 
+/* What copying a segment counts against the bound.  Differences that are detached become full
+ * pages, of which a compressed one is guessed to be half. */
+static uint64_t cost_bytes(const struct run *run, const struct reap_segment *segment)
+{
+	uint64_t full = (uint64_t)segment->record.pages * PAGE_BYTES / 2;
+
+	return run->detaching && full > segment->bytes ? full : segment->bytes;
+}
+
 static void add_segment(struct unit *unit, const struct reap_segment *segment, bool neighbour)
 {
 	const struct page_set *marked = &unit->run->marks.visited.pages;
@@ -99,7 +108,7 @@ static void add_segment(struct unit *unit, const struct reap_segment *segment, b
 		unit->spans[unit->n_spans++] = (struct span){ .first_old = unit->n_old };
 	unit->spans[unit->n_spans - 1].n_old++;
 	unit->old[unit->n_old++] = *segment;
-	unit->bytes += segment->bytes;
+	unit->bytes += cost_bytes(unit->run, segment);
 	while (number <= last && (number = page_set_next(marked, number, last)) != PAGE_ABSENT)
 		unit->numbers[unit->n_numbers++] = number++;
 }
