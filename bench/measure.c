@@ -53,8 +53,8 @@ static void set_nice(const char *value)
 		perror("measure: setpriority");
 }
 
-/* Anonymous and shared memory of a process, KiB; 0 when it cannot be known. */
-static long anonymous(pid_t pid)
+/* Anonymous and shared memory of one process, KiB; 0 when it cannot be known. */
+static long anonymous_of(pid_t pid)
 {
 	char path[64], line[256];
 	long sum = 0, kib;
@@ -69,6 +69,23 @@ static long anonymous(pid_t pid)
 		    sscanf(line, "RssShmem: %ld", &kib) == 1)
 			sum += kib;
 	fclose(status);
+	return sum;
+}
+
+/* The same of a process and its children: a take is done by one. */
+static long anonymous(pid_t pid)
+{
+	long sum = anonymous_of(pid);
+	char path[64];
+	FILE *children;
+	int child;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	children = fopen(path, "re");
+	while (children && fscanf(children, "%d", &child) == 1)
+		sum += anonymous_of(child);
+	if (children)
+		fclose(children);
 	return sum;
 }
 
