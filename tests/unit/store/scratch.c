@@ -254,3 +254,10 @@ int scratch_gc(struct store *store, uint64_t keep_last, const struct gc_options 
 	gc_plan_free(plan);
 	return outcome;
 }
+
+long scratch_step(void)
+{
+	const char *text = getenv("SNAP_TEST_STEP");
+
+	return text ? strtol(text, NULL, 10) : 1;
+}

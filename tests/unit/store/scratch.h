@@ -36,6 +36,9 @@ int scratch_take_changed(struct store *store, const char *lineage, uint64_t seed
 int scratch_take_comparing(struct store *store, const char *lineage, uint64_t seed, size_t n,
 			   struct generation *gen);
 
+/* How many fault points a test goes on at once: 1, or $SNAP_TEST_STEP where time is short. */
+long scratch_step(void);
+
 /* Runs `fn` in a child process, with SNAP_FAULT=`fault` unless that is 0; its exit code, or -1 if
  * it was killed. */
 int scratch_child(int (*fn)(const char *dir, void *arg), const char *dir, void *arg, long fault);
