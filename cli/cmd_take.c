@@ -79,9 +79,30 @@ static json_t *json_of_take(const struct take_result *r)
 	json_object_set_new(object, "clones", json_integer((json_int_t)r->capture.clones));
 	if (*r->capture.reason)
 		json_object_set_new(object, "not_cloned", json_string(r->capture.reason));
+	json_object_set_new(object, "tracking", json_string(r->track.used ? "wp" : "none"));
+	json_object_set_new(object, "tracked_tasks", json_integer((json_int_t)r->track.tasks));
+	json_object_set_new(object, "bytes_kept", json_integer((json_int_t)r->track.kept_bytes));
+	json_object_set_new(object, "tracking_misses",
+			    json_integer((json_int_t)r->tracking_misses));
+	if (*r->track.reason)
+		json_object_set_new(object, "tracking_reason", json_string(r->track.reason));
 out:
 	json_decref(pids);
 	return object;
+}
+
+static void print_tracking(const struct track_summary *track)
+{
+	char kept[WORDS_MAX];
+
+	if (track->used)
+		note("tracking: %s not written since the last generation%s%s",
+		     words_bytes(kept, track->kept_bytes), *track->reason ? "; " : "",
+		     track->reason);
+	else if (track->tasks)
+		note("tracking: none used: everything was read and compared (%s); writes are noted "
+		     "from now on",
+		     track->reason);
 }
 
 static void print_take(const struct take_result *r)
@@ -100,6 +121,7 @@ static void print_take(const struct take_result *r)
 	     r->capture.reason, words_bytes(looked, gen->pages_scanned * PAGE_BYTES),
 	     words_bytes(added, gen->pages_new * PAGE_BYTES),
 	     words_bytes(stored, gen->bytes_stored));
+	print_tracking(&r->track);
 }
 
 /* The generation is safe whatever becomes of gc: that one is busy is no failure of the take. */
@@ -146,6 +168,7 @@ int cmd_take(const struct options *options)
 {
 	static const enum tcp_policy policies[] = { TCP_CLOSE, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
 	static const enum capture_method captures[] = { CAPTURE_AUTO, CAPTURE_COPY, CAPTURE_CLONE };
+	static const enum track_method tracks[] = { TRACK_NONE, TRACK_AUTO, TRACK_WP };
 	struct taking t = { 0 };
 	char lineage[LINEAGE_NAME_MAX];
 	struct target target;
@@ -162,6 +185,8 @@ int cmd_take(const struct options *options)
 					   .lineage = lineage,
 					   .tcp = policies[options->tcp],
 					   .capture = captures[options->capture],
+					   .track = tracks[options->track],
+					   .verify_tracking = options->verify_tracking,
 					   .kill = options->kill,
 					   .stop = options->stop,
 					   .compare = options->compare };

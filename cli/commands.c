@@ -22,6 +22,13 @@ static const char *check_take(const struct options *o)
 	return NULL;
 }
 
+static const char *check_untrack(const struct options *o)
+{
+	if (!o->pid && !o->name_count)
+		return "either --pid or --name has to say which target";
+	return NULL;
+}
+
 static const char *check_gen_or_name(const struct options *o)
 {
 	if (!o->generation_count && !o->name_count)
@@ -72,6 +79,9 @@ const struct command commands[] = {
 	  "restored as; a second --name files the generation under another lineage.\n"
 	  "With --keep options, older generations of the lineage are then forgotten as by gc.",
 	  COMMAND_ENGINE, check_take, cmd_take },
+	{ "untrack", "--pid PID | --name NAME", "stop noting what a target writes",
+	  "Ends what take --track=auto began; the next take reads everything again.",
+	  COMMAND_ENGINE, check_untrack, cmd_untrack },
 	{ "restore", "--gen N | --name NAME", "bring a generation back to life",
 	  "Brings generation N, or the newest of NAME, back to life, detached and with the pids "
 	  "it\n"

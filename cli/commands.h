@@ -13,6 +13,7 @@ struct gc_result;
 
 int cmd_run(const struct options *options);
 int cmd_take(const struct options *options);
+int cmd_untrack(const struct options *options);
 int cmd_restore(const struct options *options);
 int cmd_ls(const struct options *options);
 int cmd_show(const struct options *options);
@@ -47,7 +48,8 @@ struct gc_policy policy_of(const struct options *options);
 /* How a gc is to work, as the options say; without progress. */
 struct gc_options gc_options_of(const struct options *options);
 
-/* What a gc did with bytes: into a JSON object (0, or -1 without memory), or as the end of a line. */
+/* What a gc did with bytes: into a JSON object (0, or -1 without memory), or as the end of a line.
+ */
 int json_gc_result(json_t *object, const struct gc_result *result);
 void print_gc_bytes(const struct gc_result *result);
 

@@ -8,9 +8,11 @@
 #include "cli/output.h"
 #include "cli/privileges.h"
 #include "cli/worker.h"
+#include "engine/engine.h"
 #include "store/store.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 int exit_code_of(int result)
@@ -53,6 +55,11 @@ int main(int argc, char **argv)
 
 	if (!standard_fds_open())
 		return EXIT_FAILED;
+	if (argc == 3 && strcmp(argv[1], ENGINE_KEEPER_WORD) == 0)
+		return privileges_reduce(COMMAND_READS) == R_OK &&
+			       engine_keep_tracking(argv[2]) == R_OK
+			   ? EXIT_DONE
+			   : EXIT_FAILED;
 	switch (options_parse(argc, argv, &command, &options)) {
 	case R_OK:
 		break;

@@ -174,6 +174,21 @@ int value_capture(const char *text, unsigned *choice)
 	return R_FAILED;
 }
 
+int value_track(const char *text, unsigned *choice)
+{
+	if (!strcmp(text, "auto"))
+		*choice = TRACK_CHOICE_AUTO;
+	else if (!strcmp(text, "wp"))
+		*choice = TRACK_CHOICE_WP;
+	else if (!strcmp(text, "none"))
+		*choice = TRACK_CHOICE_NONE;
+	else {
+		warn("--track: \"%s\" is none of auto, wp, none", text);
+		return R_FAILED;
+	}
+	return R_OK;
+}
+
 bool lineage_name_valid(const char *name)
 {
 	size_t len = strlen(name), i;

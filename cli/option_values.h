@@ -23,5 +23,6 @@ int value_generations(const char *text, struct options *options);
 
 int value_tcp(const char *text, unsigned *choice);
 int value_capture(const char *text, unsigned *choice);
+int value_track(const char *text, unsigned *choice);
 
 #endif

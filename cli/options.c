@@ -23,6 +23,7 @@ enum value_kind {
 	VALUE_CAPTURE,
 	VALUE_PERCENT,
 	VALUE_BYTES,
+	VALUE_TRACK,
 };
 
 struct option_row {
@@ -38,8 +39,8 @@ struct option_row {
 #define AT(member) offsetof(struct options, member)
 
 static const struct option_row rows[] = {
-	{ "pid", 'p', VALUE_PID, 0, "PID", "take check", "root of the process tree" },
-	{ "name", 'n', VALUE_NAME, 0, "NAME", "run take restore ls show gc check",
+	{ "pid", 'p', VALUE_PID, 0, "PID", "take check untrack", "root of the process tree" },
+	{ "name", 'n', VALUE_NAME, 0, "NAME", "run take restore ls show gc check untrack",
 	  "lineage: the named history of one target" },
 	{ "gen", 'g', VALUE_GENERATIONS, 0, "N", "restore show verify forget pin unpin",
 	  "generation; also a list or range, as in 3,5-8, where several make sense" },
@@ -55,6 +56,10 @@ static const struct option_row rows[] = {
 	  "copy memory while frozen, or clone it and read the clone afterwards" },
 	{ "compare", 0, VALUE_FLAG, AT(compare), NULL, "take",
 	  "compare bytes where hashes are equal; heals damaged pages of the target" },
+	{ "track", 0, VALUE_TRACK, 0, "none|auto|wp", "take",
+	  "note writes, so that the next take reads only those (default: none)" },
+	{ "verify-tracking", 0, VALUE_FLAG, AT(verify_tracking), NULL, "take",
+	  "read what is known to be unchanged too, and compare it" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
 	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",
@@ -240,6 +245,8 @@ static int set_value(struct options *o, const struct command *command, const str
 		return value_percent(row->name, value, &o->max_unused_percent);
 	case VALUE_BYTES:
 		return value_bytes(row->name, value, place);
+	case VALUE_TRACK:
+		return value_track(value, &o->track);
 	}
 	return R_FAILED;
 }

@@ -22,6 +22,9 @@ enum tcp_choice { TCP_CHOICE_CLOSE = 1, TCP_CHOICE_KEEP, TCP_CHOICE_REFUSE };
 /* --capture */
 enum capture_choice { CAPTURE_CHOICE_AUTO, CAPTURE_CHOICE_COPY, CAPTURE_CHOICE_CLONE };
 
+/* --track */
+enum track_choice { TRACK_CHOICE_NONE, TRACK_CHOICE_AUTO, TRACK_CHOICE_WP };
+
 /* An ascending range of generations, both ends included. */
 struct generation_range {
 	uint64_t first, last;
@@ -48,6 +51,8 @@ struct options {
 	bool kill, stop, compare, replace, foreground;
 	unsigned tcp;	  /* enum tcp_choice */
 	unsigned capture; /* enum capture_choice */
+	unsigned track;	  /* enum track_choice */
+	bool verify_tracking;
 	/* gc; those not given are 0 */
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
 	uint64_t keep_within_seconds;

@@ -58,6 +58,21 @@ void *object_room(struct object_writer *writer, size_t *n);
 /* The same for pages known to be zero, without looking at any. */
 int object_zero(struct object_writer *writer, uint64_t index, size_t n);
 
+/*
+ * The same for pages that are known to be as in the newest generation of the lineage, without
+ * having any: their numbers are taken over.  Where that generation has none, or cannot be read, the
+ * object fails (reported): it has to be taken again with all of its pages.
+ */
+int object_keep(struct object_writer *writer, uint64_t index, size_t n);
+/* The same with the pages at hand, to check whether they really are; those that differ are taken in
+ * as they are, reported, and counted by ingest_misses(). */
+int object_check(struct object_writer *writer, uint64_t index, const void *pages, size_t n);
+uint64_t ingest_misses(const struct ingest *ingest);
+
+/* The newest generation of the lineage as it was found at the beginning, 0 if there is none, and
+ * the uuid of the store. */
+uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16]);
+
 /* Finishes and names the object within the generation; frees `writer` in any case.
  * `length_bytes` is its true length. */
 int object_end(struct object_writer *writer, uint64_t length_bytes);

@@ -9,6 +9,7 @@
 #include "dedup/tree_write.h"
 #include "store/commit.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ struct ingest {
 	/* The directory as far as it is known. */
 	uint8_t *names;
 	size_t names_len, names_room;
-	uint64_t scanned, fresh, shared, zero;
+	uint64_t scanned, fresh, shared, zero, misses;
 	bool failed; /* something is missing: it cannot be committed any more */
 };
 
@@ -38,7 +39,8 @@ struct object_writer {
 	struct previous *previous;
 	struct tree_writer *tree;
 	uint64_t next_index;
-	bool spooled; /* only remembered so far */
+	page_no last_number; /* of the page taken in last */
+	bool spooled;	     /* only remembered so far */
 	bool failed;
 };
 
@@ -282,6 +284,7 @@ static int write_page(struct object_writer *writer, uint64_t index, const uint8_
 	const page_no *old;
 	bool is_new;
 
+	writer->last_number = PAGE_ZERO;
 	if (digest->zero) {
 		ingest->zero += writer->name != NULL;
 		return tree_writer_put(writer->tree, index, PAGE_ZERO);
@@ -298,6 +301,7 @@ static int write_page(struct object_writer *writer, uint64_t index, const uint8_
 		ingest->fresh++;
 	else if (writer->name)
 		ingest->shared++;
+	writer->last_number = number;
 	return tree_writer_put(writer->tree, index, number);
 }
 
@@ -333,6 +337,76 @@ static int take_in_zero(struct object_writer *writer, uint64_t index, size_t n)
 		}
 	}
 	return R_OK;
+}
+
+/* The numbers of the last generation's node that has this index; NULL if it has none. */
+static const page_no *last_numbers(struct object_writer *writer, uint64_t index)
+{
+	page_no ignored;
+
+	return writer->previous ? previous_node(writer->previous, 1, index / NODE_ENTRIES, &ignored)
+				: NULL;
+}
+
+static int take_in_kept(struct object_writer *writer, uint64_t index, size_t n)
+{
+	struct ingest *ingest = writer->ingest;
+
+	ingest->scanned += n;
+	for (size_t i = 0; i < n; i++) {
+		const page_no *old = last_numbers(writer, index + i);
+		page_no number = old ? old[(index + i) % NODE_ENTRIES] : PAGE_ABSENT;
+
+		if (number == PAGE_ABSENT) {
+			warn("object %s: page %" PRIu64 " is not in generation %" PRIu64
+			     " as it should be: take it again",
+			     writer->name, index + i, ingest->last_generation);
+			writer->failed = true;
+			return R_FAILED;
+		}
+		if (number == PAGE_ZERO)
+			ingest->zero++;
+		else
+			ingest->shared++;
+		if (tree_writer_put(writer->tree, index + i, number) != R_OK) {
+			writer->failed = true;
+			return R_FAILED;
+		}
+	}
+	return R_OK;
+}
+
+static int take_in_checked(struct object_writer *writer, uint64_t index, const uint8_t *pages,
+			   size_t n)
+{
+	struct ingest *ingest = writer->ingest;
+
+	for (size_t i = 0; i < n; i++, pages += PAGE_BYTES) {
+		const page_no *old = last_numbers(writer, index + i);
+		page_no number = old ? old[(index + i) % NODE_ENTRIES] : PAGE_ABSENT;
+
+		if (take_in_pages(writer, index + i, pages, 1) != R_OK)
+			return R_FAILED;
+		if (writer->last_number == number)
+			continue;
+		warn("object %s: page %" PRIu64 " was written, but not noted (%" PRIu64
+		     " before, %" PRIu64 " now)",
+		     writer->name, index + i, number, writer->last_number);
+		ingest->misses++;
+	}
+	return R_OK;
+}
+
+uint64_t ingest_misses(const struct ingest *ingest)
+{
+	return ingest->misses;
+}
+
+uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16])
+{
+	static_assert(UUID_BYTES == 16, "as callers have it");
+	memcpy(store_uuid, ingest->store->uuid, UUID_BYTES);
+	return ingest->last_generation;
 }
 
 /* Finishes the tree and frees the writer in any case. */
@@ -372,6 +446,10 @@ static int take_in(const struct spool_record *record)
 		return take_in_pages(writer, record->index, record->pages, record->n);
 	case SPOOL_ZERO:
 		return take_in_zero(writer, record->index, record->n);
+	case SPOOL_KEEP:
+		return take_in_kept(writer, record->index, record->n);
+	case SPOOL_CHECK:
+		return take_in_checked(writer, record->index, record->pages, record->n);
 	case SPOOL_END:
 		return end_object(writer, record->index, &object);
 	}
@@ -435,6 +513,20 @@ int object_zero(struct object_writer *writer, uint64_t index, size_t n)
 	if (check_order(writer, index, n) != R_OK)
 		return R_FAILED;
 	return hand_over(writer, SPOOL_ZERO, index, NULL, n);
+}
+
+int object_keep(struct object_writer *writer, uint64_t index, size_t n)
+{
+	if (check_order(writer, index, n) != R_OK)
+		return R_FAILED;
+	return hand_over(writer, SPOOL_KEEP, index, NULL, n);
+}
+
+int object_check(struct object_writer *writer, uint64_t index, const void *pages, size_t n)
+{
+	if (check_order(writer, index, n) != R_OK)
+		return R_FAILED;
+	return hand_over(writer, SPOOL_CHECK, index, pages, n);
 }
 
 void *object_room(struct object_writer *writer, size_t *n)

@@ -59,6 +59,14 @@ struct spool *spool_new(size_t max_bytes, size_t ready_bytes)
 	if (!spool)
 		return NULL;
 	spool->max_bytes = max_bytes;
+	/* Records too, as if every second page had one of its own. */
+	spool->room_records = ready_bytes / PAGE_BYTES / 2 + 1024;
+	spool->records = malloc(spool->room_records * sizeof(*spool->records));
+	if (!spool->records) {
+		free(spool);
+		return NULL;
+	}
+	memset(spool->records, 0, spool->room_records * sizeof(*spool->records));
 	for (size_t ready = 0; ready < ready_bytes; ready += BLOCK_BYTES) {
 		if (add_block(spool) != R_OK)
 			break; /* less is ready */
@@ -102,7 +110,7 @@ void *spool_room(struct spool *spool, size_t *n)
 static int append(struct spool *spool, const struct spool_record *record)
 {
 	if (spool->n_records == spool->room_records) {
-		size_t room = spool->room_records ? spool->room_records * 2 : 1024;
+		size_t room = spool->room_records * 2;
 		struct spool_record *more = reallocarray(spool->records, room, sizeof(*more));
 
 		if (!more) {
@@ -159,7 +167,7 @@ static int add_pages(struct spool *spool, const struct spool_record *record)
 
 int spool_add(struct spool *spool, const struct spool_record *record)
 {
-	return record->verb == SPOOL_PAGES ? add_pages(spool, record) : append(spool, record);
+	return record->pages ? add_pages(spool, record) : append(spool, record);
 }
 
 const struct spool_record *spool_next(struct spool *spool)

@@ -9,14 +9,14 @@
 struct object_writer;
 struct spool;
 
-enum spool_verb { SPOOL_BEGIN, SPOOL_PAGES, SPOOL_ZERO, SPOOL_END };
+enum spool_verb { SPOOL_BEGIN, SPOOL_PAGES, SPOOL_ZERO, SPOOL_KEEP, SPOOL_CHECK, SPOOL_END };
 
 struct spool_record {
 	enum spool_verb verb;
 	struct object_writer *writer;
-	uint64_t index; /* of PAGES and ZERO; the length in bytes of END */
+	uint64_t index; /* of all but BEGIN; the length in bytes of END */
 	size_t n;
-	const void *pages; /* of PAGES */
+	const void *pages; /* of PAGES and CHECK */
 };
 
 /* Holds at most `max_bytes` of pages, `ready_bytes` of which are made resident now.  NULL without

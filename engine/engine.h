@@ -35,14 +35,30 @@ struct capture_summary {
 	char reason[192]; /* why a task was not cloned; "" if all were that should be */
 };
 
+/* Whether writes between takes are noted, so that the next one reads only what was written. */
+enum track_method {
+	TRACK_AUTO, /* larger address spaces, where the kernel can */
+	TRACK_WP,   /* all */
+	TRACK_NONE, /* neither relied on nor begun; what is tracked stays as it is */
+};
+
+struct track_summary {
+	bool used; /* pages were kept because of it */
+	uint64_t kept_bytes;
+	size_t tasks;	  /* tracked from this generation on */
+	char reason[160]; /* why it was not used, or why a task is not tracked; "" if all is well */
+};
+
 struct take_options {
 	pid_t pid;	     /* root of the tree */
 	const char *lineage; /* name under which the generations of this target are kept */
 	enum tcp_policy tcp;
 	enum capture_method capture;
-	bool kill;    /* end the tree after the commit, before it runs again */
-	bool stop;    /* leave the tree stopped (SIGSTOP) */
-	bool compare; /* trust no hash: see ingest_compare() */
+	enum track_method track;
+	bool verify_tracking; /* read what is kept too, and compare it */
+	bool kill;	      /* end the tree after the commit, before it runs again */
+	bool stop;	      /* leave the tree stopped (SIGSTOP) */
+	bool compare;	      /* trust no hash: see ingest_compare() */
 	/* Ghost files (open but deleted) longer than this are refused; 0: 64 MiB. */
 	uint64_t ghost_max_bytes;
 	const struct progress *progress; /* may be NULL */
@@ -53,7 +69,9 @@ struct take_result {
 	pid_t *pids;	       /* tasks of the tree, root first; freed by take_result_free() */
 	size_t n_pids;
 	struct capture_summary capture;
-	uint64_t freezing_ns; /* from the first stop to the last */
+	struct track_summary track;
+	uint64_t tracking_misses; /* with verify_tracking: kept pages that had changed */
+	uint64_t freezing_ns;	  /* from the first stop to the last */
 };
 
 /*
@@ -64,6 +82,14 @@ struct take_result {
  */
 int engine_take(struct store *store, const struct take_options *opts, struct take_result *result);
 void take_result_free(struct take_result *result);
+
+/* Ends the tracking of the target whose root is `pid`: R_OK, R_NOT_FOUND if it is not tracked. */
+int engine_untrack(pid_t pid);
+
+/* The program that is run for ENGINE_KEEPER_WORD and a path as its only arguments calls this: it
+ * keeps the descriptors a take gave it until the target ends.  R_OK. */
+#define ENGINE_KEEPER_WORD "--keep-tracking"
+int engine_keep_tracking(const char *path);
 
 struct restore_result;
 struct restore_options {

@@ -12,6 +12,8 @@
 #include "base/warn.h"
 #include "dedup/dedup.h"
 #include "engine/proc/capture/capture.h"
+#include "engine/proc/capture/track.h"
+#include "engine/proc/capture/track_record.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
 
@@ -86,6 +88,7 @@ struct taking {
 	struct dump_ctx ctx;
 	struct fds_hold *hold; /* connections of a tree that is going to be ended */
 	struct capture *capture;
+	struct track *track;
 };
 
 /* A tree that shall not run on need not be spared. */
@@ -101,12 +104,16 @@ static int copy_tree(struct taking *t)
 	int rc = dump_begin(ctx, &t->tree, t->ingest, t->opts->ghost_max_bytes);
 
 	ctx->progress = t->opts->progress;
+	ctx->track = t->track;
+	ctx->verify_tracking = t->opts->verify_tracking;
 	if (rc == R_OK)
 		fds_take_set_tcp(ctx->fds, t->opts->tcp, t->opts->kill);
 	if (rc == R_OK)
 		rc = describe_tree(&t->tree, t->opts, t->result);
 	if (rc == R_OK)
 		rc = dump_collect(ctx);
+	if (rc == R_OK && runs_on(t))
+		rc = track_protect(t->track, ctx);
 	if (rc == R_OK)
 		rc = capture_tree(ctx, runs_on(t) ? t->opts->capture : CAPTURE_COPY, &t->capture);
 	ctx->capture = t->capture;
@@ -162,6 +169,7 @@ static int commit_running(struct taking *t)
 	capture_end(t->capture, &t->result->capture);
 	t->capture = NULL;
 	gen->wall_ns = clock_ns(CLOCK_MONOTONIC) - t->start_ns;
+	t->result->tracking_misses = ingest_misses(t->ingest);
 	if (rc == R_OK)
 		rc = ingest_commit(t->ingest, gen);
 	if (rc == R_OK)
@@ -169,13 +177,27 @@ static int commit_running(struct taking *t)
 	return rc;
 }
 
+/* The generation that writes must have been noted since. */
+static void newest_point(const struct taking *t, struct track_point *point)
+{
+	memset(point, 0, sizeof(*point));
+	point->generation = ingest_newest(t->ingest, point->store);
+	snprintf(point->lineage, sizeof(point->lineage), "%s", t->opts->lineage);
+}
+
 /* Freezes, copies and commits. */
 static int take(struct taking *t)
 {
+	struct track_point point;
 	int rc = R_OK;
 
+	newest_point(t, &point);
+	/* Nothing is taken on trust where all is to be compared. */
+	track_begin(t->opts->pid, t->opts->compare ? TRACK_NONE : t->opts->track, &point,
+		    &t->track);
 	if (runs_on(t))
-		rc = ingest_spool(t->ingest, SPOOL_MAX_BYTES, SPOOL_READY_BYTES);
+		rc = ingest_spool(t->ingest, SPOOL_MAX_BYTES,
+				  SPOOL_READY_BYTES + track_expected_bytes(t->track));
 	if (rc == R_OK)
 		rc = tree_freeze(t->opts->pid, &t->tree);
 	if (rc != R_OK)
@@ -188,6 +210,13 @@ static int take(struct taking *t)
 	else
 		tree_release(&t->tree);
 	capture_end(t->capture, &t->result->capture);
+	if (rc == R_OK) {
+		if (runs_on(t)) {
+			point.generation = t->result->gen.number;
+			track_commit(t->track, &point);
+		}
+		track_summarize(t->track, &t->ctx, &t->result->track);
+	}
 	dump_end(&t->ctx);
 	return rc;
 }
@@ -209,6 +238,7 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 		ingest_compare(t.ingest);
 	if (rc == R_OK)
 		rc = take(&t);
+	track_end(t.track);
 	if (t.ingest)
 		ingest_abort(t.ingest);
 	if (rc == R_OK)

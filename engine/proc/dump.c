@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/capture/track.h"
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/stat.h"
 
@@ -110,8 +111,10 @@ void dump_end(struct dump_ctx *ctx)
 {
 	if (ctx->fds)
 		fds_take_end(ctx->fds);
-	for (size_t i = 0; ctx->tasks && i < ctx->n_tasks; i++)
+	for (size_t i = 0; ctx->tasks && i < ctx->n_tasks; i++) {
 		maps_free(&ctx->tasks[i].maps);
+		survey_free(&ctx->tasks[i].survey);
+	}
 	free(ctx->tasks);
 	free(ctx->shmems);
 	free(ctx->mapped);
@@ -194,6 +197,8 @@ static int collect_task(struct dump_ctx *ctx, struct dump_task *t)
 		rc = collect_files(ctx, t);
 	if (rc == R_OK)
 		rc = maps_read(t->task->pid, &t->maps);
+	if (rc == R_OK)
+		track_look(ctx->track, t->task->pid, &t->maps);
 	if (rc == R_OK)
 		rc = dump_mm(ctx, t);
 	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)

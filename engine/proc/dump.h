@@ -15,6 +15,7 @@
 
 #include "base/progress.h"
 #include "engine/image/image.h"
+#include "engine/proc/capture/survey.h"
 #include "engine/proc/freeze.h"
 #include "engine/proc/maps.h"
 #include "engine/proc/trace.h"
@@ -22,6 +23,7 @@
 struct capture;
 struct capture_source;
 struct stat;
+struct track;
 struct fds_take;
 struct ingest;
 struct dump_shmem;
@@ -34,6 +36,7 @@ struct dump_mapped;
 struct dump_task {
 	const struct tree_task *task;
 	struct maps maps;
+	struct survey survey;
 	struct inject_site site;
 	TaskKobjIdsEntry ids;
 	MmEntry mm;
@@ -47,6 +50,8 @@ struct dump_task {
 struct dump_ctx {
 	struct ingest *ingest; /* NULL: look only */
 	struct fds_take *fds;
+	struct track *track; /* NULL: writes are not noted */
+	bool verify_tracking;
 	const struct capture *capture; /* NULL: all is copied */
 	const struct tree *tree;
 	struct dump_task *tasks; /* as in tree */
@@ -124,6 +129,8 @@ int dump_memory(struct dump_ctx *ctx, struct dump_task *t, pid_t pid,
 		const struct capture_source *source);
 /* Has this range pages of its own that dump_memory() stores? */
 bool dump_has_own_pages(const VmaEntry *vma);
+/* Are the pages of this region read, or are they known? */
+bool dump_reads(const struct dump_ctx *ctx, const struct survey_region *region);
 /* Reads memory of a held task, also where it is not readable.  R_OK or R_FAILED (reported). */
 int dump_read(pid_t pid, uint64_t address, void *buf, size_t len);
 

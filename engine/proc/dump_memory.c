@@ -12,10 +12,17 @@
 #include "dedup/dedup.h"
 #include "engine/proc/capture/capture.h"
 #include "engine/proc/dump.h"
-#include "engine/proc/pagemap.h"
 #include "engine/proc/trace.h"
 
-#define BATCH_RANGES 256 /* below IOV_MAX, and no more than pages in the buffer */
+#define BATCH_RANGES 1024 /* IOV_MAX */
+#define BATCH_ITEMS 2048
+
+/* What becomes of a range. */
+struct item {
+	uint64_t start;
+	size_t len;
+	enum survey_kind kind; /* SURVEY_KEPT: nothing is read, or only to check it */
+};
 
 struct copy {
 	struct dump_ctx *ctx;
@@ -24,6 +31,8 @@ struct copy {
 	struct object_writer *writer;
 	struct iovec remote[BATCH_RANGES];
 	size_t n, bytes;
+	struct item items[BATCH_ITEMS]; /* those read, in order, and those kept between them */
+	size_t n_items;
 	uint8_t *to;	   /* where the batch is read to */
 	size_t room_bytes; /* there; 0: not known yet */
 	uint64_t end;	   /* of the last page written */
@@ -56,28 +65,50 @@ static int read_by_file(struct copy *copy, size_t skip)
 	return R_OK;
 }
 
-static int flush(struct copy *copy)
+static int read_batch(struct copy *copy)
 {
 	struct iovec local = { copy->to, copy->bytes };
-	size_t done = 0;
 	ssize_t got;
 
 	if (copy->n == 0)
 		return R_OK;
 	got = process_vm_readv(copy->pid, &local, 1, copy->remote, copy->n, 0);
-	if (got < (ssize_t)copy->bytes && read_by_file(copy, got < 0 ? 0 : (size_t)got) != R_OK)
-		return R_FAILED;
-	for (size_t i = 0; i < copy->n; i++) {
-		uint64_t at = (uintptr_t)copy->remote[i].iov_base;
-		size_t len = copy->remote[i].iov_len;
+	if (got == (ssize_t)copy->bytes)
+		return R_OK;
+	return read_by_file(copy, got < 0 ? 0 : (size_t)got);
+}
 
-		if (object_pages(copy->writer, at / PAGE_BYTES, copy->to + done,
-				 len / PAGE_BYTES) != R_OK)
+/* Hands one range on; `pages` is what was read of it. */
+static int hand_on(struct copy *copy, const struct item *item, const uint8_t *pages)
+{
+	uint64_t index = item->start / PAGE_BYTES;
+	size_t n = item->len / PAGE_BYTES;
+
+	copy->end = item->start + item->len;
+	if (item->kind == SURVEY_OWN)
+		return object_pages(copy->writer, index, pages, n);
+	if (copy->ctx->verify_tracking)
+		return object_check(copy->writer, index, pages, n);
+	return object_keep(copy->writer, index, n);
+}
+
+static int flush(struct copy *copy)
+{
+	bool reads_all = copy->ctx->verify_tracking;
+	size_t done = 0;
+
+	if (read_batch(copy) != R_OK)
+		return R_FAILED;
+	for (size_t i = 0; i < copy->n_items; i++) {
+		const struct item *item = &copy->items[i];
+
+		if (hand_on(copy, item, copy->to + done) != R_OK)
 			return R_FAILED;
-		done += len;
-		copy->end = at + len;
+		if (item->kind == SURVEY_OWN || reads_all)
+			done += item->len;
 	}
 	copy->n = 0;
+	copy->n_items = 0;
 	copy->bytes = 0;
 	copy->room_bytes = 0;
 	if (!progress_tell(copy->ctx->progress, "storing memory", copy->ctx->pages_found, 0,
@@ -99,9 +130,20 @@ static void find_room(struct copy *copy)
 	copy->room_bytes = DUMP_BUFFER_BYTES;
 }
 
-static int add(struct copy *copy, struct page_range range)
+static int add_item(struct copy *copy, uint64_t start, size_t len, enum survey_kind kind)
+{
+	copy->items[copy->n_items++] = (struct item){ start, len, kind };
+	return copy->n_items == BATCH_ITEMS || copy->n == BATCH_RANGES ||
+		       (copy->room_bytes && copy->bytes == copy->room_bytes)
+		   ? flush(copy)
+		   : R_OK;
+}
+
+static int add(struct copy *copy, struct survey_region range)
 {
 	copy->ctx->pages_found += (range.end - range.start) / PAGE_BYTES;
+	if (range.kind == SURVEY_KEPT && !copy->ctx->verify_tracking)
+		return add_item(copy, range.start, range.end - range.start, range.kind);
 	while (range.start < range.end) {
 		uint64_t len = range.end - range.start, room;
 
@@ -114,27 +156,9 @@ static int add(struct copy *copy, struct page_range range)
 		copy->remote[copy->n].iov_len = len;
 		copy->n++;
 		copy->bytes += len;
+		if (add_item(copy, range.start, len, range.kind) != R_OK)
+			return R_FAILED;
 		range.start += len;
-		if ((copy->n == BATCH_RANGES || copy->bytes == copy->room_bytes) &&
-		    flush(copy) != R_OK)
-			return R_FAILED;
-	}
-	return R_OK;
-}
-
-static int copy_range(struct copy *copy, struct pagemap *map, const VmaEntry *vma)
-{
-	struct page_range found[512];
-	uint64_t at = vma->start;
-
-	while (at < vma->end) {
-		size_t n;
-
-		if (pagemap_next(map, PAGES_OWN, &at, vma->end, found, 512, &n) != R_OK)
-			return R_FAILED;
-		for (size_t i = 0; i < n; i++)
-			if (add(copy, found[i]) != R_OK)
-				return R_FAILED;
 	}
 	return R_OK;
 }
@@ -164,57 +188,72 @@ int dump_read(pid_t pid, uint64_t address, void *buf, size_t len)
 }
 
 /* What was read aside of a range that the clone does not have. */
-static int copy_asides(struct copy *copy, const struct capture_source *source, const VmaEntry *vma)
+static int copy_aside(struct copy *copy, const struct capture_source *source,
+		      const struct survey_region *region)
 {
-	int rc = flush(copy);
-
-	for (size_t i = 0; rc == R_OK && i < source->n_asides; i++) {
+	for (size_t i = 0; i < source->n_asides; i++) {
 		const struct capture_aside *aside = &source->asides[i];
-		size_t pages = (aside->end - aside->start) / PAGE_BYTES;
+		const struct item item = { region->start, region->end - region->start,
+					   region->kind };
 
-		if (aside->start < vma->start || aside->start >= vma->end)
+		if (aside->start != region->start || aside->end != region->end)
 			continue;
-		rc = object_pages(copy->writer, aside->start / PAGE_BYTES, aside->pages, pages);
-		copy->ctx->pages_found += pages;
-		copy->end = aside->end;
+		copy->ctx->pages_found += item.len / PAGE_BYTES;
+		return flush(copy) == R_OK ? hand_on(copy, &item, aside->pages) : R_FAILED;
+	}
+	warn("pid %d: pages at 0x%lx were not copied", copy->pid, (unsigned long)region->start);
+	return R_FAILED;
+}
+
+static int copy_vma(struct copy *copy, const struct survey *survey, const VmaEntry *vma,
+		    const struct capture_source *source)
+{
+	bool aside = source->is_clone && capture_lacks(vma);
+	struct survey_region region;
+	uint64_t start = vma->start;
+	size_t at = 0;
+	int rc = R_OK;
+
+	if (!dump_has_own_pages(vma))
+		return R_OK;
+	while (rc == R_OK && survey_next(survey, &at, start, vma->end, &region)) {
+		start = region.end;
+		if (region.kind == SURVEY_GUARD)
+			continue;
+		rc = aside && dump_reads(copy->ctx, &region) ? copy_aside(copy, source, &region)
+							     : add(copy, region);
 	}
 	return rc;
 }
 
-static int copy_vma(struct copy *copy, struct pagemap *map, const VmaEntry *vma,
-		    const struct capture_source *source)
+bool dump_reads(const struct dump_ctx *ctx, const struct survey_region *region)
 {
-	if (!dump_has_own_pages(vma))
-		return R_OK;
-	if (source->is_clone && capture_lacks(vma))
-		return copy_asides(copy, source, vma);
-	return copy_range(copy, map, vma);
+	return region->kind == SURVEY_OWN || (region->kind == SURVEY_KEPT && ctx->verify_tracking);
 }
 
 int dump_memory(struct dump_ctx *ctx, struct dump_task *t, pid_t pid,
 		const struct capture_source *source)
 {
-	struct copy copy = { .ctx = ctx, .pid = source->pid, .mem = -1 };
-	struct pagemap map;
+	struct copy *copy = dump_alloc(ctx, sizeof(*copy));
 	char name[32];
 	int rc;
 
-	rc = pagemap_open(copy.pid, &map);
+	if (!copy)
+		return R_FAILED;
+	copy->ctx = ctx;
+	copy->pid = source->pid;
+	copy->mem = -1;
+	snprintf(name, sizeof(name), "pages-%d", pid);
+	rc = object_begin(ctx->ingest, name, &copy->writer);
 	if (rc != R_OK)
 		return rc;
-	snprintf(name, sizeof(name), "pages-%d", pid);
-	rc = object_begin(ctx->ingest, name, &copy.writer);
-	if (rc != R_OK)
-		goto err0;
 	for (size_t i = 0; rc == R_OK && i < t->mm.n_vmas; i++)
-		rc = copy_vma(&copy, &map, t->mm.vmas[i], source);
+		rc = copy_vma(copy, &t->survey, t->mm.vmas[i], source);
 	if (rc == R_OK)
-		rc = flush(&copy);
-	if (object_end(copy.writer, copy.end) != R_OK)
+		rc = flush(copy);
+	if (object_end(copy->writer, copy->end) != R_OK)
 		rc = R_FAILED;
-	if (copy.mem >= 0)
-		close(copy.mem);
-err0:
-	pagemap_close(&map);
+	if (copy->mem >= 0)
+		close(copy->mem);
 	return rc;
 }

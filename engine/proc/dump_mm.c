@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/capture/track.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/pagemap.h"
@@ -41,7 +42,7 @@ static const struct {
 	uint32_t mark;
 	const char *what;
 } refused_marks[] = {
-	{ VMA_MARK_UFFD, "is watched by a userfaultfd" },
+	{ VMA_MARK_UFFD | VMA_MARK_UFFD_WP, "is watched by a userfaultfd" },
 	{ VMA_MARK_HUGETLB, "is made of huge pages (hugetlb)" },
 	{ VMA_MARK_SHADOW_STACK, "is a shadow stack" },
 	{ VMA_MARK_SEALED, "is sealed (mseal)" },
@@ -292,33 +293,34 @@ static int add_entry(struct dump_ctx *ctx, MmEntry *mm, size_t *room, VmaEntry *
 /* Guards lie within ranges; they follow them in the list as ranges of their own. */
 static int guards(struct dump_ctx *ctx, struct dump_task *t, size_t *room)
 {
-	struct page_range found[64];
+	for (size_t i = 0; i < t->survey.n; i++) {
+		VmaEntry *entry;
+
+		if (t->survey.regions[i].kind != SURVEY_GUARD)
+			continue;
+		if (add_entry(ctx, &t->mm, room, &entry) != R_OK)
+			return R_FAILED;
+		vma_entry__init(entry);
+		entry->start = t->survey.regions[i].start;
+		entry->end = t->survey.regions[i].end;
+		entry->fd = -1;
+		entry->status = VMA_STATUS_GUARD;
+	}
+	return R_OK;
+}
+
+/* All ranges but those of the kernel; the entries are still one for each. */
+static int survey(struct dump_ctx *ctx, struct dump_task *t)
+{
 	struct pagemap map;
 	int rc = pagemap_open(t->task->pid, &map);
 
 	for (size_t i = 0; rc == R_OK && i < t->maps.n; i++) {
-		uint64_t at = t->maps.vmas[i].start;
+		const struct vma *vma = &t->maps.vmas[i];
 
-		if (kernel_status(&t->maps.vmas[i]))
-			continue;
-		while (rc == R_OK && at < t->maps.vmas[i].end) {
-			size_t n = 0;
-
-			rc = pagemap_next(&map, PAGES_GUARD, &at, t->maps.vmas[i].end, found, 64,
-					  &n);
-			for (size_t k = 0; rc == R_OK && k < n; k++) {
-				VmaEntry *entry;
-
-				rc = add_entry(ctx, &t->mm, room, &entry);
-				if (rc != R_OK)
-					break;
-				vma_entry__init(entry);
-				entry->start = found[k].start;
-				entry->end = found[k].end;
-				entry->fd = -1;
-				entry->status = VMA_STATUS_GUARD;
-			}
-		}
+		if (!kernel_status(vma))
+			rc = survey_range(&t->survey, &map, vma->start, vma->end,
+					  track_trust(ctx->track, vma));
 	}
 	pagemap_close(&map);
 	return rc;
@@ -426,7 +428,9 @@ int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 		if (rc != R_OK)
 			return rc;
 	}
-	rc = guards(ctx, t, &room);
+	rc = survey(ctx, t);
+	if (rc == R_OK)
+		rc = guards(ctx, t, &room);
 	if (rc == R_OK)
 		rc = policies(ctx, t);
 	if (rc == R_OK)

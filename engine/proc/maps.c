@@ -53,7 +53,7 @@ static const struct {
 	{ "wf", VMA_MARK_WIPEONFORK },
 	{ "nr", VMA_MARK_NORESERVE },
 	{ "um", VMA_MARK_UFFD },
-	{ "uw", VMA_MARK_UFFD },
+	{ "uw", VMA_MARK_UFFD_WP },
 	{ "ui", VMA_MARK_UFFD },
 	{ "ss", VMA_MARK_SHADOW_STACK },
 	{ "sl", VMA_MARK_SEALED },

@@ -34,6 +34,7 @@ enum vma_mark {
 	VMA_MARK_SYNC = 1 << 20,     /* MAP_SYNC */
 	VMA_MARK_MAYWRITE = 1 << 21, /* mprotect(PROT_WRITE) would be allowed */
 	VMA_MARK_KEY = 1 << 23,	     /* has a protection key (pkey_mprotect) */
+	VMA_MARK_UFFD_WP = 1 << 24,  /* of VMA_MARK_UFFD the one for write protection */
 	VMA_MARK_UNKNOWN = 1 << 22,  /* a flag this code does not know: text in `unknown` */
 };
 
@@ -50,6 +51,7 @@ struct vma {
 	uint64_t ino;
 	uint32_t page_kib; /* KernelPageSize */
 	const char *name;  /* within the text; "" if none */
+	bool tracked;	   /* writes to it are noted (engine/proc/capture/track.h) */
 };
 
 struct maps {

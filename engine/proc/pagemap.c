@@ -23,6 +23,10 @@ struct scan {
 };
 
 #define SCAN_IOCTL _IOWR('f', 16, struct scan)
+#define SCAN_PROTECT (1u << 0) /* write-protect what matches */
+#define SCAN_ASYNC (1u << 1)   /* fail where that is not asynchronous */
+#define IS_ASYNC (1u << 0)
+#define IS_WRITTEN (1u << 1)
 #define IS_FILE (1u << 2)
 #define IS_PRESENT (1u << 3)
 #define IS_SWAPPED (1u << 4)
@@ -34,6 +38,7 @@ struct scan {
 #define WORD_SWAPPED (1ull << 62)
 #define WORD_FILE (1ull << 61)
 #define WORD_GUARD (1ull << 58)
+#define WORD_PROTECTED (1ull << 57)
 
 #define REGIONS 512
 
@@ -58,22 +63,28 @@ void pagemap_close(struct pagemap *map)
 	map->fd = -1;
 }
 
+bool pagemap_is_protected(const struct pagemap *map, uint64_t address)
+{
+	uint64_t word;
+
+	return pread(map->fd, &word, sizeof(word), (off_t)(address / PAGE * sizeof(word))) ==
+		   sizeof(word) &&
+	       word & WORD_PROTECTED;
+}
+
 size_t pagemap_words(enum page_question question, const uint64_t *words, size_t count,
 		     uint64_t start, struct page_range *ranges, size_t room, size_t *n)
 {
 	*n = 0;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t at = start + i * PAGE, word = words[i];
-		bool wanted;
+		bool guard = (word & WORD_GUARD) != 0;
+		bool own = (word & (WORD_PRESENT | WORD_SWAPPED)) && !guard && !(word & WORD_FILE);
+		uint32_t marks = guard ? PAGE_MARK_GUARD : PAGE_MARK_WRITTEN;
 
-		if (question == PAGES_GUARD)
-			wanted = (word & WORD_GUARD) != 0;
-		else
-			wanted = (word & (WORD_PRESENT | WORD_SWAPPED)) &&
-				 !(word & (WORD_FILE | WORD_GUARD));
-		if (!wanted)
+		if (!(own && question != PAGES_GUARD) && !(guard && question != PAGES_OWN))
 			continue;
-		if (*n > 0 && ranges[*n - 1].end == at) {
+		if (*n > 0 && ranges[*n - 1].end == at && ranges[*n - 1].marks == marks) {
 			ranges[*n - 1].end += PAGE;
 			continue;
 		}
@@ -81,6 +92,7 @@ size_t pagemap_words(enum page_question question, const uint64_t *words, size_t 
 			return i;
 		ranges[*n].start = at;
 		ranges[*n].end = at + PAGE;
+		ranges[*n].marks = marks;
 		(*n)++;
 	}
 	return count;
@@ -114,14 +126,33 @@ static void ask(const struct pagemap *map, enum page_question question, struct s
 {
 	uint64_t not_these = IS_FILE | IS_ZERO_PAGE;
 
-	if (question == PAGES_GUARD) {
+	switch (question) {
+	case PAGES_GUARD:
 		scan->category_mask = IS_GUARD;
 		return;
+	case PAGES_UNPROTECTED:
+		/* Just this is what the kernel answers without looking at the pages themselves. */
+		scan->flags = SCAN_ASYNC;
+		scan->category_mask = IS_WRITTEN;
+		scan->return_mask = IS_WRITTEN;
+		return;
+	case PAGES_ASYNC:
+		scan->category_mask = IS_ASYNC;
+		return;
+	case PAGES_PROTECT:
+		scan->flags = SCAN_ASYNC | SCAN_PROTECT;
+		scan->category_mask = IS_WRITTEN;
+		break;
+	case PAGES_OWN_OR_GUARD:
+		scan->return_mask = IS_PRESENT | IS_WRITTEN | (map->no_guard ? 0 : IS_GUARD);
+		break;
+	case PAGES_OWN:
+		break;
 	}
-	if (!map->no_guard)
+	if (!map->no_guard && question != PAGES_OWN_OR_GUARD)
 		not_these |= IS_GUARD;
 	scan->category_inverted = not_these;
-	scan->category_mask = not_these;
+	scan->category_mask |= not_these;
 	scan->category_anyof_mask = IS_PRESENT | IS_SWAPPED;
 }
 
@@ -147,6 +178,9 @@ static int next_by_scan(struct pagemap *map, enum page_question question, uint64
 	for (int i = 0; i < found; i++) {
 		ranges[i].start = regions[i].start;
 		ranges[i].end = regions[i].end;
+		ranges[i].marks = (regions[i].categories & IS_WRITTEN ? PAGE_MARK_WRITTEN : 0) |
+				  (regions[i].categories & IS_PRESENT ? PAGE_MARK_PRESENT : 0) |
+				  (regions[i].categories & IS_GUARD ? PAGE_MARK_GUARD : 0);
 	}
 	*n = (size_t)found;
 	if (scan.walk_end <= *at) {
@@ -175,11 +209,15 @@ int pagemap_next(struct pagemap *map, enum page_question question, uint64_t *at,
 			map->no_scan = true;
 		} else if (errno == EINVAL && !map->no_guard) {
 			map->no_guard = true;
+		} else if (question >= PAGES_PROTECT) {
+			return R_FAILED;
 		} else {
 			warn_errno("pid %d: scanning pages from 0x%lx", map->pid,
 				   (unsigned long)*at);
 			return R_FAILED;
 		}
 	}
+	if (question >= PAGES_PROTECT)
+		return R_FAILED;
 	return next_by_words(map, question, at, end, ranges, room, n);
 }

@@ -12,7 +12,11 @@
 /* A run of whole pages. */
 struct page_range {
 	uint64_t start, end;
+	uint32_t marks; /* of pagemap_next() with PAGES_OWN_OR_GUARD: PAGE_MARK_* */
 };
+#define PAGE_MARK_GUARD 1
+#define PAGE_MARK_PRESENT 4 /* in memory */
+#define PAGE_MARK_WRITTEN 2 /* since it was protected, or never protected */
 
 /* What to look for. */
 enum page_question {
@@ -21,6 +25,16 @@ enum page_question {
 	PAGES_OWN,
 	/* Ranges under MADV_GUARD_INSTALL. */
 	PAGES_GUARD,
+	/* Both of these. */
+	PAGES_OWN_OR_GUARD,
+	/* Those of PAGES_OWN that were written since they were protected, by userfaultfd in its
+	 * asynchronous mode; they are protected anew.  Other modes fail. */
+	PAGES_PROTECT,
+	/* All that are not protected, present or not, the task's own or not; a quick look, which
+	 * leaves out ranges that have no page table at all. */
+	PAGES_UNPROTECTED,
+	/* All, where userfaultfd protects in its asynchronous mode; none elsewhere. */
+	PAGES_ASYNC,
 };
 
 struct pagemap {
@@ -37,10 +51,14 @@ void pagemap_close(struct pagemap *map);
 /*
  * Finds the next ranges within `*at` .. `end` and moves `*at` behind what was looked through.  At
  * most `room` ranges, ascending; `*n` may be 0 while `*at` < `end`.  Without PAGEMAP_SCAN the
- * shared zero page counts as own.  R_OK, R_FAILED (reported).
+ * shared zero page counts as own.  PAGES_PROTECT and what follows need it (R_FAILED, not
+ * reported, without).  R_OK, R_FAILED (reported).
  */
 int pagemap_next(struct pagemap *map, enum page_question question, uint64_t *at, uint64_t end,
 		 struct page_range *ranges, size_t room, size_t *n);
+
+/* True if this one page has a page table entry that is write-protected by userfaultfd. */
+bool pagemap_is_protected(const struct pagemap *map, uint64_t address);
 
 /*
  * The answer of PAGES_OWN or PAGES_GUARD for `count` words of /proc/PID/pagemap that begin at

@@ -4,15 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/types.h>
 
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/capture/clone.h"
 #include "engine/proc/capture/limits.h"
 #include "engine/proc/dump.h"
-#include "engine/proc/pagemap.h"
-#include "engine/proc/procfs.h"
 #include "store/store.h"
 
 #ifndef MADV_WIPEONFORK
@@ -25,13 +22,15 @@
  */
 #define COPY_TREE_BYTES ((uint64_t)16 << 20)
 #define COPY_TASK_BYTES ((uint64_t)2 << 20)
+#define CLONE_IS_CHEAPER_BY 8
 /* Ranges a clone lacks that may be read aside; a task with more of these is copied. */
 #define ASIDE_MAX_BYTES ((uint64_t)64 << 20)
 
 struct captured {
 	struct dump_task *t;
 	pid_t pid;
-	uint64_t bytes;	     /* of its own, about */
+	uint64_t bytes;	     /* of its own, as far as it has them alone */
+	uint64_t read_bytes; /* of these, not known otherwise */
 	struct clone *clone; /* NULL: copied, or that of `owner` */
 	size_t owner;	     /* the first task with the same address space: itself, usually */
 	struct capture_aside *asides;
@@ -45,30 +44,15 @@ struct capture {
 	struct capture_summary summary;
 };
 
-/* Anonymous memory in use, from /proc/PID/statm: all resident pages without those of files. */
-static uint64_t own_bytes(pid_t pid)
-{
-	unsigned long long size, resident, shared;
-	uint64_t bytes = 0;
-	char *text;
-
-	if (procfs_read(pid, 0, "statm", &text, NULL) != R_OK)
-		return 0;
-	if (sscanf(text, "%llu %llu %llu", &size, &resident, &shared) == 3 && resident > shared)
-		bytes = (resident - shared) * PAGE_BYTES;
-	free(text);
-	return bytes;
-}
-
 bool capture_lacks(const VmaEntry *vma)
 {
 	return vma->has_madv && vma->madv & (1ull << MADV_DONTFORK | 1ull << MADV_WIPEONFORK);
 }
 
-static int add_aside(struct captured *c, struct page_range range, uint64_t *total)
+static int add_aside(struct captured *c, const struct survey_region *region, uint64_t *total)
 {
 	struct capture_aside *more = reallocarray(c->asides, c->n_asides + 1, sizeof(*more));
-	size_t len = range.end - range.start;
+	size_t len = region->end - region->start;
 
 	if (more)
 		c->asides = more;
@@ -79,36 +63,31 @@ static int add_aside(struct captured *c, struct page_range range, uint64_t *tota
 		warn("no memory for a copy of pages; free some and try again");
 		return R_FAILED;
 	}
-	more[c->n_asides].start = range.start;
-	more[c->n_asides].end = range.end;
+	more[c->n_asides].start = region->start;
+	more[c->n_asides].end = region->end;
 	c->n_asides++;
-	return dump_read(c->pid, range.start, more[c->n_asides - 1].pages, len);
+	return dump_read(c->pid, region->start, more[c->n_asides - 1].pages, len);
 }
 
-static int read_aside(struct captured *c)
+static int read_aside(const struct dump_ctx *ctx, struct captured *c)
 {
-	struct page_range found[64];
-	struct pagemap map = { .fd = -1 };
 	uint64_t total = 0;
 	int rc = R_OK;
 
 	for (size_t i = 0; rc == R_OK && i < c->t->mm.n_vmas; i++) {
 		const VmaEntry *vma = c->t->mm.vmas[i];
-		uint64_t at = vma->start;
+		struct survey_region region;
+		uint64_t start = vma->start;
+		size_t at = 0;
 
 		if (!capture_lacks(vma) || !dump_has_own_pages(vma))
 			continue;
-		if (map.fd < 0)
-			rc = pagemap_open(c->pid, &map);
-		while (rc == R_OK && at < vma->end) {
-			size_t n = 0;
-
-			rc = pagemap_next(&map, PAGES_OWN, &at, vma->end, found, 64, &n);
-			for (size_t k = 0; rc == R_OK && k < n; k++)
-				rc = add_aside(c, found[k], &total);
+		while (rc == R_OK && survey_next(&c->t->survey, &at, start, vma->end, &region)) {
+			start = region.end;
+			if (dump_reads(ctx, &region))
+				rc = add_aside(c, &region, &total);
 		}
 	}
-	pagemap_close(&map);
 	return rc;
 }
 
@@ -131,7 +110,7 @@ static int make_clone(struct captured *c, char reason[CLONE_REASON_BYTES])
 		return rc == R_UNSUPPORTED ? R_FAILED : rc;
 	rc = inject_begin(th, site);
 	if (rc == R_OK) {
-		rc = clone_make(th, site, &c->clone, reason);
+		rc = clone_make(th, site, &c->clone, NULL, reason);
 		end = inject_end(th, site);
 		rc = end == R_OK ? rc : end;
 	}
@@ -161,7 +140,7 @@ static int clone_task(struct capture *capture, struct captured *c)
 	if (!limits_allow_clone(c->pid, c->bytes, reason, sizeof(reason))) {
 		rc = R_BUSY;
 	} else {
-		rc = read_aside(c);
+		rc = read_aside(capture->ctx, c);
 		if (rc == R_OK)
 			rc = make_clone(c, reason);
 		else if (rc == R_BUSY)
@@ -181,7 +160,7 @@ static int clone_task(struct capture *capture, struct captured *c)
 	return R_OK;
 }
 
-/* The list of living tasks and what each has of its own. */
+/* The list of living tasks; returns how much is to be read of all. */
 static uint64_t list_tasks(struct capture *capture)
 {
 	const struct dump_ctx *ctx = capture->ctx;
@@ -196,12 +175,18 @@ static uint64_t list_tasks(struct capture *capture)
 		c->pid = c->t->task->pid;
 		while (capture->tasks[c->owner].t->ids.vm_id != c->t->ids.vm_id)
 			c->owner++;
+		c->read_bytes = survey_bytes(&c->t->survey, SURVEY_OWN);
 		if (c->owner == capture->n)
-			c->bytes = own_bytes(c->pid);
-		total += c->bytes;
+			c->bytes = c->read_bytes + survey_bytes(&c->t->survey, SURVEY_KEPT);
+		total += c->read_bytes;
 		capture->n++;
 	}
 	return total;
+}
+
+static bool is_worth_it(const struct captured *c)
+{
+	return c->read_bytes > COPY_TASK_BYTES && c->read_bytes > c->bytes / CLONE_IS_CHEAPER_BY;
 }
 
 int capture_tree(struct dump_ctx *ctx, enum capture_method method, struct capture **capture)
@@ -230,7 +215,7 @@ int capture_tree(struct dump_ctx *ctx, enum capture_method method, struct captur
 	for (size_t i = 0; rc == R_OK && i < new->n; i++) {
 		struct captured *c = &new->tasks[i];
 
-		if (c->owner == i && (method == CAPTURE_CLONE || c->bytes > COPY_TASK_BYTES))
+		if (c->owner == i && (method == CAPTURE_CLONE || is_worth_it(c)))
 			rc = clone_task(new, c);
 	}
 	if (new->summary.clones)

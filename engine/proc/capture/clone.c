@@ -10,12 +10,16 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/trace.h"
 
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE 2
 #endif
@@ -32,6 +36,27 @@ struct clone {
 	uint8_t *saved;
 	struct tracee tracee; /* large: last */
 };
+
+/* Ends a process that is ours until it has been waited for, so that its number is certain. */
+static void end_puppet(struct tracee *t, struct inject_site *site)
+{
+	int64_t ret;
+	int status;
+
+	/* If it has another user's number it has to do it itself. */
+	if (kill(t->pid, SIGKILL) < 0 &&
+	    (errno != EPERM || !site->user ||
+	     inject_syscall(t, site, &ret, SYS_exit_group, 0, 0, 0, 0, 0, 0) != R_NOT_FOUND))
+		return;
+	for (;;) {
+		pid_t got = waitpid(t->pid, &status, __WALL);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 || !WIFSTOPPED(status))
+			return;
+	}
+}
 
 /* What is in the making. */
 struct making {
@@ -106,6 +131,7 @@ static int make_intermediate(struct making *m)
 		return R_BUSY;
 	}
 	m->pid = pid;
+	m->intermediate->pid = (pid_t)pid;
 	rc = trace_adopt_bare((pid_t)pid, (pid_t)pid, m->intermediate);
 	if (rc == R_OK)
 		rc = trace_set_options(m->intermediate, PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
@@ -119,20 +145,35 @@ static int make_intermediate(struct making *m)
 	return inject_begin(m->intermediate, &m->puppet_site);
 }
 
-/* The clone proper: a child of the intermediate, with a table of descriptors of its own that holds
- * none.  Nothing is closed for that: the intermediate leaves the shared table. */
+/* A userfaultfd of the address space, which only we keep: it never is in the target's table. */
+static int make_uffd(struct making *m, int *uffd)
+{
+	int64_t ret;
+	int rc, pidfd;
+
+	rc = inject_syscall(m->intermediate, &m->puppet_site, &ret, SYS_userfaultfd,
+			    O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY, 0, 0, 0, 0, 0);
+	if (rc != R_OK)
+		return rc;
+	if (ret < 0) {
+		say(m, "userfaultfd failed", ret);
+		return R_BUSY;
+	}
+	pidfd = (int)syscall(SYS_pidfd_open, (pid_t)m->pid, 0);
+	*uffd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)ret, 0);
+	if (*uffd < 0)
+		say(m, "pidfd_getfd failed", -errno);
+	if (pidfd >= 0)
+		close(pidfd);
+	return *uffd < 0 ? R_BUSY : R_OK;
+}
+
+/* The clone proper: a child of the intermediate, without descriptors as that one. */
 static int make_clone(struct making *m, struct clone *clone)
 {
 	int64_t ret;
 	int rc;
 
-	rc = inject_syscall(m->intermediate, &m->puppet_site, &ret, SYS_close_range, 0, ~0u,
-			    CLOSE_RANGE_UNSHARE, 0, 0, 0);
-	if (rc != R_OK || ret < 0) {
-		if (rc == R_OK)
-			say(m, "close_range failed", ret);
-		return rc == R_OK ? R_BUSY : rc;
-	}
 	rc = inject_syscall(m->intermediate, &m->puppet_site, &ret, SYS_clone, 0, m->exit_at, 0, 0,
 			    0, 0);
 	if (rc != R_OK || ret < 0) {
@@ -155,15 +196,7 @@ static int end_intermediate(struct making *m)
 	int64_t ret;
 	int rc;
 
-	if (m->puppet_site.user)
-		rc = inject_syscall(m->intermediate, &m->puppet_site, &ret, SYS_exit_group, 0, 0, 0,
-				    0, 0, 0);
-	else
-		rc = R_FAILED;
-	if (rc != R_NOT_FOUND)
-		kill((pid_t)m->pid, SIGKILL);
-	while (waitpid((pid_t)m->pid, NULL, __WALL) < 0 && errno == EINTR)
-		;
+	end_puppet(m->intermediate, &m->puppet_site);
 	rc = inject_syscall(m->t, m->site, &ret, SYS_wait4, (uint64_t)m->pid, 0, __WALL, 0, 0, 0);
 	if (rc == R_OK && ret != m->pid) {
 		errno = ret < 0 ? (int)-ret : ECHILD;
@@ -189,26 +222,57 @@ static int remember_area(struct clone *clone, const struct inject_site *site)
 	return R_OK;
 }
 
-int clone_make(struct tracee *t, struct inject_site *site, struct clone **clone,
+/* What is to be made, in the order in which the intermediate makes it. */
+static int make_wanted(struct making *m, struct clone *clone, int *uffd)
+{
+	int64_t ret;
+	int rc;
+
+	rc = inject_syscall(m->intermediate, &m->puppet_site, &ret, SYS_close_range, 0, ~0u,
+			    CLOSE_RANGE_UNSHARE, 0, 0, 0);
+	if (rc == R_OK && ret < 0) {
+		say(m, "close_range failed", ret);
+		rc = R_BUSY;
+	}
+	if (rc == R_OK && uffd)
+		rc = make_uffd(m, uffd);
+	if (rc == R_OK && clone)
+		rc = make_clone(m, clone);
+	return rc;
+}
+
+static struct clone *new_clone(const struct inject_site *site)
+{
+	struct clone *new = aligned_alloc(64, (sizeof(*new) + 63) & ~(size_t)63);
+
+	if (!new) {
+		warn("no memory for a clone; free some and try again");
+		return NULL;
+	}
+	memset(new, 0, offsetof(struct clone, tracee));
+	new->tracee.pid = 0;
+	if (remember_area(new, site) == R_OK)
+		return new;
+	free(new);
+	return NULL;
+}
+
+int clone_make(struct tracee *t, struct inject_site *site, struct clone **clone, int *uffd,
 	       char reason[CLONE_REASON_BYTES])
 {
 	struct making m = { .t = t, .site = site, .reason = reason };
-	struct clone *new = aligned_alloc(64, (sizeof(*new) + 63) & ~(size_t)63);
+	struct clone *new = clone ? new_clone(site) : NULL;
 	int rc = R_FAILED, end;
 
 	m.intermediate = new_tracee();
-	if (!new || !m.intermediate)
+	if ((clone && !new) || !m.intermediate)
 		goto out;
-	memset(new, 0, offsetof(struct clone, tracee));
-	new->tracee.pid = 0;
-	rc = remember_area(new, site);
-	if (rc == R_OK)
-		rc = write_steps(&m);
+	rc = write_steps(&m);
 	if (rc != R_OK)
 		goto out;
 	rc = make_intermediate(&m);
 	if (rc == R_OK)
-		rc = make_clone(&m, new);
+		rc = make_wanted(&m, new, uffd);
 	if (m.pid) {
 		end = end_intermediate(&m);
 		if (end != R_OK)
@@ -220,10 +284,13 @@ int clone_make(struct tracee *t, struct inject_site *site, struct clone **clone,
 		rc = end;
 out:
 	free(m.intermediate);
-	if (rc == R_OK)
-		*clone = new;
-	else
+	if (rc != R_OK) {
 		clone_end(new);
+		if (uffd && *uffd >= 0)
+			close(*uffd);
+	} else if (clone) {
+		*clone = new;
+	}
 	return rc;
 }
 
@@ -262,20 +329,10 @@ out:
 
 void clone_end(struct clone *clone)
 {
-	pid_t pid;
-	int64_t ret;
-
 	if (!clone)
 		return;
-	pid = clone->tracee.pid;
-	if (pid) {
-		if (!clone->site.user ||
-		    inject_syscall(&clone->tracee, &clone->site, &ret, SYS_exit_group, 0, 0, 0, 0,
-				   0, 0) != R_NOT_FOUND)
-			kill(pid, SIGKILL);
-		while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
-			;
-	}
+	if (clone->tracee.pid)
+		end_puppet(&clone->tracee, &clone->site);
 	free(clone->saved);
 	free(clone);
 }

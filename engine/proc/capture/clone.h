@@ -20,10 +20,12 @@ struct tracee;
 
 /*
  * Makes one of the process of `t`, all threads of which are held, between inject_begin() and
- * inject_end() of `t`.  R_OK; R_BUSY if the kernel does not allow it, `reason` says why in words
- * and the target is as before; R_NOT_FOUND if the thread died; R_FAILED (reported).
+ * inject_end() of `t`; and, before, a userfaultfd of its address space, which is then open in this
+ * process only.  Either of `clone` and `uffd` may be NULL: not wanted; `*uffd` is -1 before.  R_OK;
+ * R_BUSY if the kernel does not allow it, `reason` says why in words and the target is as before;
+ * R_NOT_FOUND if the thread died; R_FAILED (reported).
  */
-int clone_make(struct tracee *t, struct inject_site *site, struct clone **clone,
+int clone_make(struct tracee *t, struct inject_site *site, struct clone **clone, int *uffd,
 	       char reason[CLONE_REASON_BYTES]);
 
 /* When the target runs again, before the clone is read: what the remote calls themselves wrote is
