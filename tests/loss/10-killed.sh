@@ -2,7 +2,7 @@
 # A take into a new store, a take, a gc, a forget and a gc that moves pages, killed at every fault point and in every call
 # that changes a file: what was committed is whole, nothing else is visible, the same command then
 # goes through, and after a gc the store is as big as if nobody had been killed.
-# timeout: 240
+# timeout: 600
 . "$(dirname "$0")/lib.sh"
 
 killed=0
@@ -30,7 +30,8 @@ walk() {
 			check || fail "$command, killed at $how $n: not as the ledger has it"
 		fi
 		settle "$command" "a kill at $how $n"
-		[ "$(packs_kib)" -le $((undisturbed_packs + 8)) ] ||
+		# What a gc moves may come to lie in another number of packs, each with a block of its own.
+		[ "$(packs_kib)" -le $((undisturbed_packs + 16)) ] ||
 			fail "$command, $how $n: packs take $(packs_kib) KiB, undisturbed $undisturbed_packs"
 		[ "$(index_kib)" -le $((undisturbed_index + 128)) ] ||
 			fail "$command, $how $n: index takes $(index_kib) KiB, undisturbed $undisturbed_index"
@@ -42,6 +43,7 @@ walk() {
 }
 
 make_base
+[ $# = 0 ] || commands=("$@") # some only, by hand
 for command in "${commands[@]}"; do
 	"begin_$command"
 	settle "$command" nothing

@@ -71,13 +71,18 @@ bool ledger_line(struct ledger *ledger, const char *line)
 		return returned(ledger, number, hash);
 	if (sscanf(line, "%15s %lu", word, &number) != 2)
 		return false;
+	/* A take that was killed behind its commit has left a generation nobody told the number of.
+	 */
 	entry = find(ledger, number);
-	if (entry && strcmp(word, "forgetting") == 0)
-		entry->forgetting = true;
-	else if (entry && strcmp(word, "forgotten") == 0)
-		entry->forgotten = true;
-	else
+	if (strcmp(word, "forgetting") == 0) {
+		if (entry)
+			entry->forgetting = true;
+		return true;
+	}
+	if (strcmp(word, "forgotten") != 0)
 		return false;
+	if (entry)
+		entry->forgotten = true;
 	return true;
 }
 
