@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 	case R_NOT_FOUND:
 		return output_finish(EXIT_DONE);
 	default:
-		return EXIT_USAGE;
+		return options.no_memory ? EXIT_FAILED : EXIT_USAGE;
 	}
 	warn_set_level(options.quiet ? WARN_QUIET : options.verbose ? WARN_VERBOSE : WARN_NORMAL);
 	if (privileges_reduce(command->kind) != R_OK)

@@ -335,6 +335,7 @@ static int resolve_store(struct options *o)
 		return R_FAILED;
 	}
 	o->store_dir = dir;
+	o->no_memory = !dir;
 	if (!dir)
 		warn("out of memory");
 	return dir ? R_OK : R_FAILED;

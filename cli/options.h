@@ -38,6 +38,7 @@ struct options {
 	bool json, quiet, verbose, no_progress;
 	uint64_t wait_seconds;
 	bool help, version;
+	bool no_memory; /* why options_parse() failed, when the command line makes sense */
 	/* which target, which generations */
 	int64_t pid; /* 0: not given */
 	const char *names[2];
