@@ -16,7 +16,7 @@ note() { echo "-- $*"; }
 [ "$(id -u)" = 0 ] || skip "needs root"
 [ -x "$SNAP" ] || skip "no snap program at $SNAP"
 if [ -z "${SCENARIO_INSIDE:-}" ] && [ -z "${SCENARIO_OPEN:-}" ]; then
-	unshare --pid --fork true 2>/dev/null || skip "cannot create a pid namespace here"
+	unshare --pid --fork --mount-proc true 2>/dev/null || skip "cannot create a pid namespace here"
 	# TERM would be ignored by the first process of a namespace: the trap makes it count.
 	SCENARIO_INSIDE=1 exec unshare --pid --fork --mount-proc --kill-child -- bash "$0" "$@"
 fi
