@@ -66,29 +66,13 @@ static int dial(struct sockaddr_un *a, socklen_t len, int type)
 	return fd;
 }
 
-int main(void)
+/* One end of a pair whose maker is gone: it comes through another one. */
+static int end_of_the_dead(void)
 {
-	struct sockaddr_un named = { AF_UNIX, "socket" }, abstract = { AF_UNIX, "" };
-	static const char *const names[] = {
-		"pair",	    "pair",	"pair of the dead", "dgram",
-		"listener", "accepted", "listener",	    "accepted (abstract)"
-	};
-	gid_t groups[] = { 77, 88, 99 };
-	socklen_t abstract_len;
-	int go[2], ready[2], pair[2], late;
-	struct peer pending, in_child[2];
+	int pair[2], end;
 	pid_t child;
 	char byte;
 
-	target_init();
-	unlink("socket");
-	abstract_len = (socklen_t)(sizeof(sa_family_t) + 1 +
-				   snprintf(abstract.sun_path + 1, 60, "peers-%d", getpid()));
-	CHECK(!pipe(go) && !pipe(ready));
-	NEED(!setgroups(2, groups) && !setegid(4321) && !seteuid(1234));
-	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
-	NEED(!seteuid(0) && !setegid(0));
-	/* a pair whose maker is gone: it comes through another one */
 	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
 	child = fork();
 	if (!child) {
@@ -121,8 +105,36 @@ int main(void)
 		msg.msg_iov = &io, msg.msg_iovlen = 1;
 		msg.msg_control = &control, msg.msg_controllen = sizeof(control);
 		CHECK(recvmsg(pair[0], &msg, 0) == 1);
-		memcpy(&fds[DEAD], CMSG_DATA(&control.head), sizeof(int));
+		memcpy(&end, CMSG_DATA(&control.head), sizeof(int));
 	}
+	close(pair[0]);
+	close(pair[1]);
+	return end;
+}
+
+int main(void)
+{
+	struct sockaddr_un named = { AF_UNIX, "socket" }, abstract = { AF_UNIX, "" };
+	static const char *const names[] = {
+		"pair",	    "pair",	"pair of the dead", "dgram",
+		"listener", "accepted", "listener",	    "accepted (abstract)"
+	};
+	gid_t groups[] = { 77, 88, 99 };
+	socklen_t abstract_len;
+	int go[2], ready[2], pair[2], late;
+	struct peer pending, in_child[2];
+	pid_t child;
+	char byte;
+
+	target_init();
+	unlink("socket");
+	abstract_len = (socklen_t)(sizeof(sa_family_t) + 1 +
+				   snprintf(abstract.sun_path + 1, 60, "peers-%d", getpid()));
+	CHECK(!pipe(go) && !pipe(ready));
+	NEED(!setgroups(2, groups) && !setegid(4321) && !seteuid(1234));
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+	NEED(!seteuid(0) && !setegid(0));
+	fds[DEAD] = end_of_the_dead();
 	CHECK(!socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
 	fds[DGRAM] = pair[0];
 	fds[LISTENER] = listen_at(&named, sizeof(named), SOCK_STREAM);
