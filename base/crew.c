@@ -24,14 +24,15 @@ struct crew {
 	bool ending;
 };
 
-struct crew *crew_new(void)
+struct crew *crew_new(unsigned int most)
 {
 	struct crew *crew = calloc(1, sizeof(*crew));
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (!crew)
 		return NULL;
-	crew->size = cpus < 1 ? 1 : cpus > (long)CREW_MAX ? CREW_MAX : (unsigned int)cpus;
+	most = most < CREW_MAX ? most : CREW_MAX;
+	crew->size = cpus < 1 ? 1 : cpus > (long)most ? most : (unsigned int)cpus;
 	crew->started = 1;
 	for (unsigned int i = 0; i < CREW_MAX; i++)
 		crew->members[i] = (struct member){ .crew = crew, .worker = i };

@@ -8,9 +8,9 @@
 
 struct crew;
 
-/* As many workers as there are processors, at most CREW_MAX; threads are started when there is
- * something for them to do.  NULL: out of memory, not reported. */
-struct crew *crew_new(void);
+/* As many workers as there are processors, at most `most` and CREW_MAX; threads are started when
+ * there is something for them to do.  NULL: out of memory, not reported. */
+struct crew *crew_new(unsigned int most);
 void crew_free(struct crew *crew);
 
 /* Workers there may be, the caller among them. */

@@ -63,7 +63,7 @@ int ingest_begin(struct store *store, const char *lineage, struct ingest **inges
 	if (!new)
 		goto err0;
 	new->store = store;
-	new->crew = crew_new();
+	new->crew = crew_new(CREW_MAX);
 	new->classifier.compare = HASH_BITS < 8 * HASH_BYTES || store_damage_noted(store);
 	strcpy(new->lineage, lineage);
 	new->classifier.recent = recent_new();

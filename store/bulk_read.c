@@ -52,7 +52,7 @@ struct bulk {
 	struct unpacker *unpackers[CREW_MAX];
 	const uint8_t *secret;
 	uint8_t *to;
-	size_t n_pages, n_links, n_parts, bytes;
+	size_t n_pages, n_links, n_parts, bytes, round_bytes;
 	struct page_plan pages[ROUND_PAGES];
 	struct link links[ROUND_LINKS + CHAIN_MAX + 1];
 	struct part parts[ROUND_LINKS + CHAIN_MAX + 1];
@@ -80,14 +80,18 @@ static struct bulk *bulk_of(struct store_view *view)
 	if (!bulk)
 		goto err0;
 	bulk->secret = view->store->secret;
-	bulk->crew = crew_new();
+	bulk->crew = crew_new(view->one_of > 1 ? 1 : CREW_MAX);
+	bulk->round_bytes = view->one_of > 1 ? ROUND_BYTES / view->one_of : ROUND_BYTES;
 	whole = bulk->crew != NULL;
 	for (unsigned int i = 0; whole && i < crew_size(bulk->crew); i++)
 		whole = (bulk->unpackers[i] = unpacker_new()) != NULL;
 	if (!whole)
 		goto err0;
 	view->cache->bulk = bulk;
-	cluster_cache_resize(view->cache->clusters, CLUSTERS_BYTES);
+	/* Of several readers side by side each needs about the clusters that one would: one or two
+	 * of every generation. */
+	cluster_cache_resize(view->cache->clusters,
+			     view->one_of > 2 ? CLUSTERS_BYTES / 2 : CLUSTERS_BYTES);
 	return bulk;
 
 err0:
@@ -278,7 +282,7 @@ static int read_alone(struct store_view *view, const struct wanted *wanted, size
 static bool round_full(const struct bulk *bulk)
 {
 	return bulk->n_pages == ROUND_PAGES || bulk->n_links >= ROUND_LINKS ||
-	       bulk->bytes >= ROUND_BYTES;
+	       bulk->bytes >= bulk->round_bytes;
 }
 
 static int read_wanted(struct store_view *view, const struct wanted *wanted, size_t n, size_t *bad)
@@ -314,6 +318,11 @@ static int by_number(const void *a, const void *b)
 	const struct wanted *x = a, *y = b;
 
 	return (x->number > y->number) - (x->number < y->number);
+}
+
+void store_view_one_of(struct store_view *view, unsigned int n)
+{
+	view->one_of = n;
 }
 
 int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,

@@ -87,6 +87,13 @@ struct store_view;
 int store_view_open(struct store *store, struct store_view **view);
 void store_view_close(struct store_view *view);
 
+/*
+ * Says that the view is one of `n` that as many threads of the caller read through at the same
+ * time: reading many pages then leaves the other processors to them, and its caches are smaller. To
+ * be said before the first read.
+ */
+void store_view_one_of(struct store_view *view, unsigned int n);
+
 /* Finds a generation by number, or the newest of a lineage.  R_OK or R_NOT_FOUND (not reported). */
 int store_generation(struct store_view *view, uint64_t number, struct generation *gen);
 int store_generation_latest(struct store_view *view, const char *lineage, struct generation *gen);

@@ -30,6 +30,7 @@ struct store_view {
 	struct segment_cache *cache;
 	struct directory *directory; /* of the generation asked for last */
 	struct hash_runs *runs;	     /* once a hash was looked for */
+	unsigned int one_of;	     /* readers side by side; 0 as 1 */
 };
 
 /* Frees what store/object.c keeps in a view. */

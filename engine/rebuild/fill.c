@@ -217,8 +217,11 @@ static int run_workers(struct fill *fill)
 		warn("out of memory");
 		return R_FAILED;
 	}
-	for (; rc == R_OK && n < wanted; n++)
+	for (; rc == R_OK && n < wanted; n++) {
 		rc = worker_open(&workers[n], fill, n ? NULL : fill->t->r->view);
+		if (rc == R_OK)
+			store_view_one_of(workers[n].view, (unsigned int)wanted);
+	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	/* A thread that cannot be had leaves more to the others. */
