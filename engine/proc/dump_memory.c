@@ -28,6 +28,7 @@ struct copy {
 	struct dump_ctx *ctx;
 	pid_t pid;
 	int mem; /* /proc/PID/mem, opened when needed */
+	bool is_clone;
 	struct object_writer *writer;
 	struct iovec remote[BATCH_RANGES];
 	size_t n, bytes;
@@ -38,7 +39,10 @@ struct copy {
 	uint64_t end;	   /* of the last page written */
 };
 
-/* Ranges without PROT_READ can be read this way only. */
+/*
+ * Ranges without PROT_READ can be read this way only, and clones are: process_vm_readv() pins what
+ * it reads, and for that the kernel first copies each page that is shared since a fork.
+ */
 static int read_by_file(struct copy *copy, size_t skip)
 {
 	size_t done = 0;
@@ -72,6 +76,8 @@ static int read_batch(struct copy *copy)
 
 	if (copy->n == 0)
 		return R_OK;
+	if (copy->is_clone)
+		return read_by_file(copy, 0);
 	got = process_vm_readv(copy->pid, &local, 1, copy->remote, copy->n, 0);
 	if (got == (ssize_t)copy->bytes)
 		return R_OK;
@@ -243,6 +249,7 @@ int dump_memory(struct dump_ctx *ctx, struct dump_task *t, pid_t pid,
 	copy->ctx = ctx;
 	copy->pid = source->pid;
 	copy->mem = -1;
+	copy->is_clone = source->is_clone;
 	snprintf(name, sizeof(name), "pages-%d", pid);
 	rc = object_begin(ctx->ingest, name, &copy->writer);
 	if (rc != R_OK)
