@@ -37,6 +37,7 @@ struct dump_task {
 	const struct tree_task *task;
 	struct maps maps;
 	struct survey survey;
+	bool shares_pages; /* copy-on-write, with others that were forked */
 	struct inject_site site;
 	TaskKobjIdsEntry ids;
 	MmEntry mm;

@@ -27,8 +27,8 @@ struct item {
 struct copy {
 	struct dump_ctx *ctx;
 	pid_t pid;
-	int mem; /* /proc/PID/mem, opened when needed */
-	bool is_clone;
+	int mem;       /* /proc/PID/mem, opened when needed */
+	bool unpinned; /* read by that file only */
 	struct object_writer *writer;
 	struct iovec remote[BATCH_RANGES];
 	size_t n, bytes;
@@ -40,8 +40,9 @@ struct copy {
 };
 
 /*
- * Ranges without PROT_READ can be read this way only, and clones are: process_vm_readv() pins what
- * it reads, and for that the kernel first copies each page that is shared since a fork.
+ * Ranges without PROT_READ can be read this way only.  Clones, and tasks that share pages since a
+ * fork, are: process_vm_readv() pins what it reads, and for that the kernel (since 5.19) first
+ * copies each page that is shared.  It costs about twice the time.
  */
 static int read_by_file(struct copy *copy, size_t skip)
 {
@@ -76,7 +77,7 @@ static int read_batch(struct copy *copy)
 
 	if (copy->n == 0)
 		return R_OK;
-	if (copy->is_clone)
+	if (copy->unpinned)
 		return read_by_file(copy, 0);
 	got = process_vm_readv(copy->pid, &local, 1, copy->remote, copy->n, 0);
 	if (got == (ssize_t)copy->bytes)
@@ -249,7 +250,7 @@ int dump_memory(struct dump_ctx *ctx, struct dump_task *t, pid_t pid,
 	copy->ctx = ctx;
 	copy->pid = source->pid;
 	copy->mem = -1;
-	copy->is_clone = source->is_clone;
+	copy->unpinned = source->is_clone || t->shares_pages;
 	snprintf(name, sizeof(name), "pages-%d", pid);
 	rc = object_begin(ctx->ingest, name, &copy->writer);
 	if (rc != R_OK)

@@ -161,6 +161,7 @@ static bool parse_detail(const char *line, struct vma *vma)
 {
 	const char *colon = strchr(line, ':');
 	unsigned long kib;
+	char *end;
 
 	if (!colon)
 		return false;
@@ -169,10 +170,18 @@ static bool parse_detail(const char *line, struct vma *vma)
 	if (strncmp(line, "ProtectionKey:", 14) == 0 &&
 	    strspn(line + 14, " 0") != strlen(line + 14))
 		vma->marks |= VMA_MARK_KEY;
+	if (*line != 'K' && *line != 'S' && *line != 'A')
+		return true;
+	kib = strtoul(colon + 1, &end, 10);
 	if (strncmp(line, "KernelPageSize:", 15) == 0) {
-		if (sscanf(line + 15, "%lu kB", &kib) != 1 || kib > UINT32_MAX)
+		if (strcmp(end, " kB") != 0 || kib > UINT32_MAX)
 			return false;
 		vma->page_kib = (uint32_t)kib;
+	} else if (strncmp(line, "Shared_Clean:", 13) == 0 ||
+		   strncmp(line, "Shared_Dirty:", 13) == 0) {
+		vma->shared_kib += kib;
+	} else if (strncmp(line, "Anonymous:", 10) == 0) {
+		vma->anon_kib = kib;
 	}
 	return true;
 }

@@ -49,9 +49,11 @@ struct vma {
 	char unknown[3];
 	uint32_t dev_major, dev_minor;
 	uint64_t ino;
-	uint32_t page_kib; /* KernelPageSize */
-	const char *name;  /* within the text; "" if none */
-	bool tracked;	   /* writes to it are noted (engine/proc/capture/track.h) */
+	uint32_t page_kib;   /* KernelPageSize */
+	uint64_t anon_kib;   /* of anonymous pages */
+	uint64_t shared_kib; /* of pages that others have mapped too */
+	const char *name;    /* within the text; "" if none */
+	bool tracked;	     /* writes to it are noted (engine/proc/capture/track.h) */
 };
 
 struct maps {
