@@ -1,10 +1,10 @@
 #include "dedup/dedup.h"
 
 #include "base/crew.h"
-#include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/digest.h"
+#include "dedup/name_list.h"
 #include "dedup/spool.h"
 #include "dedup/tree_write.h"
 #include "store/commit.h"
@@ -25,9 +25,7 @@ struct ingest {
 	uint64_t last_generation; /* of the lineage; 0: none */
 	struct object_writer *open;
 	struct spool *spool; /* NULL: what is handed over is taken in at once */
-	/* The directory as far as it is known. */
-	uint8_t *names;
-	size_t names_len, names_room;
+	struct name_list names;
 	uint64_t scanned, fresh, shared, zero, misses;
 	bool failed; /* something is missing: it cannot be committed any more */
 };
@@ -131,7 +129,7 @@ static void free_ingest(struct ingest *ingest, bool committed)
 	store_view_close(ingest->view);
 	recent_free(ingest->classifier.recent);
 	crew_free(ingest->crew);
-	free(ingest->names);
+	free(ingest->names.bytes);
 	free(ingest);
 }
 
@@ -139,47 +137,6 @@ void ingest_abort(struct ingest *ingest)
 {
 	if (ingest)
 		free_ingest(ingest, false);
-}
-
-static bool name_taken(const struct ingest *ingest, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (size_t at = 0; at < ingest->names_len;) {
-		const uint8_t *entry = ingest->names + at;
-		size_t there = get_le16(entry);
-
-		if (there == len && memcmp(entry + DIRECTORY_ENTRY_BYTES, name, len) == 0)
-			return true;
-		at += DIRECTORY_ENTRY_BYTES + there;
-	}
-	return false;
-}
-
-static int add_name(struct ingest *ingest, const char *name, const struct object *object)
-{
-	size_t len = strlen(name), need = ingest->names_len + DIRECTORY_ENTRY_BYTES + len;
-	uint8_t *entry;
-
-	if (need > ingest->names_room) {
-		size_t room = need * 2 + PAGE_BYTES;
-		uint8_t *more = realloc(ingest->names, room);
-
-		if (!more) {
-			warn("out of memory");
-			return R_FAILED;
-		}
-		ingest->names = more;
-		ingest->names_room = room;
-	}
-	entry = ingest->names + ingest->names_len;
-	put_le16(entry, (uint16_t)len);
-	put_le32(entry + 2, object->height);
-	put_le64(entry + 6, object->root);
-	put_le64(entry + 14, object->length_bytes);
-	memcpy(entry + DIRECTORY_ENTRY_BYTES, name, len);
-	ingest->names_len = need;
-	return R_OK;
 }
 
 /* What the last generation has under this name; a damaged one counts as none. */
@@ -251,7 +208,7 @@ static int begin_named(struct ingest *ingest, const char *name, enum page_kind k
 		       struct object_writer **writer)
 {
 	if (*name == '\0' || strlen(name) > OBJECT_NAME_MAX || ingest->open ||
-	    name_taken(ingest, name)) {
+	    name_list_has(&ingest->names, name)) {
 		warn("object %s: begun twice, or beside another, or badly named", name);
 		ingest->failed = true;
 		return R_FAILED;
@@ -419,7 +376,7 @@ static int end_object(struct object_writer *writer, uint64_t length_bytes, struc
 		result = tree_writer_end(writer->tree, object);
 	object->length_bytes = length_bytes;
 	if (result == R_OK && writer->name)
-		result = add_name(ingest, writer->name, object);
+		result = name_list_add(&ingest->names, writer->name, object);
 	if (result != R_OK)
 		ingest->failed = true;
 	free_object(writer);
@@ -436,7 +393,7 @@ static int take_in(const struct spool_record *record)
 	switch (record->verb) {
 	case SPOOL_BEGIN:
 		writer->spooled = false;
-		if (name_taken(writer->ingest, writer->name))
+		if (name_list_has(&writer->ingest->names, writer->name))
 			warn("object %s: begun twice", writer->name);
 		else if (open_object(writer) == R_OK)
 			return R_OK;
@@ -582,9 +539,9 @@ static int write_directory(struct ingest *ingest, struct object *directory)
 
 	if (begin_object(ingest, NULL, KIND_IMAGE, &writer) != R_OK)
 		return R_FAILED;
-	if (write_bytes(writer, ingest->names, ingest->names_len) != R_OK)
+	if (write_bytes(writer, ingest->names.bytes, ingest->names.len) != R_OK)
 		writer->failed = true;
-	return end_object(writer, ingest->names_len, directory);
+	return end_object(writer, ingest->names.len, directory);
 }
 
 void ingest_compare(struct ingest *ingest)
