@@ -174,18 +174,27 @@ static int make_secret(struct index_txn *txn, void *arg)
 static int lock_index(struct store *store)
 {
 	store->index_fd = openat(store->dirfd, "index", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (store->index_fd >= 0 && flock(store->index_fd, LOCK_SH | LOCK_NB) == 0)
-		return R_OK;
-	if (store->index_fd < 0)
+	if (store->index_fd < 0) {
+		/* index_open() tells of one that is missing. */
+		if (errno == ENOENT)
+			return R_OK;
 		warn_errno("%s/index: cannot open", store->dir);
-	else
+		return R_FAILED;
+	}
+	if (flock(store->index_fd, LOCK_SH | LOCK_NB) == 0)
+		return R_OK;
+	if (errno == EWOULDBLOCK) {
 		warn("%s: this store is being repaired: try again when that is done", store->dir);
-	return R_BUSY;
+		return R_BUSY;
+	}
+	warn_errno("%s/index: cannot lock", store->dir);
+	return R_FAILED;
 }
 
 static int open_rooms(struct store *store, bool create)
 {
 	char path[4096];
+	int result;
 
 	store->packs_fd = openat(store->dirfd, "packs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->packs_fd < 0) {
@@ -201,8 +210,11 @@ static int open_rooms(struct store *store, bool create)
 		warn("%s: path too long", store->dir);
 		return R_FAILED;
 	}
-	if ((store->writable || create) && lock_index(store) != R_OK)
-		return R_BUSY;
+	if (store->writable || create) {
+		result = lock_index(store);
+		if (result != R_OK)
+			return result;
+	}
 	return index_open(path, create, store->writable || create, &store->index);
 }
 
