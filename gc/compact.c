@@ -178,10 +178,15 @@ static struct copy *take_turn(struct unit *unit, bool telling)
 {
 	const struct run *run = unit->run;
 	struct copy *copy = NULL;
+	uint64_t turn;
 	bool stop;
 
+	/* Telling may take long, so it is done without the lock. */
+	pthread_mutex_lock(&unit->lock);
+	turn = unit->turn;
+	pthread_mutex_unlock(&unit->lock);
 	stop = telling && tell(run, run->options->recompress ? "recompressing" : "compacting",
-			       run->copied_bytes + unit->bytes * unit->turn / unit->n_copies, 0,
+			       run->copied_bytes + unit->bytes * turn / unit->n_copies, 0,
 			       PROGRESS_BYTES) != R_OK;
 	pthread_mutex_lock(&unit->lock);
 	unit->failed |= stop;
