@@ -21,6 +21,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "bench/clock.h"
+
 #define MIB ((size_t)1 << 20)
 #define RUN_BYTES (2 * MIB)
 #define SAMPLE_BYTES (64 * MIB)
@@ -28,19 +30,6 @@
 #define PAGE ((size_t)4096)
 #define DISK_BYTES (256 * MIB)
 #define FSYNCS 21
-
-static double clock_s(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double now(void)
-{
-	return clock_s(CLOCK_MONOTONIC);
-}
 
 /* Others may have the processor meanwhile: what is computed is measured in its own time. */
 static double cpu(void)

@@ -11,23 +11,11 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "bench/clock.h"
 #include "base/result.h"
 #include "dedup/dedup.h"
 
 #define BATCH_PAGES 256
-
-static double seconds(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double now(void)
-{
-	return seconds(CLOCK_MONOTONIC);
-}
 
 /* No two pages are equal; they differ in their first word. */
 static void make_page(uint64_t number, uint64_t *page)
@@ -63,7 +51,7 @@ static int one_generation(struct store *store, uint64_t first, uint64_t n, uint6
 	struct generation gen = { .root_pid = 1, .tasks = 1 };
 	struct ingest *ingest;
 	struct rusage usage;
-	double begun = now(), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), put;
+	double begun = now(), cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID), put;
 
 	if (ingest_begin(store, "scale", &ingest) != R_OK)
 		return R_FAILED;
@@ -81,7 +69,7 @@ static int one_generation(struct store *store, uint64_t first, uint64_t n, uint6
 	printf("{\"generation\": %" PRIu64 ", \"pages\": %" PRIu64
 	       ", \"put_s\": %.3f, \"commit_s\": %.3f, \"cpu_s\": %.3f, \"new\": %" PRIu64
 	       ", \"bytes_stored\": %" PRIu64 ", \"peak_kib\": %ld}\n",
-	       gen.number, n, put - begun, now() - put, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu,
+	       gen.number, n, put - begun, now() - put, clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu,
 	       gen.pages_new, gen.bytes_stored, usage.ru_maxrss);
 	fflush(stdout);
 	return R_OK;
