@@ -21,7 +21,9 @@
 #define TIMER_ID_REACH 100000
 
 #define SECOND_NS 1000000000ll
-#define COUNT_TRIES 20
+/* A processor that is busy may need a while to do settime, wait and all in between two ticks. */
+#define COUNT_TRIES 500
+#define COUNT_TRIES_IN_PHASE 3
 
 struct timer_args {
 	struct sigevent event;
@@ -110,8 +112,10 @@ static struct rebuild_thread *notified(struct rebuild_task *t, const PosixTimerE
 
 enum counted { NOT_COUNTED, COUNTED, COUNTED_WRONG };
 
-/* Arms it so that it should have expired `overrun` + 1 times by now, and takes the one signal. */
-static int arm_in_the_past(struct rebuild_task *t, const PosixTimerEntry *p, enum counted *counted)
+/* Arms it so that it should have expired `overrun` + 1 times by now, and takes the one signal.  The
+ * next tick is due in `left` nanoseconds. */
+static int arm_in_the_past(struct rebuild_task *t, const PosixTimerEntry *p, int64_t left,
+			   enum counted *counted)
 {
 	struct timer_args *args = (struct timer_args *)t->r->data;
 	struct {
@@ -128,8 +132,8 @@ static int arm_in_the_past(struct rebuild_task *t, const PosixTimerEntry *p, enu
 		return R_OK;
 	if ((int64_t)p->overrun >= INT64_MAX / interval / 2)
 		return R_OK;
-	first = (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec + (int64_t)p->vsec * SECOND_NS +
-		(int64_t)p->vnsec - ((int64_t)p->overrun + 1) * interval;
+	first = (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec + left -
+		((int64_t)p->overrun + 1) * interval;
 	if (first <= 0)
 		return R_OK;
 	args->value = (struct itimerspec){
@@ -152,6 +156,20 @@ static int arm_in_the_past(struct rebuild_task *t, const PosixTimerEntry *p, enu
 	return rc;
 }
 
+/* It may have ticked once more meanwhile, so it is tried again; when what was left to the next tick
+ * proves too short, with a whole interval of time, which costs the phase. */
+static int count_one(struct rebuild_task *t, const PosixTimerEntry *p, enum counted *counted)
+{
+	int64_t interval = (int64_t)p->isec * SECOND_NS + (int64_t)p->insec;
+	int64_t left = (int64_t)p->vsec * SECOND_NS + (int64_t)p->vnsec;
+	int rc = R_OK;
+
+	*counted = COUNTED_WRONG;
+	for (int tries = 0; rc == R_OK && *counted == COUNTED_WRONG && tries < COUNT_TRIES; tries++)
+		rc = arm_in_the_past(t, p, tries < COUNT_TRIES_IN_PHASE ? left : interval, counted);
+	return rc;
+}
+
 int timers_count(struct rebuild_task *t)
 {
 	const TaskTimersEntry *timers = t->threads[0].core->tc->timers;
@@ -159,15 +177,12 @@ int timers_count(struct rebuild_task *t)
 
 	for (size_t i = 0; rc == R_OK && timers && i < timers->n_posix; i++) {
 		PosixTimerEntry *p = timers->posix[i];
-		enum counted counted = COUNTED_WRONG;
+		enum counted counted;
 
 		if (!p->overrun || (!p->vsec && !p->vnsec) || p->it_sigev_notify == SIGEV_NONE ||
 		    p->si_signo < 1 || p->si_signo > 64)
 			continue;
-		/* It may have ticked once more meanwhile. */
-		for (int tries = 0; rc == R_OK && counted == COUNTED_WRONG && tries < COUNT_TRIES;
-		     tries++)
-			rc = arm_in_the_past(t, p, &counted);
+		rc = count_one(t, p, &counted);
 		if (rc == R_OK && counted != COUNTED)
 			note("task %d: timer %u had overrun %u times, which it will not tell any "
 			     "more",
