@@ -14,12 +14,19 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "arch.pb-c.h"
 #include "cgroup.pb-c.h"
 #include "core.pb-c.h"
+#include "cpu.pb-c.h"
 #include "events.pb-c.h"
 #include "files.pb-c.h"
 #include "fown.pb-c.h"
+#include "ipc.pb-c.h"
+#include "kernel.pb-c.h"
 #include "mm.pb-c.h"
+#include "mounts.pb-c.h"
+#include "namespaces.pb-c.h"
+#include "net.pb-c.h"
 #include "pstree.pb-c.h"
 #include "regfile.pb-c.h"
 #include "snap.pb-c.h"
@@ -60,8 +67,13 @@ enum image_kind_id {
 	IMAGE_IDS,
 	IMAGE_MM,
 	IMAGE_FS,
+	IMAGE_CREDS,
 	IMAGE_SECCOMP,
+	IMAGE_APPARMOR,
 	IMAGE_CGROUP,
+	IMAGE_CPUINFO,
+	IMAGE_PAGEMAP,
+	IMAGE_PAGEMAP_SHMEM,
 	IMAGE_FDINFO,
 	IMAGE_FILES,
 	IMAGE_REMAP_FPATH,
@@ -74,8 +86,52 @@ enum image_kind_id {
 	IMAGE_TTY_INFO,
 	IMAGE_TTY_DATA,
 	IMAGE_FILELOCKS,
+	IMAGE_BPFMAP_FILE,
+	IMAGE_BPFMAP_DATA,
 	IMAGE_TIMENS,
+	IMAGE_PIDNS,
+	IMAGE_UTSNS,
+	IMAGE_USERNS,
+	IMAGE_MOUNTPOINTS,
+	IMAGE_AUTOFS,
+	IMAGE_BINFMT_MISC,
+	IMAGE_NETNS,
+	IMAGE_NETDEV,
+	IMAGE_IPCNS_VAR,
+	IMAGE_IPCNS_SHM,
+	IMAGE_IPCNS_MSG,
+	IMAGE_IPCNS_SEM,
 	IMAGE_STATS,
+	IMAGE_STATS_RESTORE,
+	IMAGE_IRMAP_CACHE,
+	IMAGE_REG_FILES,
+	IMAGE_EXT_FILES,
+	IMAGE_NS_FILES,
+	IMAGE_PIPES,
+	IMAGE_FIFO,
+	IMAGE_UNIXSK,
+	IMAGE_INETSK,
+	IMAGE_PACKETSK,
+	IMAGE_NETLINKSK,
+	IMAGE_EVENTFD,
+	IMAGE_EVENTPOLL,
+	IMAGE_EVENTPOLL_TFD,
+	IMAGE_SIGNALFD,
+	IMAGE_TIMERFD,
+	IMAGE_INOTIFY,
+	IMAGE_INOTIFY_WD,
+	IMAGE_FANOTIFY,
+	IMAGE_FANOTIFY_MARK,
+	IMAGE_TTY,
+	IMAGE_TUNFILE,
+	IMAGE_PIDFD,
+	IMAGE_VMAS,
+	IMAGE_SIGACTS,
+	IMAGE_ITIMERS,
+	IMAGE_POSIX_TIMERS,
+	IMAGE_RLIMIT,
+	IMAGE_SIGNAL,
+	IMAGE_SIGNAL_THREAD,
 	IMAGE_SNAP_TASK,
 	IMAGE_SNAP_THREAD,
 	IMAGE_SNAP_SHMEM,
@@ -85,15 +141,18 @@ enum image_kind_id {
 	IMAGE_SNAP_SK_PACKETS,
 	IMAGE_SNAP_PIPES,
 	IMAGE_SNAP_EPOLL,
+	IMAGE_SNAP_EDIT,
 	IMAGE_KINDS,
 };
 
 /* One row of the table of kinds. */
 struct image_kind {
 	const char *name; /* "core": objects are named this, or this and "-" and a number */
+	const char *tag;  /* "CORE": what crit calls its magic word; that of two kinds may be one */
 	uint32_t head;	  /* first word; 0: the kind has one magic word only */
 	uint32_t magic;
-	const ProtobufCMessageDescriptor *message;
+	const ProtobufCMessageDescriptor
+	    *message; /* of its entries; image_scan.h knows exceptions */
 };
 
 /* The row of a kind; never NULL for a valid id. */
@@ -101,6 +160,14 @@ const struct image_kind *image_kind(enum image_kind_id id);
 
 /* The kind of an object by its name ("core-12" is IMAGE_CORE); NULL if it is no image. */
 const struct image_kind *image_kind_by_name(const char *object_name);
+
+/* The first kind with this magic word (not the head), or this tag; NULL if there is none. */
+const struct image_kind *image_kind_by_magic(uint32_t magic);
+const struct image_kind *image_kind_by_tag(const char *tag);
+
+/* The name, without number, of a raw file of CRIU's ("pages-1", "tmpfs-5.tar.gz"); NULL if it is
+ * none.  In a generation, "pages-PID" is an address space instead. */
+const char *image_raw_by_name(const char *object_name);
 
 /*
  * An image being written.  Out of memory is remembered, so that only image_finish() need be asked.

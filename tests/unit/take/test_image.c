@@ -194,6 +194,27 @@ static void test_names(void **state)
 	assert_null(image_kind_by_name("core-"));
 	assert_null(image_kind_by_name("core-x"));
 	assert_null(image_kind_by_name(""));
+	assert_ptr_equal(image_kind_by_name("netns-ct-1"), NULL);
+	assert_ptr_equal(image_kind_by_name("netns-1"), image_kind(IMAGE_NETNS));
+	assert_ptr_equal(image_kind_by_name("pagemap-12"), image_kind(IMAGE_PAGEMAP));
+	assert_ptr_equal(image_kind_by_name("pagemap-shmem-12"), image_kind(IMAGE_PAGEMAP_SHMEM));
+	assert_string_equal(image_raw_by_name("netns-ct-1"), "netns-ct");
+	assert_string_equal(image_raw_by_name("pages-12"), "pages");
+	assert_string_equal(image_raw_by_name("tmpfs-dev-9.tar.gz"), "tmpfs-dev");
+	assert_null(image_raw_by_name("tmpfs-9"));
+	assert_null(image_raw_by_name("pages"));
+	assert_ptr_equal(image_kind_by_magic(0x64324033), image_kind(IMAGE_BPFMAP_DATA));
+	assert_null(image_kind_by_magic(0));
+	assert_ptr_equal(image_kind_by_tag("MNTS"), image_kind(IMAGE_MOUNTPOINTS));
+	/* Every row is whole, and no two share name or, with few exceptions, magic word. */
+	for (int i = 0; i < IMAGE_KINDS; i++) {
+		const struct image_kind *kind = image_kind((enum image_kind_id)i);
+
+		assert_non_null(kind->message);
+		assert_ptr_equal(image_kind_by_name(kind->name), kind);
+		assert_int_equal(image_kind_by_magic(kind->magic)->magic, kind->magic);
+		assert_string_equal(image_kind_by_magic(kind->magic)->tag, kind->tag);
+	}
 }
 
 int main(void)
