@@ -16,12 +16,15 @@ struct taking {
 	struct store *store;
 	struct take_options options;
 	struct take_result result;
+	bool predump_only;
 };
 
 static int do_take(void *arg)
 {
 	struct taking *t = arg;
 
+	if (t->predump_only)
+		return engine_predump(t->store, &t->options, &t->result.predump);
 	return engine_take(t->store, &t->options, &t->result);
 }
 
@@ -49,9 +52,34 @@ static int choose_lineage(const struct options *options, const struct target *ta
 	return R_OK;
 }
 
-static const char *capture_word(const struct capture_summary *capture)
+static const char *rest_word(const struct take_result *r)
 {
-	return capture->method == CAPTURE_CLONE ? "clone" : "copy";
+	return r->capture.method == CAPTURE_CLONE ? "clone" : "copy";
+}
+
+static const char *capture_word(const struct take_result *r)
+{
+	return r->predump.n ? "predump" : rest_word(r);
+}
+
+static json_t *json_of_round(const struct predump_round *round)
+{
+	return json_pack(
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frozen_ns", (json_int_t)round->frozen_ns,
+	    "wall_ns", (json_int_t)round->wall_ns, "bytes_read", (json_int_t)round->read_bytes,
+	    "bytes_kept", (json_int_t)round->kept_bytes, "bytes_vanished",
+	    (json_int_t)round->vanished_bytes, "bytes_stored", (json_int_t)round->stored_bytes,
+	    "bytes_left", (json_int_t)round->left_bytes);
+}
+
+/* NULL without memory. */
+static json_t *json_of_predump(const struct predump_summary *predump)
+{
+	json_t *rounds = json_array();
+
+	for (size_t i = 0; i < predump->n; i++)
+		json_array_append_new(rounds, json_of_round(&predump->rounds[i]));
+	return json_pack("{s:I, s:o}", "number", (json_int_t)predump->number, "rounds", rounds);
 }
 
 static json_t *json_of_take(const struct take_result *r)
@@ -75,7 +103,13 @@ static json_t *json_of_take(const struct take_result *r)
 	json_object_set_new(object, "pages_zero", json_integer((json_int_t)gen->pages_zero));
 	json_object_set_new(object, "bytes_stored", json_integer((json_int_t)gen->bytes_stored));
 	json_add_bytes(object, gen);
-	json_object_set_new(object, "capture", json_string(capture_word(&r->capture)));
+	json_object_set_new(object, "capture", json_string(capture_word(r)));
+	if (*r->capture.why)
+		json_object_set_new(object, "capture_reason", json_string(r->capture.why));
+	if (r->predump.n) {
+		json_object_set_new(object, "capture_rest", json_string(rest_word(r)));
+		json_object_set_new(object, "predump", json_of_predump(&r->predump));
+	}
 	json_object_set_new(object, "clones", json_integer((json_int_t)r->capture.clones));
 	if (*r->capture.reason)
 		json_object_set_new(object, "not_cloned", json_string(r->capture.reason));
@@ -105,6 +139,28 @@ static void print_tracking(const struct track_summary *track)
 		     track->reason);
 }
 
+static void print_predump(const struct predump_summary *predump)
+{
+	char read[WORDS_MAX], frozen[WORDS_MAX], stored[WORDS_MAX], left[WORDS_MAX];
+	uint64_t read_bytes = 0, stored_bytes = 0, longest_ns = 0;
+
+	for (size_t i = 0; i < predump->n; i++) {
+		const struct predump_round *round = &predump->rounds[i];
+
+		read_bytes += round->read_bytes;
+		stored_bytes += round->stored_bytes;
+		if (round->frozen_ns > longest_ns)
+			longest_ns = round->frozen_ns;
+	}
+	if (predump->n == 0)
+		return;
+	note("read ahead: %s in %zu round%s, stored in %s, frozen for at most %s each; %s were "
+	     "left",
+	     words_bytes(read, read_bytes), predump->n, predump->n == 1 ? "" : "s",
+	     words_bytes(stored, stored_bytes), words_duration(frozen, longest_ns),
+	     words_bytes(left, predump->rounds[predump->n - 1].left_bytes));
+}
+
 static void print_take(const struct take_result *r)
 {
 	const struct generation *gen = &r->gen;
@@ -113,14 +169,17 @@ static void print_take(const struct take_result *r)
 
 	printf("generation %llu\n", (unsigned long long)gen->number);
 	fflush(stdout);
-	note("%s: %u task%s, frozen %s of %s (capture: %s%s%s); %s looked at, %s of it new, stored "
+	note("%s: %u task%s, frozen %s of %s (capture: %s%s%s%s%s); %s looked at, %s of it new, "
+	     "stored "
 	     "in %s",
 	     gen->lineage, gen->tasks, gen->tasks == 1 ? "" : "s",
 	     words_duration(frozen, gen->frozen_ns), words_duration(wall, gen->wall_ns),
-	     capture_word(&r->capture), *r->capture.reason ? "; not cloned: " : "",
-	     r->capture.reason, words_bytes(looked, gen->pages_scanned * PAGE_BYTES),
+	     capture_word(r), *r->capture.why ? ", " : "", r->capture.why,
+	     *r->capture.reason ? "; not cloned: " : "", r->capture.reason,
+	     words_bytes(looked, gen->pages_scanned * PAGE_BYTES),
 	     words_bytes(added, gen->pages_new * PAGE_BYTES),
 	     words_bytes(stored, gen->bytes_stored));
+	print_predump(&r->predump);
 	print_tracking(&r->track);
 }
 
@@ -164,10 +223,33 @@ static int after_take(const struct options *options, const struct target *target
 	return code;
 }
 
+/* What a pre-dump that no take follows at once prints. */
+static int after_predump(const struct options *options, const struct target *target,
+			 const struct taking *t)
+{
+	json_t *object;
+
+	target_save(options->store_dir, t->options.lineage, target);
+	if (!options->json) {
+		print_predump(&t->result.predump);
+		return EXIT_DONE;
+	}
+	object = json_pack("{s:s, s:o}", "lineage", t->options.lineage, "predump",
+			   json_of_predump(&t->result.predump));
+	return output_json(object);
+}
+
+static enum capture_method capture_of(const struct options *options)
+{
+	static const enum capture_method captures[] = { CAPTURE_AUTO, CAPTURE_COPY, CAPTURE_PREDUMP,
+							CAPTURE_CLONE };
+
+	return options->pre_dump ? CAPTURE_PREDUMP : captures[options->capture];
+}
+
 int cmd_take(const struct options *options)
 {
 	static const enum tcp_policy policies[] = { TCP_CLOSE, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
-	static const enum capture_method captures[] = { CAPTURE_AUTO, CAPTURE_COPY, CAPTURE_CLONE };
 	static const enum track_method tracks[] = { TRACK_NONE, TRACK_AUTO, TRACK_WP };
 	struct taking t = { 0 };
 	char lineage[LINEAGE_NAME_MAX];
@@ -184,17 +266,20 @@ int cmd_take(const struct options *options)
 	t.options = (struct take_options){ .pid = target.pid,
 					   .lineage = lineage,
 					   .tcp = policies[options->tcp],
-					   .capture = captures[options->capture],
+					   .capture = capture_of(options),
 					   .track = tracks[options->track],
 					   .verify_tracking = options->verify_tracking,
 					   .kill = options->kill,
 					   .stop = options->stop,
 					   .compare = options->compare };
+	t.predump_only = options->pre_dump_only;
 	t.options.progress = bar_begin(options);
 	result = with_wait(options, do_take, &t);
 	bar_end();
 	code = exit_code_of(result);
-	if (result == R_OK) {
+	if (result == R_OK && t.predump_only) {
+		code = after_predump(options, &target, &t);
+	} else if (result == R_OK) {
 		code = after_take(options, &target, &t);
 		take_result_free(&t.result);
 	}

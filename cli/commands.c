@@ -19,6 +19,11 @@ static const char *check_take(const struct options *o)
 		return "with --pid there is room for one --name only";
 	if (o->kill && o->stop)
 		return "--kill and --stop exclude each other";
+	if ((o->pre_dump || o->pre_dump_only) && o->capture != CAPTURE_CHOICE_AUTO &&
+	    o->capture != CAPTURE_CHOICE_PREDUMP)
+		return "--pre-dump and another --capture exclude each other";
+	if (o->pre_dump_only && (o->kill || o->stop))
+		return "--pre-dump-only leaves the target as it is, without --kill and --stop";
 	return NULL;
 }
 

@@ -162,6 +162,7 @@ int value_capture(const char *text, unsigned *choice)
 {
 	static const char *const words[] = { [CAPTURE_CHOICE_AUTO] = "auto",
 					     [CAPTURE_CHOICE_COPY] = "copy",
+					     [CAPTURE_CHOICE_PREDUMP] = "predump",
 					     [CAPTURE_CHOICE_CLONE] = "clone" };
 	unsigned i;
 
@@ -170,7 +171,7 @@ int value_capture(const char *text, unsigned *choice)
 			*choice = i;
 			return R_OK;
 		}
-	warn("--capture: \"%s\" is none of auto, copy, clone", text);
+	warn("--capture: \"%s\" is none of auto, copy, predump, clone", text);
 	return R_FAILED;
 }
 

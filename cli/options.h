@@ -20,7 +20,12 @@ enum command_kind {
 enum tcp_choice { TCP_CHOICE_CLOSE = 1, TCP_CHOICE_KEEP, TCP_CHOICE_REFUSE };
 
 /* --capture */
-enum capture_choice { CAPTURE_CHOICE_AUTO, CAPTURE_CHOICE_COPY, CAPTURE_CHOICE_CLONE };
+enum capture_choice {
+	CAPTURE_CHOICE_AUTO,
+	CAPTURE_CHOICE_COPY,
+	CAPTURE_CHOICE_PREDUMP,
+	CAPTURE_CHOICE_CLONE
+};
 
 /* --track */
 enum track_choice { TRACK_CHOICE_NONE, TRACK_CHOICE_AUTO, TRACK_CHOICE_WP };
@@ -54,6 +59,7 @@ struct options {
 	unsigned capture; /* enum capture_choice */
 	unsigned track;	  /* enum track_choice */
 	bool verify_tracking;
+	bool pre_dump, pre_dump_only;
 	/* gc; those not given are 0 */
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
 	uint64_t keep_within_seconds;

@@ -19,9 +19,10 @@ int ingest_begin(struct store *store, const char *lineage, struct ingest **inges
 void ingest_abort(struct ingest *ingest);
 
 /*
- * Makes it a generation: packs are synced, then one index commit.  `gen` comes with the facts of
- * the target filled in (lineage, time_ns, root_pid .. tasks, frozen_ns, wall_ns) and returns with
- * `number` and the page and byte counts.  Frees `ingest` on R_OK; on failure the caller aborts.
+ * Makes it a generation, or with gen->predump a pre-dump: packs are synced, then one index commit.
+ * `gen` comes with the facts of the target filled in (lineage, time_ns, root_pid .. tasks,
+ * frozen_ns, wall_ns) and returns with `number` and the page and byte counts.  Frees `ingest` on
+ * R_OK; on failure the caller aborts.
  */
 int ingest_commit(struct ingest *ingest, struct generation *gen);
 
@@ -69,8 +70,8 @@ int object_keep(struct object_writer *writer, uint64_t index, size_t n);
 int object_check(struct object_writer *writer, uint64_t index, const void *pages, size_t n);
 uint64_t ingest_misses(const struct ingest *ingest);
 
-/* The newest generation of the lineage as it was found at the beginning, 0 if there is none, and
- * the uuid of the store. */
+/* The newest generation or pre-dump of the lineage as it was found at the beginning, 0 if there is
+ * none, and the uuid of the store. */
 uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16]);
 
 /* Finishes and names the object within the generation; frees `writer` in any case.

@@ -23,6 +23,7 @@ struct ingest {
 	struct digest digests[DIGEST_PAGES];
 	char lineage[LINEAGE_NAME_MAX];
 	uint64_t last_generation; /* of the lineage; 0: none */
+	uint64_t last_predump;	  /* newer than that; 0: none */
 	struct object_writer *open;
 	struct spool *spool; /* NULL: what is handed over is taken in at once */
 	struct name_list names;
@@ -35,6 +36,7 @@ struct object_writer {
 	char *name; /* NULL: the directory, whose pages are not counted */
 	enum page_kind kind;
 	struct previous *previous;
+	bool is_newest; /* it is of the newest of the lineage, and not of one before */
 	struct tree_writer *tree;
 	uint64_t next_index;
 	page_no last_number; /* of the page taken in last */
@@ -75,6 +77,11 @@ int ingest_begin(struct store *store, const char *lineage, struct ingest **inges
 	if (result == R_OK)
 		new->last_generation = last.number;
 	else if (result != R_NOT_FOUND)
+		goto err3;
+	result = store_predump_latest(new->view, lineage, &last);
+	if (result == R_OK && last.number > new->last_generation)
+		new->last_predump = last.number;
+	else if (result != R_OK && result != R_NOT_FOUND)
 		goto err3;
 	if (segment_writer_open(store, &new->classifier.writer) != R_OK)
 		goto err3;
@@ -139,18 +146,22 @@ void ingest_abort(struct ingest *ingest)
 		free_ingest(ingest, false);
 }
 
-/* What the last generation has under this name; a damaged one counts as none. */
+/* What the last pre-dump or else generation has under this name; a damaged one counts as none. */
 static int open_previous(struct object_writer *writer)
 {
 	struct ingest *ingest = writer->ingest;
+	const uint64_t last[] = { ingest->last_predump, ingest->last_generation };
 	struct object old;
-	int result;
+	int result = R_NOT_FOUND;
 
-	if (!writer->name || ingest->last_generation == 0)
-		return R_OK;
-	result = store_object(ingest->view, ingest->last_generation, writer->name, &old);
-	if (result == R_FAILED)
-		return R_FAILED;
+	for (size_t i = 0; writer->name && i < 2 && result != R_OK; i++) {
+		if (last[i] == 0)
+			continue;
+		result = store_object(ingest->view, last[i], writer->name, &old);
+		if (result == R_FAILED)
+			return R_FAILED;
+		writer->is_newest = i == 0 || ingest->last_predump == 0;
+	}
 	if (result != R_OK)
 		return R_OK;
 	writer->previous = previous_new(ingest->view, &old);
@@ -296,13 +307,19 @@ static int take_in_zero(struct object_writer *writer, uint64_t index, size_t n)
 	return R_OK;
 }
 
+static uint64_t newest_of(const struct ingest *ingest)
+{
+	return ingest->last_predump ? ingest->last_predump : ingest->last_generation;
+}
+
 /* The numbers of the last generation's node that has this index; NULL if it has none. */
 static const page_no *last_numbers(struct object_writer *writer, uint64_t index)
 {
 	page_no ignored;
 
-	return writer->previous ? previous_node(writer->previous, 1, index / NODE_ENTRIES, &ignored)
-				: NULL;
+	return writer->previous && writer->is_newest
+		   ? previous_node(writer->previous, 1, index / NODE_ENTRIES, &ignored)
+		   : NULL;
 }
 
 static int take_in_kept(struct object_writer *writer, uint64_t index, size_t n)
@@ -317,7 +334,7 @@ static int take_in_kept(struct object_writer *writer, uint64_t index, size_t n)
 		if (number == PAGE_ABSENT) {
 			warn("object %s: page %" PRIu64 " is not in generation %" PRIu64
 			     " as it should be: take it again",
-			     writer->name, index + i, ingest->last_generation);
+			     writer->name, index + i, newest_of(ingest));
 			writer->failed = true;
 			return R_FAILED;
 		}
@@ -363,7 +380,7 @@ uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16])
 {
 	static_assert(UUID_BYTES == 16, "as callers have it");
 	memcpy(store_uuid, ingest->store->uuid, UUID_BYTES);
-	return ingest->last_generation;
+	return newest_of(ingest);
 }
 
 /* Finishes the tree and frees the writer in any case. */

@@ -27,12 +27,30 @@ enum capture_method {
 	CAPTURE_AUTO, /* whichever lets the tree stand still for the shortest time */
 	CAPTURE_COPY,
 	CAPTURE_CLONE,
+	CAPTURE_PREDUMP, /* most of it is read before (engine_predump()); the rest as by
+			    CAPTURE_AUTO */
 };
 
 struct capture_summary {
 	enum capture_method method; /* CAPTURE_CLONE if at least one task was cloned */
 	size_t clones;
 	char reason[192]; /* why a task was not cloned; "" if all were that should be */
+	char why[96];	  /* what made CAPTURE_AUTO choose so; "" if it was not asked */
+};
+
+/* Reading while the target runs, so that less is left for when it stands still. */
+#define PREDUMP_ROUNDS_MAX 8
+struct predump_round {
+	uint64_t frozen_ns, wall_ns;
+	uint64_t read_bytes, kept_bytes; /* kept: not written since the round, or take, before */
+	uint64_t vanished_bytes;	 /* gone before they could be read */
+	uint64_t stored_bytes;
+	uint64_t left_bytes; /* written again by its end, about */
+};
+struct predump_summary {
+	struct predump_round rounds[PREDUMP_ROUNDS_MAX];
+	size_t n;	 /* rounds; 0: there was no pre-dump */
+	uint64_t number; /* of what they left in the store */
 };
 
 /* Whether writes between takes are noted, so that the next one reads only what was written. */
@@ -70,6 +88,7 @@ struct take_result {
 	size_t n_pids;
 	struct capture_summary capture;
 	struct track_summary track;
+	struct predump_summary predump;
 	uint64_t tracking_misses; /* with verify_tracking: kept pages that had changed */
 	uint64_t freezing_ns;	  /* from the first stop to the last */
 };
@@ -82,6 +101,16 @@ struct take_result {
  */
 int engine_take(struct store *store, const struct take_options *opts, struct take_result *result);
 void take_result_free(struct take_result *result);
+
+/*
+ * Reads the memory of the tree below opts->pid while it runs, in rounds, until what is written
+ * meanwhile is little or does not become less.  The tree only stands still for the short beginning
+ * of each.  What was read is stored as a pre-dump, which the next take of the lineage builds on and
+ * nobody else sees.  `summary` tells what came into being, also after a failure.  R_OK,
+ * R_NOT_FOUND, R_UNSUPPORTED, R_BUSY, R_FAILED as engine_take().
+ */
+int engine_predump(struct store *store, const struct take_options *opts,
+		   struct predump_summary *summary);
 
 /* Ends the tracking of the target whose root is `pid`: R_OK, R_NOT_FOUND if it is not tracked. */
 int engine_untrack(pid_t pid);

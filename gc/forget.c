@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct candidate {
 	struct reap_generation record;
@@ -13,10 +14,31 @@ struct candidate {
 struct forgetting {
 	const struct gc_plan *plan;
 	bool allow_empty;
+	int64_t now_ns; /* CLOCK_REALTIME */
 	struct candidate *all;
 	size_t n, room;
-	uint64_t forgotten;
+	uint64_t forgotten, predumps, predumps_forgotten;
 };
+
+/* A pre-dump that no take has followed in this time was made in vain. */
+#define PREDUMP_NS ((int64_t)24 * 3600 * 1000000000)
+
+/* No plan speaks of pre-dumps: each is forgotten when the next take, or pre-dump, is there. */
+static void decide_predumps(struct forgetting *f)
+{
+	f->predumps = 0;
+	for (size_t i = 0; i < f->n; i++) {
+		const struct generation *gen = &f->all[i].record.gen;
+		bool *forget = &f->all[i].forget;
+
+		if (!gen->predump)
+			continue;
+		f->predumps++;
+		*forget = f->now_ns - gen->time_ns > PREDUMP_NS;
+		for (size_t k = i + 1; !*forget && k < f->n; k++)
+			*forget = strcmp(f->all[k].record.gen.lineage, gen->lineage) == 0;
+	}
+}
 
 static int gather(struct store_view *view, struct forgetting *f)
 {
@@ -47,15 +69,17 @@ static int gather(struct store_view *view, struct forgetting *f)
 					f->plan->items[at].gen.number == record.gen.number &&
 					!f->plan->items[at].kept;
 	}
+	decide_predumps(f);
 	return result == R_NOT_FOUND ? R_OK : result;
 }
 
-/* The newest generation of the lineage that stays, else (`any`) the newest at all; NULL if none. */
-static struct candidate *newest(struct forgetting *f, const char *lineage, bool any)
+/* The newest generation (or pre-dump, as `gen` is) of its lineage that stays, else (`any`) the
+ * newest at all; NULL if none. */
+static struct candidate *newest(struct forgetting *f, const struct generation *gen, bool any)
 {
 	for (size_t i = f->n; i-- > 0;)
-		if ((any || !f->all[i].forget) &&
-		    strcmp(f->all[i].record.gen.lineage, lineage) == 0)
+		if ((any || !f->all[i].forget) && f->all[i].record.gen.predump == gen->predump &&
+		    strcmp(f->all[i].record.gen.lineage, gen->lineage) == 0)
 			return &f->all[i];
 	return NULL;
 }
@@ -67,13 +91,14 @@ static int forget(struct reap *reap, void *arg)
 	uint64_t last_commit = 0;
 
 	f->forgotten = 0;
+	f->predumps_forgotten = 0;
 	if (gather(reap_view(reap), f) != R_OK)
 		return R_FAILED;
 	for (size_t i = 0; i < f->n && !f->allow_empty; i++) {
-		const char *lineage = f->all[i].record.gen.lineage;
+		const struct generation *gen = &f->all[i].record.gen;
 
-		if (f->all[i].forget && !newest(f, lineage, false))
-			newest(f, lineage, true)->forget = false;
+		if (f->all[i].forget && !gen->predump && !newest(f, gen, false))
+			newest(f, gen, true)->forget = false;
 	}
 	for (size_t i = 0; i < f->n; i++) {
 		const struct reap_generation *record = &f->all[i].record;
@@ -81,14 +106,17 @@ static int forget(struct reap *reap, void *arg)
 
 		if (!f->all[i].forget)
 			continue;
-		last = newest(f, record->gen.lineage, false);
+		last = newest(f, &record->gen, false);
 		if (reap_forget(reap, &record->gen, last ? last->record.gen.number : 0) != R_OK)
 			return R_FAILED;
 		if (record->commit_txn > last_commit)
 			last_commit = record->commit_txn;
-		f->forgotten++;
+		if (record->gen.predump)
+			f->predumps_forgotten++;
+		else
+			f->forgotten++;
 	}
-	if (f->forgotten == 0)
+	if (f->forgotten + f->predumps_forgotten == 0)
 		return R_NOT_FOUND;
 	return reap_condemn_again(reap, last_commit);
 }
@@ -98,11 +126,14 @@ int forget_generations(struct run *run, const struct gc_plan *plan)
 	static const struct gc_plan nothing;
 	struct forgetting f = { .plan = plan ? plan : &nothing,
 				.allow_empty = run->options->allow_empty };
+	struct timespec now;
 	int result;
 
+	clock_gettime(CLOCK_REALTIME, &now);
+	f.now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	result = reap_write(run->store, forget, &f);
 	run->result->forgotten = f.forgotten;
-	run->result->kept = f.n - f.forgotten;
+	run->result->kept = f.n - f.predumps - f.forgotten;
 	free(f.all);
 	return result == R_NOT_FOUND ? R_OK : result;
 }

@@ -121,7 +121,6 @@ static int put_all(struct index_txn *txn, void *arg)
 {
 	struct commit *commit = arg;
 	struct generation *gen = &commit->record.gen;
-	uint8_t raw[8];
 
 	if (put_segments(txn, commit) != R_OK ||
 	    pack_writer_put(segment_writer_packs(commit->writer), txn) != R_OK ||
@@ -132,9 +131,7 @@ static int put_all(struct index_txn *txn, void *arg)
 	gen->bytes_index = bytes_index(commit);
 	if (generation_write(txn, &commit->record) != R_OK)
 		return R_FAILED;
-	put_le64(raw, gen->number);
-	return index_put(txn, DB_LINEAGE, gen->lineage, strlen(gen->lineage), raw, sizeof(raw),
-			 true);
+	return generation_set_newest(txn, gen, gen->number);
 }
 
 int commit_generation(struct store *store, struct segment_writer *writer,

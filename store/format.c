@@ -102,7 +102,7 @@ void generation_record_encode(const struct generation_record *record, uint8_t *r
 	put_le64(raw + 8, record->directory.root);
 	put_le64(raw + 16, record->directory.length_bytes);
 	put_le32(raw + 24, record->directory.height);
-	put_le32(raw + 28, gen->pinned ? 1 : 0);
+	put_le32(raw + 28, (gen->pinned ? 1u : 0) | (gen->predump ? 2u : 0));
 	put_le64(raw + 32, (uint64_t)gen->time_ns);
 	put_le64(raw + 40, gen->root_start);
 	put_le32(raw + 48, gen->root_pid);
@@ -132,6 +132,7 @@ void generation_record_decode(uint64_t number, const uint8_t *raw, struct genera
 	record->directory.height = get_le32(raw + 24);
 	gen->number = number;
 	gen->pinned = get_le32(raw + 28) & 1;
+	gen->predump = get_le32(raw + 28) & 2;
 	gen->time_ns = (int64_t)get_le64(raw + 32);
 	gen->root_start = get_le64(raw + 40);
 	gen->root_pid = get_le32(raw + 48);

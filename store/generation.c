@@ -59,12 +59,63 @@ int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation
 	return result;
 }
 
+/* Pre-dumps have keys of their own, which are no names. */
+#define PREDUMP_KEY '\1'
+
+static size_t lineage_key(const char *lineage, bool predump, char key[LINEAGE_NAME_MAX + 1])
+{
+	size_t len = strlen(lineage);
+
+	key[0] = PREDUMP_KEY;
+	memcpy(key + predump, lineage, len);
+	return len + predump;
+}
+
+int generation_set_newest(struct index_txn *txn, const struct generation *gen, uint64_t number)
+{
+	char key[LINEAGE_NAME_MAX + 1];
+	size_t len = lineage_key(gen->lineage, gen->predump, key);
+	uint8_t raw[8];
+
+	put_le64(raw, number);
+	if (number)
+		return index_put(txn, DB_LINEAGE, key, len, raw, sizeof(raw), true);
+	return index_del(txn, DB_LINEAGE, key, len) == R_FAILED ? R_FAILED : R_OK;
+}
+
 int store_generation(struct store_view *view, uint64_t number, struct generation *gen)
 {
 	struct generation_record record;
 	int result;
 
 	result = generation_read(view->txn, number, &record);
+	if (result == R_OK && record.gen.predump)
+		return R_NOT_FOUND;
+	if (result == R_OK)
+		*gen = record.gen;
+	return result;
+}
+
+static int latest(struct store_view *view, const char *lineage, bool predump,
+		  struct generation *gen)
+{
+	struct generation_record record;
+	char key[LINEAGE_NAME_MAX + 1];
+	uint8_t raw[8];
+	int result;
+
+	if (*lineage == '\0' || *lineage == PREDUMP_KEY || strlen(lineage) >= LINEAGE_NAME_MAX)
+		return R_NOT_FOUND;
+	result = index_get(view->txn, DB_LINEAGE, key, lineage_key(lineage, predump, key), raw,
+			   sizeof(raw));
+	if (result != R_OK)
+		return result;
+	result = generation_read(view->txn, get_le64(raw), &record);
+	if (result == R_NOT_FOUND || (result == R_OK && (strcmp(record.gen.lineage, lineage) != 0 ||
+							 record.gen.predump != predump))) {
+		index_damaged("the newest generation of a lineage");
+		return R_DAMAGED;
+	}
 	if (result == R_OK)
 		*gen = record.gen;
 	return result;
@@ -72,20 +123,12 @@ int store_generation(struct store_view *view, uint64_t number, struct generation
 
 int store_generation_latest(struct store_view *view, const char *lineage, struct generation *gen)
 {
-	uint8_t raw[8];
-	int result;
+	return latest(view, lineage, false, gen);
+}
 
-	if (*lineage == '\0' || strlen(lineage) >= LINEAGE_NAME_MAX)
-		return R_NOT_FOUND;
-	result = index_get(view->txn, DB_LINEAGE, lineage, strlen(lineage), raw, sizeof(raw));
-	if (result != R_OK)
-		return result;
-	result = store_generation(view, get_le64(raw), gen);
-	if (result == R_NOT_FOUND || (result == R_OK && strcmp(gen->lineage, lineage) != 0)) {
-		index_damaged("the newest generation of a lineage");
-		return R_DAMAGED;
-	}
-	return result;
+int store_predump_latest(struct store_view *view, const char *lineage, struct generation *gen)
+{
+	return latest(view, lineage, true, gen);
 }
 
 int store_generation_each(struct store_view *view,
@@ -96,7 +139,7 @@ int store_generation_each(struct store_view *view,
 	int result;
 
 	while ((result = generation_ceiling(view->txn, next, &record)) == R_OK) {
-		result = fn(&record.gen, arg);
+		result = record.gen.predump ? 0 : fn(&record.gen, arg);
 		if (result)
 			return result;
 		next = record.gen.number + 1;
@@ -116,6 +159,8 @@ static int set_pin(struct index_txn *txn, void *arg)
 	int result;
 
 	result = generation_read(txn, pin->number, &record);
+	if (result == R_OK && record.gen.predump)
+		return R_NOT_FOUND;
 	if (result != R_OK)
 		return result;
 	record.gen.pinned = pin->pinned;

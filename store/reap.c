@@ -89,16 +89,10 @@ int reap_generation_next(struct store_view *view, uint64_t number, struct reap_g
 int reap_forget(struct reap *reap, const struct generation *gen, uint64_t newest)
 {
 	struct index_txn *txn = reap->view.txn;
-	uint8_t raw[8];
 
 	if (index_del_u64(txn, DB_GENERATION, gen->number) != R_OK)
 		return R_FAILED;
-	put_le64(raw, newest);
-	if (newest)
-		return index_put(txn, DB_LINEAGE, gen->lineage, strlen(gen->lineage), raw,
-				 sizeof(raw), true);
-	return index_del(txn, DB_LINEAGE, gen->lineage, strlen(gen->lineage)) == R_FAILED ? R_FAILED
-											  : R_OK;
+	return generation_set_newest(txn, gen, newest);
 }
 
 int reap_hashes(struct reap *reap, const struct page_set *keep, uint8_t from[HASH_KEY_BYTES],

@@ -229,16 +229,12 @@ static int put_head(struct index_txn *txn, void *arg)
 		return R_FAILED;
 	for (size_t i = 0; i < copy->n_generations; i++) {
 		struct generation_record record = copy->generations[i];
-		const char *lineage = record.gen.lineage;
-		uint8_t raw[8];
 
 		/* The transactions of the new index begin anew, and no view is left of old ones. */
 		record.commit_txn = 0;
-		put_le64(raw, record.gen.number);
 		/* In ascending order, so the newest of a lineage stays. */
 		if (generation_write(txn, &record) != R_OK ||
-		    index_put(txn, DB_LINEAGE, lineage, strlen(lineage), raw, sizeof(raw), true) !=
-			R_OK)
+		    generation_set_newest(txn, &record.gen, record.gen.number) != R_OK)
 			return R_FAILED;
 	}
 	return R_OK;

@@ -63,22 +63,32 @@ static int sum_segments(struct index_txn *txn, struct store_stats *stats)
 	return result == R_NOT_FOUND ? R_OK : result;
 }
 
+struct summing {
+	struct store_view *view;
+	struct store_stats *stats;
+};
+
 static int sum_generation(const struct generation *gen, void *arg)
 {
-	struct store_stats *stats = arg;
+	const struct summing *summing = arg;
+	struct generation newest;
 
-	stats->bytes_logical += gen->bytes_logical;
+	summing->stats->bytes_logical += gen->bytes_logical;
+	summing->stats->generations++;
+	if (store_generation_latest(summing->view, gen->lineage, &newest) == R_OK &&
+	    newest.number == gen->number)
+		summing->stats->lineages++;
 	return 0;
 }
 
 int store_stats(struct store_view *view, struct store_stats *stats)
 {
+	struct summing summing = { view, stats };
+
 	memset(stats, 0, sizeof(*stats));
 	if (sum_packs(view->store, stats) != R_OK || sum_segments(view->txn, stats) != R_OK ||
-	    index_count(view->txn, DB_GENERATION, &stats->generations) != R_OK ||
-	    index_count(view->txn, DB_LINEAGE, &stats->lineages) != R_OK ||
 	    index_count(view->txn, DB_PACK, &stats->packs) != R_OK ||
 	    index_count(view->txn, DB_SEGMENT, &stats->segments) != R_OK)
 		return R_FAILED;
-	return store_generation_each(view, sum_generation, stats);
+	return store_generation_each(view, sum_generation, &summing);
 }

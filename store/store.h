@@ -35,6 +35,9 @@ struct generation {
 	uint8_t boot_id[16]; /* of the machine's run in which the root lived */
 	uint32_t tasks;
 	bool pinned;
+	/* Memory read ahead of a take: what the next one builds on.  It cannot be restored, and
+	 * only store_predump_latest() finds it. */
+	bool predump;
 	uint64_t frozen_ns, wall_ns;
 	uint64_t pages_scanned, pages_new, pages_shared, pages_zero;
 	uint64_t bytes_logical; /* of all objects, absent pages not counted */
@@ -97,6 +100,8 @@ void store_view_one_of(struct store_view *view, unsigned int n);
 /* Finds a generation by number, or the newest of a lineage.  R_OK or R_NOT_FOUND (not reported). */
 int store_generation(struct store_view *view, uint64_t number, struct generation *gen);
 int store_generation_latest(struct store_view *view, const char *lineage, struct generation *gen);
+/* The same for what was read ahead of a take of the lineage, and not yet forgotten by gc. */
+int store_predump_latest(struct store_view *view, const char *lineage, struct generation *gen);
 
 /* Calls `fn` for each generation in ascending order of number until it returns non-zero, which is
  * then the result. */

@@ -40,6 +40,8 @@ void directory_free(struct directory *directory);
  * R_FAILED. */
 int generation_read(struct index_txn *txn, uint64_t number, struct generation_record *record);
 int generation_write(struct index_txn *txn, const struct generation_record *record);
+/* Makes `number` the newest generation, or pre-dump, of the lineage of `gen`; 0: there is none. */
+int generation_set_newest(struct index_txn *txn, const struct generation *gen, uint64_t number);
 /* The first whole generation with at least this number. */
 int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation_record *record);
 

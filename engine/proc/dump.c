@@ -271,13 +271,12 @@ static int ask_task(struct dump_ctx *ctx, struct dump_task *t)
 	return rc == R_OK ? close : rc;
 }
 
-static bool is_asked(const struct dump_ctx *ctx, const struct dump_task *t)
+bool dump_has_own_space(const struct dump_ctx *ctx, const struct dump_task *t)
 {
 	if (t->task->zombie)
 		return false;
-	/* Two tasks in one address space would write to the same place. */
 	for (const struct dump_task *other = ctx->tasks; other < t; other++)
-		if (other->ids.vm_id == t->ids.vm_id)
+		if (!other->task->zombie && other->ids.vm_id == t->ids.vm_id)
 			return false;
 	return true;
 }
@@ -310,7 +309,8 @@ int dump_collect(struct dump_ctx *ctx)
 	if (rc == R_OK && ctx->ingest && ctx->refused)
 		return R_UNSUPPORTED;
 	for (size_t i = 0; rc == R_OK && i < n; i++)
-		if (is_asked(ctx, &ctx->tasks[i]))
+		/* Two tasks in one address space would write to the same place. */
+		if (dump_has_own_space(ctx, &ctx->tasks[i]))
 			rc = ask_task(ctx, &ctx->tasks[i]);
 	if (rc == R_OK && ctx->refused)
 		return R_UNSUPPORTED;

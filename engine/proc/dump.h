@@ -89,6 +89,9 @@ int dump_collect(struct dump_ctx *ctx);
 /* Stores the images and the contents of memory. */
 int dump_store(struct dump_ctx *ctx);
 
+/* Is it the first living task of its address space? */
+bool dump_has_own_space(const struct dump_ctx *ctx, const struct dump_task *t);
+
 /* Zeroed memory that lives until dump_end(); NULL: reported. */
 void *dump_alloc(struct dump_ctx *ctx, size_t bytes);
 char *dump_strdup(struct dump_ctx *ctx, const char *text);

@@ -139,6 +139,10 @@ static void ask(const struct pagemap *map, enum page_question question, struct s
 	case PAGES_ASYNC:
 		scan->category_mask = IS_ASYNC;
 		return;
+	case PAGES_WRITTEN:
+		scan->flags = SCAN_ASYNC;
+		scan->category_mask = IS_WRITTEN;
+		break;
 	case PAGES_PROTECT:
 		scan->flags = SCAN_ASYNC | SCAN_PROTECT;
 		scan->category_mask = IS_WRITTEN;

@@ -30,6 +30,8 @@ enum page_question {
 	/* Those of PAGES_OWN that were written since they were protected, by userfaultfd in its
 	 * asynchronous mode; they are protected anew.  Other modes fail. */
 	PAGES_PROTECT,
+	/* The same without protecting. */
+	PAGES_WRITTEN,
 	/* All that are not protected, present or not, the task's own or not; a quick look, which
 	 * leaves out ranges that have no page table at all. */
 	PAGES_UNPROTECTED,

@@ -40,6 +40,7 @@ keys show --gen 1
 keys stats
 keys gc --keep-last 1
 keys take --name web --track wp
+keys take --name web --track wp --pre-dump
 keys forget --gen 2
 keys pin --gen 3
 keys unpin --gen 3
@@ -66,8 +67,8 @@ for command in run take ls show stats gc forget pin unpin check restore verify; 
 	[ -z "$missing" ] || fail "$command: docs/commands.md does not tell of $missing"
 	# Words that are no names, what only other options print, and for show what it says it has not.
 	absent=$(comm -13 "$W/printed" "$W/documented" |
-		grep -vxE 'take|gc|copy|clone|not_cloned|wp|none|exit_status|signal' | xargs)
-	[ $command != show ] || absent=$(printf '%s\n' $absent | grep -vxE 'pids|freezing_ns|capture|clones|track.*|bytes_kept' | xargs)
+		grep -vxE 'take|gc|copy|clone|auto|not_cloned|wp|none|exit_status|signal' | xargs)
+	[ $command != show ] || absent=$(printf '%s\n' $absent | grep -vxE 'pids|freezing_ns|capture.*|predump|number|rounds|bytes_(read|vanished|left)|clones|track.*|bytes_kept' | xargs)
 	[ -z "$absent" ] || fail "$command: docs/commands.md tells of $absent, which was not printed"
 done
 exit 0

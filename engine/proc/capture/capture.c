@@ -205,7 +205,7 @@ int capture_tree(struct dump_ctx *ctx, enum capture_method method, struct captur
 	new->ctx = ctx;
 	new->summary.method = CAPTURE_COPY;
 	total = list_tasks(new);
-	if (method == CAPTURE_COPY || (method == CAPTURE_AUTO && total <= COPY_TREE_BYTES))
+	if (method == CAPTURE_COPY || (method != CAPTURE_CLONE && total <= COPY_TREE_BYTES))
 		return R_OK;
 	if (adopts_orphans(ctx)) {
 		snprintf(new->summary.reason, sizeof(new->summary.reason),

@@ -79,6 +79,25 @@ static void take_over(struct track *track)
 	}
 }
 
+static bool is_proof(const struct track_point *proof, const struct track_point *point)
+{
+	return point->generation != 0 && proof->generation == point->generation &&
+	       memcmp(proof->store, point->store, sizeof(proof->store)) == 0 &&
+	       strcmp(proof->lineage, point->lineage) == 0;
+}
+
+bool track_is_proven(pid_t root, const struct track_point *point)
+{
+	struct track_record record;
+	struct proc_stat stat;
+	char path[TRACK_PATH_BYTES];
+	const char *reason;
+
+	return proc_stat_read(root, 0, &stat) == R_OK &&
+	       track_record_path(root, stat.start_time, path, &reason) &&
+	       track_record_look(path, &record) && is_proof(&record.point, point);
+}
+
 void track_begin(pid_t root, enum track_method method, const struct track_point *point,
 		 struct track **track)
 {
@@ -101,14 +120,8 @@ void track_begin(pid_t root, enum track_method method, const struct track_point 
 	}
 	new->claimed = track_record_claim(new->path, &new->record);
 	if (new->claimed) {
-		const struct track_point *proof = &new->record.point;
-
 		take_over(new);
-		new->proven = point->generation != 0 &&
-			      proof->generation ==
-				  point->generation &&memcmp(proof->store, point->store,
-							     sizeof(proof->store)) == 0 &&
-			      strcmp(proof->lineage, point->lineage) == 0;
+		new->proven = is_proof(&new->record.point, point);
 		if (!new->proven)
 			because(new, "writes are noted since another generation");
 	} else {
@@ -137,7 +150,7 @@ static struct tracked *find(struct track *track, pid_t pid)
  * again bears, for the time between two page faults, the mark of a page that was not written; they
  * are small, and always read.
  */
-static bool can_be_tracked(const struct vma *vma)
+bool track_may_note(const struct vma *vma)
 {
 	return !vma->shared && vma->ino == 0 && (*vma->name == '\0' || *vma->name == '[') &&
 	       !(vma->marks & (VMA_MARK_IO | VMA_MARK_PFNMAP | VMA_MARK_HUGETLB)) &&
@@ -193,7 +206,7 @@ void track_look(struct track *track, pid_t pid, struct maps *maps)
 	for (size_t i = 0; t && i < maps->n; i++) {
 		struct vma *vma = &maps->vmas[i];
 
-		if (!can_be_tracked(vma))
+		if (!track_may_note(vma))
 			continue;
 		/* Only our own userfaultfd may be asked for twice. */
 		if (enroll(t->uffd, vma) == R_OK)
@@ -289,7 +302,7 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 	for (size_t i = 0; i < task->maps.n; i++) {
 		const struct vma *vma = &task->maps.vmas[i];
 
-		if (!can_be_tracked(vma))
+		if (!track_may_note(vma))
 			continue;
 		if (enroll(t->uffd, vma) != R_OK) {
 			because(track, "some ranges are watched by another userfaultfd");
@@ -308,14 +321,6 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 	pagemap_close(&map);
 }
 
-static bool has_own_space(const struct dump_ctx *ctx, const struct dump_task *t)
-{
-	for (const struct dump_task *other = ctx->tasks; other < t; other++)
-		if (!other->task->zombie && other->ids.vm_id == t->ids.vm_id)
-			return false;
-	return !t->task->zombie;
-}
-
 int track_protect(struct track *track, struct dump_ctx *ctx)
 {
 	uint64_t written = 0;
@@ -330,7 +335,7 @@ int track_protect(struct track *track, struct dump_ctx *ctx)
 		struct tracked *tracked;
 		int rc;
 
-		if (!has_own_space(ctx, t))
+		if (!dump_has_own_space(ctx, t))
 			continue;
 		tracked = find(track, t->task->pid);
 		if (!tracked && survey_bytes(&t->survey, SURVEY_OWN) >= track->least_bytes) {
@@ -396,6 +401,34 @@ void track_commit(struct track *track, const struct track_point *point)
 failed:
 	if (track->n > 0)
 		warn_errno("cannot note what was tracked; the next take reads everything");
+}
+
+bool track_has(const struct track *track, pid_t pid)
+{
+	for (size_t i = 0; track && i < track->n; i++)
+		if (track->tasks[i].pid == pid)
+			return true;
+	return false;
+}
+
+bool track_is_kept(const struct track *track)
+{
+	return track && track->committed;
+}
+
+void track_lift(struct track *track, pid_t pid, uint64_t page)
+{
+	struct tracked *t = find(track, pid);
+	struct uffdio_writeprotect order = { .range = { page, PAGE_BYTES } };
+
+	while (t && ioctl(t->uffd, UFFDIO_WRITEPROTECT, &order) < 0) {
+		if (errno == EAGAIN)
+			continue;
+		/* What is not registered any more will be read anyway. */
+		if (errno != ENOENT && errno != ESRCH)
+			drop(track, (size_t)(t - track->tasks));
+		return;
+	}
 }
 
 uint64_t track_expected_bytes(const struct track *track)

@@ -53,6 +53,22 @@ int track_protect(struct track *track, struct dump_ctx *ctx);
 /* After the commit of `point`: gives the proof for it.  Without this call there is none. */
 void track_commit(struct track *track, const struct track_point *point);
 
+/* May writes to such a range be noted at all? */
+bool track_may_note(const struct vma *vma);
+
+/* Is the address space of this task tracked from now on? */
+bool track_has(const struct track *track, pid_t pid);
+
+/* Did track_commit() leave a proof? */
+bool track_is_kept(const struct track *track);
+
+/* Lets a page that was protected count as written, whatever else happens to it.  `track` may be
+ * NULL. */
+void track_lift(struct track *track, pid_t pid, uint64_t page);
+
+/* True if track_begin() would find the proof for `point`. */
+bool track_is_proven(pid_t root, const struct track_point *point);
+
 /* Bytes that were written between the last two takes, or 0: what to make room for. */
 uint64_t track_expected_bytes(const struct track *track);
 

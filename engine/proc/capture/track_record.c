@@ -101,6 +101,16 @@ bool track_record_claim(const char *path, struct track_record *record)
 	return ours;
 }
 
+bool track_record_look(const char *path, struct track_record *record)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool whole = read_record(fd, record) && is_whole(record);
+
+	if (fd >= 0)
+		close(fd);
+	return whole;
+}
+
 int track_record_put(const char *path, struct track_record *record)
 {
 	const char *name = strrchr(path, '/') + 1;

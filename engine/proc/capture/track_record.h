@@ -50,6 +50,9 @@ bool track_record_path(pid_t root, uint64_t root_start, char path[TRACK_PATH_BYT
  */
 bool track_record_claim(const char *path, struct track_record *record);
 
+/* The same without taking it away. */
+bool track_record_look(const char *path, struct track_record *record);
+
 /* Puts it there.  R_OK or R_FAILED with errno set. */
 int track_record_put(const char *path, struct track_record *record);
 
