@@ -1,12 +1,7 @@
-#include "dedup/dedup.h"
+#include "dedup/ingest_internal.h"
 
-#include "base/crew.h"
 #include "base/result.h"
 #include "base/warn.h"
-#include "dedup/digest.h"
-#include "dedup/name_list.h"
-#include "dedup/spool.h"
-#include "dedup/tree_write.h"
 #include "store/commit.h"
 
 #include <assert.h>
@@ -14,35 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct ingest {
-	struct store *store;
-	struct store_view *view;
-	struct classifier classifier;
-	struct crew *crew; /* for hashing; may be NULL */
-	struct digest digests[DIGEST_PAGES];
-	char lineage[LINEAGE_NAME_MAX];
-	uint64_t last_generation; /* of the lineage; 0: none */
-	uint64_t last_predump;	  /* newer than that; 0: none */
-	struct object_writer *open;
-	struct spool *spool; /* NULL: what is handed over is taken in at once */
-	struct name_list names;
-	uint64_t scanned, fresh, shared, zero, misses;
-	bool failed; /* something is missing: it cannot be committed any more */
-};
-
-struct object_writer {
-	struct ingest *ingest;
-	char *name; /* NULL: the directory, whose pages are not counted */
-	enum page_kind kind;
-	struct previous *previous;
-	bool is_newest; /* it is of the newest of the lineage, and not of one before */
-	struct tree_writer *tree;
-	uint64_t next_index;
-	page_no last_number; /* of the page taken in last */
-	bool spooled;	     /* only remembered so far */
-	bool failed;
-};
 
 int ingest_begin(struct store *store, const char *lineage, struct ingest **ingest)
 {
@@ -244,131 +210,9 @@ static int check_order(struct object_writer *writer, uint64_t index, size_t n)
 	return R_FAILED;
 }
 
-static int write_page(struct object_writer *writer, uint64_t index, const uint8_t *page,
-		      const struct digest *digest)
-{
-	struct ingest *ingest = writer->ingest;
-	page_no expected = PAGE_ABSENT, number, ignored;
-	const page_no *old;
-	bool is_new;
-
-	writer->last_number = PAGE_ZERO;
-	if (digest->zero) {
-		ingest->zero += writer->name != NULL;
-		return tree_writer_put(writer->tree, index, PAGE_ZERO);
-	}
-	if (writer->previous) {
-		old = previous_node(writer->previous, 1, index / NODE_ENTRIES, &ignored);
-		if (old)
-			expected = old[index % NODE_ENTRIES];
-	}
-	if (classify_page(&ingest->classifier, writer->kind, page, digest->hash, expected, &number,
-			  &is_new) != R_OK)
-		return R_FAILED;
-	if (writer->name && is_new)
-		ingest->fresh++;
-	else if (writer->name)
-		ingest->shared++;
-	writer->last_number = number;
-	return tree_writer_put(writer->tree, index, number);
-}
-
-static int take_in_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n)
-{
-	struct ingest *ingest = writer->ingest;
-	const uint8_t *page = pages;
-
-	if (writer->name)
-		ingest->scanned += n;
-	for (size_t i = 0; i < n; i++, page += PAGE_BYTES) {
-		size_t at = i % DIGEST_PAGES;
-
-		if (at == 0)
-			digest_pages(ingest->crew, ingest->store->secret, page,
-				     n - i < DIGEST_PAGES ? n - i : DIGEST_PAGES, ingest->digests);
-		if (write_page(writer, index + i, page, &ingest->digests[at]) != R_OK) {
-			writer->failed = true;
-			return R_FAILED;
-		}
-	}
-	return R_OK;
-}
-
-static int take_in_zero(struct object_writer *writer, uint64_t index, size_t n)
-{
-	writer->ingest->scanned += n;
-	writer->ingest->zero += n;
-	for (size_t i = 0; i < n; i++) {
-		if (tree_writer_put(writer->tree, index + i, PAGE_ZERO) != R_OK) {
-			writer->failed = true;
-			return R_FAILED;
-		}
-	}
-	return R_OK;
-}
-
-static uint64_t newest_of(const struct ingest *ingest)
+uint64_t ingest_newest_number(const struct ingest *ingest)
 {
 	return ingest->last_predump ? ingest->last_predump : ingest->last_generation;
-}
-
-/* The numbers of the last generation's node that has this index; NULL if it has none. */
-static const page_no *last_numbers(struct object_writer *writer, uint64_t index)
-{
-	page_no ignored;
-
-	return writer->previous && writer->is_newest
-		   ? previous_node(writer->previous, 1, index / NODE_ENTRIES, &ignored)
-		   : NULL;
-}
-
-static int take_in_kept(struct object_writer *writer, uint64_t index, size_t n)
-{
-	struct ingest *ingest = writer->ingest;
-
-	ingest->scanned += n;
-	for (size_t i = 0; i < n; i++) {
-		const page_no *old = last_numbers(writer, index + i);
-		page_no number = old ? old[(index + i) % NODE_ENTRIES] : PAGE_ABSENT;
-
-		if (number == PAGE_ABSENT) {
-			warn("object %s: page %" PRIu64 " is not in generation %" PRIu64
-			     " as it should be: take it again",
-			     writer->name, index + i, newest_of(ingest));
-			writer->failed = true;
-			return R_FAILED;
-		}
-		if (number == PAGE_ZERO)
-			ingest->zero++;
-		else
-			ingest->shared++;
-		if (tree_writer_put(writer->tree, index + i, number) != R_OK) {
-			writer->failed = true;
-			return R_FAILED;
-		}
-	}
-	return R_OK;
-}
-
-static int take_in_checked(struct object_writer *writer, uint64_t index, const uint8_t *pages,
-			   size_t n)
-{
-	struct ingest *ingest = writer->ingest;
-
-	for (size_t i = 0; i < n; i++, pages += PAGE_BYTES) {
-		const page_no *old = last_numbers(writer, index + i);
-		page_no number = old ? old[(index + i) % NODE_ENTRIES] : PAGE_ABSENT;
-
-		if (take_in_pages(writer, index + i, pages, 1) != R_OK)
-			return R_FAILED;
-		if (writer->last_number == number)
-			continue;
-		warn("object %s: page %" PRIu64 " was written, but not noted (%" PRIu64
-		     " before, %" PRIu64 " now)",
-		     writer->name, index + i, number, writer->last_number);
-		ingest->misses++;
-	}
-	return R_OK;
 }
 
 uint64_t ingest_misses(const struct ingest *ingest)
@@ -380,7 +224,7 @@ uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16])
 {
 	static_assert(UUID_BYTES == 16, "as callers have it");
 	memcpy(store_uuid, ingest->store->uuid, UUID_BYTES);
-	return newest_of(ingest);
+	return ingest_newest_number(ingest);
 }
 
 /* Finishes the tree and frees the writer in any case. */
