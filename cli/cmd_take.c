@@ -82,6 +82,16 @@ static json_t *json_of_predump(const struct predump_summary *predump)
 	return json_pack("{s:I, s:o}", "number", (json_int_t)predump->number, "rounds", rounds);
 }
 
+static json_t *json_of_phases(const struct phase_times *times)
+{
+	json_t *object = json_object();
+
+	for (int i = PHASE_NONE + 1; i < PHASE_COUNT; i++)
+		json_object_set_new(object, phase_name((enum phase)i),
+				    json_integer((json_int_t)times->ns[i]));
+	return object;
+}
+
 static json_t *json_of_take(const struct take_result *r)
 {
 	const struct generation *gen = &r->gen;
@@ -120,6 +130,7 @@ static json_t *json_of_take(const struct take_result *r)
 			    json_integer((json_int_t)r->tracking_misses));
 	if (*r->track.reason)
 		json_object_set_new(object, "tracking_reason", json_string(r->track.reason));
+	json_object_set_new(object, "frozen_phases_ns", json_of_phases(&r->phases));
 out:
 	json_decref(pids);
 	return object;

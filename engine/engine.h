@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/progress.h"
+#include "engine/proc/phases.h"
 #include "store/store.h"
 
 /* What becomes of established TCP connections and of unix connections to peers outside the tree. */
@@ -89,8 +90,9 @@ struct take_result {
 	struct capture_summary capture;
 	struct track_summary track;
 	struct predump_summary predump;
-	uint64_t tracking_misses; /* with verify_tracking: kept pages that had changed */
-	uint64_t freezing_ns;	  /* from the first stop to the last */
+	uint64_t tracking_misses;  /* with verify_tracking: kept pages that had changed */
+	uint64_t freezing_ns;	   /* from the first stop to the last */
+	struct phase_times phases; /* of the frozen time */
 };
 
 /*

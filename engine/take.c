@@ -17,6 +17,7 @@
 #include "engine/proc/capture/track_record.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
+#include "engine/proc/phases.h"
 #include "engine/take_internal.h"
 
 /* What is kept in memory while the tree stands still, and how much of that is there beforehand. */
@@ -107,7 +108,10 @@ static bool runs_on(const struct taking *t)
 static int copy_tree(struct taking *t)
 {
 	struct dump_ctx *ctx = &t->ctx;
-	int rc = dump_begin(ctx, &t->tree, t->ingest, t->opts->ghost_max_bytes);
+	int rc;
+
+	phase_enter(PHASE_PROC);
+	rc = dump_begin(ctx, &t->tree, t->ingest, t->opts->ghost_max_bytes);
 
 	ctx->progress = t->opts->progress;
 	ctx->track = t->track;
@@ -120,8 +124,10 @@ static int copy_tree(struct taking *t)
 		rc = take_describe(&t->tree, t->opts, &t->result->gen);
 	if (rc == R_OK)
 		rc = dump_collect(ctx);
+	phase_enter(PHASE_TRACKING);
 	if (rc == R_OK && runs_on(t))
 		rc = track_protect(t->track, ctx);
+	phase_enter(PHASE_CLONE);
 	if (rc == R_OK)
 		rc = capture_tree(ctx, runs_on(t) ? t->opts->capture : CAPTURE_COPY, &t->capture);
 	ctx->capture = t->capture;
@@ -129,6 +135,7 @@ static int copy_tree(struct taking *t)
 		rc = dump_store(ctx);
 	if (rc != R_OK)
 		return rc;
+	phase_enter(PHASE_FILES);
 	t->hold = fds_take_hold(ctx->fds);
 	fds_take_close(ctx->fds);
 	return R_OK;
@@ -218,6 +225,7 @@ static int take(struct taking *t)
 	else
 		tree_release(&t->tree);
 	capture_end(t->capture, &t->result->capture);
+	phase_collect(&t->result->phases);
 	if (rc == R_OK) {
 		if (runs_on(t)) {
 			point.generation = t->result->gen.number;

@@ -77,6 +77,13 @@ void arch_call_rewind(struct arch_regs *regs);
 enum arch_gadget {
 	ARCH_GADGET_SYSCALL_RETURN, /* system call, return */
 	ARCH_GADGET_SIGRETURN,	    /* loads the number of rt_sigreturn, system call */
+	ARCH_GADGET_NEEDED,	    /* those before it no remote call can do without */
+	/* For chains.  Stores the result of a call, return. */
+	ARCH_GADGET_KEEP_RESULT = ARCH_GADGET_NEEDED,
+	ARCH_GADGET_POP_ARG0, /* from the stack into the register of the first argument, return */
+	ARCH_GADGET_POP_ARG1,
+	ARCH_GADGET_POP_ARG2,
+	ARCH_GADGET_POP_NUMBER,
 	ARCH_GADGET_COUNT,
 };
 /* Offset of the gadget in `code`, or -1. */
@@ -99,8 +106,10 @@ size_t arch_frame_bytes(const struct arch_xstate *xstate);
 void arch_frame_build(void *buf, uint64_t address, const struct arch_regs *regs,
 		      const struct arch_xstate *xstate, uint64_t sigmask, uint64_t sigreturn);
 /* The address of the frame a thread with these registers would be on its way through, if the
- * arch_frame_mark_bytes() bytes at arch_frame_mark_address() are a mark: two candidates. */
+ * ARCH_FRAME_MARK_BYTES at `*mark_address` are a mark: `which` below ARCH_FRAME_CANDIDATES, the
+ * first for one that has not begun to return. */
 #define ARCH_FRAME_MARK_BYTES 16
+#define ARCH_FRAME_CANDIDATES 2
 uint64_t arch_frame_candidate(const struct arch_regs *regs, int which, uint64_t *mark_address);
 bool arch_frame_mark_valid(const uint8_t mark[ARCH_FRAME_MARK_BYTES], uint64_t frame);
 
@@ -110,10 +119,33 @@ bool arch_frame_mark_valid(const uint8_t mark[ARCH_FRAME_MARK_BYTES], uint64_t f
  * into `next` (an address of another frame, 0 for a call that does not return).  Vector registers
  * are lost.  The first argument lies at arch_step_argument(): 32 bits of it may be set later.
  */
-#define ARCH_STEP_BYTES 512
+#define ARCH_STEP_BYTES 336
 void arch_step_build(void *buf, uint64_t address, const struct arch_regs *base, uint64_t gadget,
 		     uint64_t sigreturn, uint64_t next, long nr, const uint64_t args[6]);
 uint64_t arch_step_argument(uint64_t address);
+
+/*
+ * A chain: calls that a thread makes one after the other without anybody's doing, led from each to
+ * the next by addresses of gadgets on its stack.  It ends at the address of a frame, into which its
+ * last call returns; unlike a step it leaves alone what the kernel notes for an interrupted call.
+ * What a call returns is stored at its `result`.  All of a chain have the same fourth argument.
+ */
+#define ARCH_CHAIN_CALL_BYTES 88
+#define ARCH_CHAIN_END_BYTES 72
+struct arch_chain_call {
+	long nr;
+	uint64_t args[3];
+	uint64_t result; /* not of the last */
+};
+/* Builds `n` of them, the last of which ends the chain. */
+void arch_chain_build(void *buf, const struct arch_chain_call *calls, size_t n,
+		      const uint64_t gadgets[ARCH_GADGET_COUNT]);
+/* Registers that begin it; it lies at `start`. */
+void arch_chain_enter(struct arch_regs *regs, const struct arch_regs *base, uint64_t start,
+		      const struct arch_chain_call *first, uint64_t arg3,
+		      const uint64_t gadgets[ARCH_GADGET_COUNT]);
+/* Could this code, at a thread's instruction pointer, be a part of a chain? */
+bool arch_chain_goes_on(const uint8_t code[ARCH_GADGET_MAX_BYTES]);
 
 /*
  * Registers for a remote call through ARCH_GADGET_SYSCALL_RETURN at `gadget`, from `base`.

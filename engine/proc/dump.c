@@ -12,6 +12,7 @@
 #include "base/warn.h"
 #include "engine/proc/capture/track.h"
 #include "engine/proc/fds/fds.h"
+#include "engine/proc/phases.h"
 #include "engine/proc/stat.h"
 
 void *dump_alloc(struct dump_ctx *ctx, size_t bytes)
@@ -190,17 +191,22 @@ static int collect_task(struct dump_ctx *ctx, struct dump_task *t)
 
 	t->cores = dump_alloc(ctx, t->task->thread_count * sizeof(*t->cores));
 	t->extras = dump_alloc(ctx, t->task->thread_count * sizeof(*t->extras));
-	if (!t->cores || !t->extras)
+	t->idle_signals = dump_alloc(ctx, t->task->thread_count * sizeof(*t->idle_signals));
+	if (!t->cores || !t->extras || !t->idle_signals)
 		return R_FAILED;
+	phase_enter(PHASE_PROC);
 	rc = dump_namespaces(ctx, t);
+	phase_enter(PHASE_FILES);
 	if (rc == R_OK)
 		rc = collect_files(ctx, t);
+	phase_enter(PHASE_RANGES);
 	if (rc == R_OK)
 		rc = maps_read(t->task->pid, &t->maps);
 	if (rc == R_OK)
 		track_look(ctx->track, t->task->pid, &t->maps);
 	if (rc == R_OK)
 		rc = dump_mm(ctx, t);
+	phase_enter(PHASE_PROC);
 	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)
 		rc = dump_thread(ctx, t, i);
 	return rc == R_OK ? collect_task_core(ctx, t) : rc;
@@ -241,32 +247,20 @@ static bool can_ask(struct dump_ctx *ctx, const struct dump_task *t)
 	return true;
 }
 
-static int ask_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
-{
-	struct tracee *th = t->task->threads[thread];
-	int rc = inject_begin(th, &t->site), end;
-
-	if (rc != R_OK)
-		return rc;
-	if (thread == 0)
-		rc = dump_remote_task(ctx, t, t->cores[0]->tc);
-	if (rc == R_OK)
-		rc = dump_remote_thread(ctx, t, thread);
-	end = inject_end(th, &t->site);
-	return rc == R_OK ? end : rc;
-}
-
 static int ask_task(struct dump_ctx *ctx, struct dump_task *t)
 {
 	int rc, close;
 
 	if (!can_ask(ctx, t))
 		return R_OK;
+	phase_enter(PHASE_SITE);
 	rc = inject_site_find(t->task->threads[0], &t->site);
+	phase_enter(PHASE_CALLS);
 	if (rc != R_OK)
 		return count_refusal(ctx, rc);
 	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)
-		rc = ask_thread(ctx, t, i);
+		rc = dump_remote(ctx, t, i);
+	phase_enter(PHASE_SITE);
 	close = inject_site_close(&t->site);
 	return rc == R_OK ? close : rc;
 }
@@ -297,12 +291,14 @@ int dump_collect(struct dump_ctx *ctx)
 	for (size_t i = 0; i < n; i++)
 		if (!ctx->tasks[i].task->zombie && !leader_is_alive(ctx, &ctx->tasks[i]))
 			return R_UNSUPPORTED;
+	phase_enter(PHASE_PROC);
 	rc = dump_kobj_ids(ctx);
 	for (size_t i = 0; rc == R_OK && i < n; i++) {
 		struct dump_task *t = &ctx->tasks[i];
 
 		rc = t->task->zombie ? collect_zombie(ctx, t) : collect_task(ctx, t);
 	}
+	phase_enter(PHASE_FILES);
 	if (rc == R_OK)
 		rc = count_refusal(ctx, fds_take_finish(ctx->fds));
 	/* What is refused anyway is not touched; a mere look goes on to find the rest. */

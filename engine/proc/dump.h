@@ -28,6 +28,7 @@ struct fds_take;
 struct ingest;
 struct dump_shmem;
 struct dump_mapped;
+struct proc_status;
 
 /* Enough that the calls do not count, small enough to stay in the cache of one core. */
 #define DUMP_BUFFER_BYTES (1u << 20)
@@ -45,6 +46,9 @@ struct dump_task {
 	uint32_t cwd_id, root_id, exe_id;
 	CoreEntry **cores; /* one for each thread */
 	SnapThreadEntry **extras;
+	int *idle_signals; /* of each thread, for inject_ask() */
+	uint64_t sig_caught, sig_ignored;
+	uint32_t umask;
 	SnapTaskEntry extra;
 };
 
@@ -108,8 +112,9 @@ int dump_namespaces(struct dump_ctx *ctx, const struct dump_task *t);
 int dump_kobj_ids(struct dump_ctx *ctx); /* of all tasks at once */
 int dump_mm(struct dump_ctx *ctx, struct dump_task *t);
 int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
-int dump_creds(struct dump_ctx *ctx, const struct tracee *th, CredsEntry **creds);
-int dump_seccomp(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *core);
+int dump_creds(struct dump_ctx *ctx, const struct proc_status *status, CredsEntry **creds);
+int dump_seccomp(struct dump_ctx *ctx, const struct tracee *th, const struct proc_status *status,
+		 ThreadCoreEntry *core);
 int dump_sched(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *core,
 	       SnapThreadEntry *extra);
 int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared,
@@ -118,9 +123,8 @@ int dump_limits(struct dump_ctx *ctx, const struct dump_task *t, TaskCoreEntry *
 int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);
 /* The control groups of all threads of the task. */
 int dump_cgroups(struct dump_ctx *ctx, struct dump_task *t);
-/* Those that make remote calls, between inject_begin() and inject_end() of the thread. */
-int dump_remote_task(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);
-int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
+/* What only the thread itself can ask, from t->site; of the first one what its process has, too. */
+int dump_remote(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
 /* Registers of all kinds. */
 int dump_registers(struct dump_ctx *ctx, const struct tracee *th, CoreEntry *core);
 

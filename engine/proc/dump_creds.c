@@ -62,18 +62,13 @@ static int fill_creds(struct dump_ctx *ctx, const struct proc_status *status, Cr
 	return R_OK;
 }
 
-int dump_creds(struct dump_ctx *ctx, const struct tracee *th, CredsEntry **creds)
+int dump_creds(struct dump_ctx *ctx, const struct proc_status *status, CredsEntry **creds)
 {
-	struct proc_status status;
-	int rc = proc_status_read(th->pid, th->tid, &status);
-
-	if (rc != R_OK)
-		return rc;
 	*creds = dump_alloc(ctx, sizeof(**creds));
 	if (!*creds)
 		return R_FAILED;
 	creds_entry__init(*creds);
-	return fill_creds(ctx, &status, *creds);
+	return fill_creds(ctx, status, *creds);
 }
 
 /* Reads filter `index` of the thread, counted from the newest.  R_NOT_FOUND behind the oldest. */
@@ -174,16 +169,12 @@ static int dump_filters(struct dump_ctx *ctx, const struct tracee *th, ThreadCor
 	return R_OK;
 }
 
-int dump_seccomp(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *core)
+int dump_seccomp(struct dump_ctx *ctx, const struct tracee *th, const struct proc_status *status,
+		 ThreadCoreEntry *core)
 {
-	struct proc_status status;
-	int rc = proc_status_read(th->pid, th->tid, &status);
-
-	if (rc != R_OK)
-		return rc;
 	core->has_seccomp_mode = true;
-	core->seccomp_mode = (SeccompMode)status.seccomp;
-	if (status.seccomp != SECCOMP_MODE__filter)
+	core->seccomp_mode = (SeccompMode)status->seccomp;
+	if (status->seccomp != SECCOMP_MODE__filter)
 		return R_OK;
 	return dump_filters(ctx, th, core);
 }

@@ -10,7 +10,6 @@
 #include "base/warn.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/procfs.h"
-#include "engine/proc/stat.h"
 
 int dump_limits(struct dump_ctx *ctx, const struct dump_task *t, TaskCoreEntry *core)
 {
@@ -70,7 +69,6 @@ static int read_number(pid_t pid, const char *name, int base, int64_t *value)
 int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core)
 {
 	pid_t pid = t->task->pid;
-	struct proc_status status;
 	int64_t value;
 	int rc;
 
@@ -97,11 +95,8 @@ int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core)
 	} else if (rc != R_NOT_FOUND) {
 		return rc;
 	}
-	rc = proc_status_read(pid, 0, &status);
-	if (rc != R_OK)
-		return rc;
 	t->fs.has_umask = true;
-	t->fs.umask = status.umask;
+	t->fs.umask = t->umask;
 	return dump_cgroups(ctx, t);
 }
 

@@ -12,6 +12,7 @@
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/pagemap.h"
+#include "engine/proc/phases.h"
 #include "engine/proc/procfs.h"
 #include "engine/proc/stat.h"
 
@@ -430,7 +431,9 @@ int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 		if (rc != R_OK)
 			return rc;
 	}
+	phase_enter(PHASE_SCAN);
 	rc = survey(ctx, t);
+	phase_enter(PHASE_RANGES);
 	if (rc == R_OK)
 		rc = guards(ctx, t, &room);
 	if (rc == R_OK)

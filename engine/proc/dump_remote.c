@@ -34,32 +34,53 @@ struct action {
 	uint64_t handler, flags, restorer, mask;
 };
 
-/* A call that must succeed; `what` for the message. */
-static int must(struct tracee *th, struct dump_task *t, const char *what, int64_t *ret, long nr,
-		uint64_t a0, uint64_t a1, uint64_t a2)
-{
-	int rc = inject_syscall(th, &t->site, ret, nr, a0, a1, a2, 0, 0, 0);
+/* Everything one thread is asked, at once: a list of calls, and where their answers go. */
+struct asking {
+	struct inject_question *list;
+	const char **names; /* of those that must succeed, else NULL */
+	size_t n;
+	uint64_t asked; /* signals whose action is asked for */
+	struct action actions[SIGNALS];
+	struct itimerval intervals[3];
+	struct proc_timer *timers;
+	struct itimerspec *timer_values;
+	struct inject_question *first_overrun; /* every second from there on */
+	size_t n_timers;
+	int subreaper, death, tsc;
+	struct inject_question *dumpable, *no_thp, *merge, *brk, *membarrier, *mdwe, *ldt, *bits;
+	struct inject_question *policy;
+	uint8_t ldt_entries[64];
+	stack_t stack;
+	uint64_t clear_tid;
+	struct {
+		uint64_t nodes[NODES_MAX / 64];
+		int32_t mode;
+	} nodes;
+};
 
-	if (rc != R_OK || *ret >= 0)
-		return rc;
-	errno = (int)-*ret;
-	warn_errno("pid %d: %s within the task", th->tid, what);
-	return R_FAILED;
+#define QUESTIONS_MAX (SIGNALS + 32) /* beside those about timers */
+
+static struct inject_question *ask(struct asking *a, const char *name, long nr, uint64_t a0,
+				   uint64_t a1, uint64_t a2)
+{
+	struct inject_question *q = &a->list[a->n];
+
+	a->names[a->n++] = name;
+	*q =
+	    (struct inject_question){ .nr = nr, .args = { a0, a1, a2 }, .more_arg = INJECT_NO_ARG };
+	return q;
 }
 
-/* The same, and reads `len` bytes the call has left in the argument area. */
-static int must_read(struct tracee *th, struct dump_task *t, const char *what, long nr, uint64_t a0,
-		     uint64_t a1, void *buf, size_t len)
+/* One whose answer is written to memory. */
+static struct inject_question *ask_for(struct asking *a, const char *name, void *out, size_t bytes,
+				       int out_arg, long nr, uint64_t a0)
 {
-	int64_t ret;
-	int rc = must(th, t, what, &ret, nr, a0, a1, 0);
+	struct inject_question *q = ask(a, name, nr, a0, 0, 0);
 
-	if (rc != R_OK)
-		return rc;
-	if (trace_read(th->pid, t->site.data, buf, len) == R_OK)
-		return R_OK;
-	warn_errno("pid %d: reading the result of %s", th->tid, what);
-	return R_FAILED;
+	q->out = out;
+	q->out_bytes = (uint32_t)bytes;
+	q->out_arg = out_arg;
+	return q;
 }
 
 static void action_entry(const struct action *action, SaEntry *entry)
@@ -71,83 +92,55 @@ static void action_entry(const struct action *action, SaEntry *entry)
 	entry->mask = action->mask;
 }
 
-/*
- * All signals but SIGKILL and SIGSTOP, in order.  Only those with an action are asked for, and
- * SIGCHLD, whose flags mean something even without one.
- */
-static int actions(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t,
-		   TaskCoreEntry *core)
+/* All signals but SIGKILL and SIGSTOP, in order. */
+static int actions(struct dump_ctx *ctx, const struct asking *a, TaskCoreEntry *core)
 {
-	struct action all[SIGNALS] = { 0 };
-	struct proc_status status;
-	int rc = proc_status_read(th->pid, 0, &status);
-	uint64_t ask;
-
-	if (rc != R_OK)
-		return rc;
-	ask = status.sig_caught | status.sig_ignored | 1ull << (SIGCHLD - 1);
 	core->sigactions = dump_alloc(ctx, SIGNALS * sizeof(*core->sigactions));
 	if (!core->sigactions)
 		return R_FAILED;
 	for (int sig = 1; sig <= SIGNALS; sig++) {
 		SaEntry *entry;
-		int64_t ret;
 
 		if (sig == SIGKILL || sig == SIGSTOP)
 			continue;
-		if (ask >> (sig - 1) & 1) {
-			rc = inject_syscall(th, &t->site, &ret, SYS_rt_sigaction, (uint64_t)sig, 0,
-					    t->site.data, ARCH_SIGSET_BYTES, 0, 0);
-			if (rc != R_OK)
-				return rc;
-			if (ret < 0 || trace_read(th->pid, t->site.data, &all[sig - 1],
-						  sizeof(all[0])) != R_OK) {
-				warn("pid %d: cannot read its action for signal %d", th->pid, sig);
-				return R_FAILED;
-			}
-		}
 		entry = dump_alloc(ctx, sizeof(*entry));
 		if (!entry)
 			return R_FAILED;
-		action_entry(&all[sig - 1], entry);
+		action_entry(&a->actions[sig - 1], entry);
 		core->sigactions[core->n_sigactions++] = entry;
 	}
 	return R_OK;
 }
 
-static int interval_timer(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t, int which,
-			  ItimerEntry **entry)
+/* Only those with an action are asked for, and SIGCHLD, whose flags mean something even without
+ * one. */
+static void ask_actions(struct asking *a, const struct dump_task *t)
 {
-	struct itimerval value;
-	int rc = must_read(th, t, "getitimer", SYS_getitimer, (uint64_t)which, t->site.data, &value,
-			   sizeof(value));
+	a->asked = t->sig_caught | t->sig_ignored | 1ull << (SIGCHLD - 1);
+	a->asked &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+	for (int sig = 1; sig <= SIGNALS; sig++)
+		if (a->asked >> (sig - 1) & 1)
+			ask_for(a, "rt_sigaction", &a->actions[sig - 1], sizeof(a->actions[0]), 2,
+				SYS_rt_sigaction, (uint64_t)sig)
+			    ->args[3] = ARCH_SIGSET_BYTES;
+}
 
-	if (rc != R_OK)
-		return rc;
+static int interval_timer(struct dump_ctx *ctx, const struct itimerval *value, ItimerEntry **entry)
+{
 	*entry = dump_alloc(ctx, sizeof(**entry));
 	if (!*entry)
 		return R_FAILED;
 	itimer_entry__init(*entry);
-	(*entry)->isec = (uint64_t)value.it_interval.tv_sec;
-	(*entry)->iusec = (uint64_t)value.it_interval.tv_usec;
-	(*entry)->vsec = (uint64_t)value.it_value.tv_sec;
-	(*entry)->vusec = (uint64_t)value.it_value.tv_usec;
+	(*entry)->isec = (uint64_t)value->it_interval.tv_sec;
+	(*entry)->iusec = (uint64_t)value->it_interval.tv_usec;
+	(*entry)->vsec = (uint64_t)value->it_value.tv_sec;
+	(*entry)->vusec = (uint64_t)value->it_value.tv_usec;
 	return R_OK;
 }
 
-static int posix_timer(struct tracee *th, struct dump_task *t, const struct proc_timer *timer,
-		       PosixTimerEntry *entry)
+static void posix_timer(const struct proc_timer *timer, const struct itimerspec *value,
+			int64_t overrun, PosixTimerEntry *entry)
 {
-	struct itimerspec value;
-	int64_t overrun;
-	int rc = must_read(th, t, "timer_gettime", SYS_timer_gettime, (uint64_t)timer->id,
-			   t->site.data, &value, sizeof(value));
-
-	if (rc == R_OK)
-		rc = must(th, t, "timer_getoverrun", &overrun, SYS_timer_getoverrun,
-			  (uint64_t)timer->id, 0, 0);
-	if (rc != R_OK)
-		return rc;
 	posix_timer_entry__init(entry);
 	entry->it_id = (uint32_t)timer->id;
 	entry->clock_id = (uint32_t)timer->clock;
@@ -155,48 +148,52 @@ static int posix_timer(struct tracee *th, struct dump_task *t, const struct proc
 	entry->it_sigev_notify = timer->notify;
 	entry->sival_ptr = timer->value;
 	entry->overrun = (uint32_t)overrun;
-	entry->isec = (uint64_t)value.it_interval.tv_sec;
-	entry->insec = (uint64_t)value.it_interval.tv_nsec;
-	entry->vsec = (uint64_t)value.it_value.tv_sec;
-	entry->vnsec = (uint64_t)value.it_value.tv_nsec;
+	entry->isec = (uint64_t)value->it_interval.tv_sec;
+	entry->insec = (uint64_t)value->it_interval.tv_nsec;
+	entry->vsec = (uint64_t)value->it_value.tv_sec;
+	entry->vnsec = (uint64_t)value->it_value.tv_nsec;
 	if (timer->notify & SIGEV_THREAD_ID) {
 		entry->has_notify_thread_id = true;
 		entry->notify_thread_id = timer->notify_tid;
 	}
-	return R_OK;
 }
 
-static int posix_timers(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t,
-			TaskTimersEntry *timers)
+static int read_timers(struct asking *a, pid_t pid)
 {
-	struct proc_timer *list = NULL;
-	size_t n = 0;
 	char *text;
-	int rc = procfs_read(th->pid, 0, "timers", &text, NULL);
+	int rc = procfs_read(pid, 0, "timers", &text, NULL);
 
 	if (rc != R_OK)
 		return rc;
-	rc = proc_timers_parse(text, &list, &n);
+	rc = proc_timers_parse(text, &a->timers, &a->n_timers);
 	free(text);
-	if (rc != R_OK) {
-		warn("pid %d: /proc/%d/timers is not what this version of snap understands",
-		     th->pid, th->pid);
-		return R_FAILED;
-	}
-	timers->posix = dump_alloc(ctx, n * sizeof(*timers->posix));
-	rc = timers->posix ? R_OK : R_FAILED;
-	for (size_t i = 0; rc == R_OK && i < n; i++) {
-		PosixTimerEntry *entry = dump_alloc(ctx, sizeof(*entry));
-
-		rc = entry ? posix_timer(th, t, &list[i], entry) : R_FAILED;
-		if (rc == R_OK)
-			timers->posix[timers->n_posix++] = entry;
-	}
-	free(list);
-	return rc;
+	if (rc == R_OK)
+		return R_OK;
+	warn("pid %d: /proc/%d/timers is not what this version of snap understands", pid, pid);
+	return R_FAILED;
 }
 
-static int timers(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t, TaskCoreEntry *core)
+static void ask_timers(struct asking *a)
+{
+	ask_for(a, "getitimer", &a->intervals[0], sizeof(a->intervals[0]), 1, SYS_getitimer,
+		ITIMER_REAL);
+	ask_for(a, "getitimer", &a->intervals[1], sizeof(a->intervals[0]), 1, SYS_getitimer,
+		ITIMER_VIRTUAL);
+	ask_for(a, "getitimer", &a->intervals[2], sizeof(a->intervals[0]), 1, SYS_getitimer,
+		ITIMER_PROF);
+	for (size_t i = 0; i < a->n_timers; i++) {
+		uint64_t id = (uint64_t)a->timers[i].id;
+		struct inject_question *q;
+
+		ask_for(a, "timer_gettime", &a->timer_values[i], sizeof(a->timer_values[0]), 1,
+			SYS_timer_gettime, id);
+		q = ask(a, "timer_getoverrun", SYS_timer_getoverrun, id, 0, 0);
+		if (i == 0)
+			a->first_overrun = q;
+	}
+}
+
+static int timers(struct dump_ctx *ctx, const struct asking *a, TaskCoreEntry *core)
 {
 	TaskTimersEntry *all = dump_alloc(ctx, sizeof(*all));
 	int rc;
@@ -205,158 +202,206 @@ static int timers(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t, 
 		return R_FAILED;
 	task_timers_entry__init(all);
 	core->timers = all;
-	rc = interval_timer(ctx, th, t, ITIMER_REAL, &all->real);
+	rc = interval_timer(ctx, &a->intervals[0], &all->real);
 	if (rc == R_OK)
-		rc = interval_timer(ctx, th, t, ITIMER_VIRTUAL, &all->virt);
+		rc = interval_timer(ctx, &a->intervals[1], &all->virt);
 	if (rc == R_OK)
-		rc = interval_timer(ctx, th, t, ITIMER_PROF, &all->prof);
-	return rc == R_OK ? posix_timers(ctx, th, t, all) : rc;
-}
-
-/* Modes nothing here can give back are refused; a kernel without them answers EINVAL. */
-static int modes(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t)
-{
-	int64_t ret;
-	int rc;
-
-	rc = inject_syscall(th, &t->site, &ret, SYS_prctl, PR_GET_MDWE, 0, 0, 0, 0, 0);
+		rc = interval_timer(ctx, &a->intervals[2], &all->prof);
 	if (rc != R_OK)
 		return rc;
-	if (ret > 0)
-		dump_refuse(ctx, th->pid, "it denies itself executable memory (PR_SET_MDWE)");
-	rc = inject_syscall(th, &t->site, &ret, SYS_modify_ldt, 0, t->site.data, 64, 0, 0, 0);
-	if (rc != R_OK)
-		return rc;
-	if (ret > 0)
-		dump_refuse(ctx, th->pid, "it has a local descriptor table (modify_ldt)");
+	all->posix = dump_alloc(ctx, a->n_timers * sizeof(*all->posix));
+	if (!all->posix)
+		return R_FAILED;
+	for (size_t i = 0; i < a->n_timers; i++) {
+		PosixTimerEntry *entry = dump_alloc(ctx, sizeof(*entry));
+
+		if (!entry)
+			return R_FAILED;
+		posix_timer(&a->timers[i], &a->timer_values[i], a->first_overrun[2 * i].ret, entry);
+		all->posix[all->n_posix++] = entry;
+	}
 	return R_OK;
 }
 
-int dump_remote_task(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core)
+/* What a process has once.  Those without a name may be missing in a kernel, which answers EINVAL.
+ */
+static void ask_task(struct asking *a, const struct dump_task *t)
 {
-	struct tracee *th = t->task->threads[0];
-	int subreaper, rc;
-	int64_t ret;
+	ask_actions(a, t);
+	ask_timers(a);
+	ask_for(a, "prctl(PR_GET_CHILD_SUBREAPER)", &a->subreaper, sizeof(a->subreaper), 1,
+		SYS_prctl, PR_GET_CHILD_SUBREAPER);
+	a->dumpable = ask(a, "prctl(PR_GET_DUMPABLE)", SYS_prctl, PR_GET_DUMPABLE, 0, 0);
+	a->no_thp = ask(a, NULL, SYS_prctl, PR_GET_THP_DISABLE, 0, 0);
+	a->merge = ask(a, NULL, SYS_prctl, PR_GET_MEMORY_MERGE, 0, 0);
+	a->brk = ask(a, "brk", SYS_brk, 0, 0, 0);
+	a->membarrier = ask(a, NULL, SYS_membarrier, MEMBARRIER_GET_REGISTRATIONS, 0, 0);
+	a->mdwe = ask(a, NULL, SYS_prctl, PR_GET_MDWE, 0, 0);
+	a->ldt = ask_for(a, NULL, a->ldt_entries, sizeof(a->ldt_entries), 1, SYS_modify_ldt, 0);
+	a->ldt->args[2] = sizeof(a->ldt_entries);
+}
 
-	rc = actions(ctx, th, t, core);
+static int answer_task(struct dump_ctx *ctx, struct dump_task *t, const struct asking *a,
+		       TaskCoreEntry *core)
+{
+	int rc = actions(ctx, a, core);
+
 	if (rc == R_OK)
-		rc = timers(ctx, th, t, core);
-	if (rc == R_OK)
-		rc = must_read(th, t, "prctl(PR_GET_CHILD_SUBREAPER)", SYS_prctl,
-			       PR_GET_CHILD_SUBREAPER, t->site.data, &subreaper, sizeof(subreaper));
+		rc = timers(ctx, a, core);
 	if (rc != R_OK)
 		return rc;
 	core->has_child_subreaper = true;
-	core->child_subreaper = subreaper != 0;
-	rc = must(th, t, "prctl(PR_GET_DUMPABLE)", &ret, SYS_prctl, PR_GET_DUMPABLE, 0, 0);
-	if (rc != R_OK)
-		return rc;
+	core->child_subreaper = a->subreaper != 0;
 	t->mm.has_dumpable = true;
-	t->mm.dumpable = (int32_t)ret;
-	rc = inject_syscall(th, &t->site, &ret, SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0, 0);
-	if (rc != R_OK)
-		return rc;
+	t->mm.dumpable = (int32_t)a->dumpable->ret;
 	t->mm.has_thp_disabled = true;
-	t->mm.thp_disabled = ret > 0;
-	rc = inject_syscall(th, &t->site, &ret, SYS_prctl, PR_GET_MEMORY_MERGE, 0, 0, 0, 0, 0);
-	if (rc != R_OK)
-		return rc;
-	t->extra.has_memory_merge = ret > 0;
-	t->extra.memory_merge = ret > 0;
-	rc = must(th, t, "brk", &ret, SYS_brk, 0, 0, 0);
-	if (rc != R_OK)
-		return rc;
-	t->mm.mm_brk = (uint64_t)ret;
-	rc = inject_syscall(th, &t->site, &ret, SYS_membarrier, MEMBARRIER_GET_REGISTRATIONS, 0, 0,
-			    0, 0, 0);
-	if (rc != R_OK)
-		return rc;
-	core->has_membarrier_registration_mask = ret > 0;
-	core->membarrier_registration_mask = ret > 0 ? (uint32_t)ret : 0;
-	return modes(ctx, th, t);
+	t->mm.thp_disabled = a->no_thp->ret > 0;
+	t->extra.has_memory_merge = a->merge->ret > 0;
+	t->extra.memory_merge = a->merge->ret > 0;
+	t->mm.mm_brk = (uint64_t)a->brk->ret;
+	core->has_membarrier_registration_mask = a->membarrier->ret > 0;
+	core->membarrier_registration_mask =
+	    a->membarrier->ret > 0 ? (uint32_t)a->membarrier->ret : 0;
+	/* Modes nothing here can give back. */
+	if (a->mdwe->ret > 0)
+		dump_refuse(ctx, t->task->pid, "it denies itself executable memory (PR_SET_MDWE)");
+	if (a->ldt->ret > 0)
+		dump_refuse(ctx, t->task->pid, "it has a local descriptor table (modify_ldt)");
+	return R_OK;
 }
 
-static int alternate_stack(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t,
-			   ThreadCoreEntry *core)
+static void ask_thread(struct asking *a)
 {
-	stack_t stack;
-	int rc = must_read(th, t, "sigaltstack", SYS_sigaltstack, 0, t->site.data, &stack,
-			   sizeof(stack));
+	ask_for(a, "sigaltstack", &a->stack, sizeof(a->stack), 1, SYS_sigaltstack, 0);
+	ask_for(a, "prctl(PR_GET_TID_ADDRESS)", &a->clear_tid, sizeof(a->clear_tid), 1, SYS_prctl,
+		PR_GET_TID_ADDRESS);
+	ask_for(a, "prctl(PR_GET_PDEATHSIG)", &a->death, sizeof(a->death), 1, SYS_prctl,
+		PR_GET_PDEATHSIG);
+	a->bits = ask(a, "prctl(PR_GET_SECUREBITS)", SYS_prctl, PR_GET_SECUREBITS, 0, 0);
+	ask_for(a, "prctl(PR_GET_TSC)", &a->tsc, sizeof(a->tsc), 1, SYS_prctl, PR_GET_TSC);
+	a->policy = ask_for(a, NULL, &a->nodes, sizeof(a->nodes), 1, SYS_get_mempolicy, 0);
+	a->policy->args[2] = NODES_MAX;
+	a->policy->more_arg = 0;
+	a->policy->more_offset = offsetof(typeof(a->nodes), mode);
+}
 
-	if (rc != R_OK)
-		return rc;
+static int alternate_stack(struct dump_ctx *ctx, const stack_t *stack, ThreadCoreEntry *core)
+{
 	core->sas = dump_alloc(ctx, sizeof(*core->sas));
 	if (!core->sas)
 		return R_FAILED;
 	thread_sas_entry__init(core->sas);
-	core->sas->ss_sp = (uintptr_t)stack.ss_sp;
-	core->sas->ss_size = stack.ss_size;
+	core->sas->ss_sp = (uintptr_t)stack->ss_sp;
+	core->sas->ss_size = stack->ss_size;
 	/* Being on it is said by the stack pointer. */
-	core->sas->ss_flags = (uint32_t)stack.ss_flags & ~(uint32_t)SS_ONSTACK;
+	core->sas->ss_flags = (uint32_t)stack->ss_flags & ~(uint32_t)SS_ONSTACK;
 	return R_OK;
 }
 
 /* From which nodes the thread's memory comes.  A kernel without NUMA has no such call. */
-static int memory_policy(struct dump_ctx *ctx, struct tracee *th, struct dump_task *t,
+static int memory_policy(struct dump_ctx *ctx, pid_t tid, const struct asking *a,
 			 SnapThreadEntry *extra)
 {
-	struct {
-		uint64_t nodes[NODES_MAX / 64];
-		int32_t mode;
-	} policy;
-	int64_t ret;
-	int rc = inject_syscall(th, &t->site, &ret, SYS_get_mempolicy,
-				t->site.data + offsetof(typeof(policy), mode), t->site.data,
-				NODES_MAX, 0, 0, 0);
-
-	if (rc != R_OK || ret == -ENOSYS)
-		return rc;
-	if (ret < 0 || trace_read(th->pid, t->site.data, &policy, sizeof(policy)) != R_OK) {
-		warn("pid %d: cannot read its NUMA memory policy", th->tid);
+	if (a->policy->ret == -ENOSYS)
+		return R_OK;
+	if (a->policy->ret < 0) {
+		warn("pid %d: cannot read its NUMA memory policy", tid);
 		return R_FAILED;
 	}
-	if (policy.mode == MPOL_DEFAULT)
+	if (a->nodes.mode == MPOL_DEFAULT)
 		return R_OK;
 	extra->has_mempolicy = true;
-	extra->mempolicy = (uint32_t)policy.mode;
-	extra->mempolicy_nodes.data = dump_alloc(ctx, sizeof(policy.nodes));
+	extra->mempolicy = (uint32_t)a->nodes.mode;
+	extra->mempolicy_nodes.data = dump_alloc(ctx, sizeof(a->nodes.nodes));
 	if (!extra->mempolicy_nodes.data)
 		return R_FAILED;
 	extra->has_mempolicy_nodes = true;
-	extra->mempolicy_nodes.len = sizeof(policy.nodes);
-	memcpy(extra->mempolicy_nodes.data, policy.nodes, sizeof(policy.nodes));
+	extra->mempolicy_nodes.len = sizeof(a->nodes.nodes);
+	memcpy(extra->mempolicy_nodes.data, a->nodes.nodes, sizeof(a->nodes.nodes));
 	return R_OK;
 }
 
-int dump_remote_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
+static int answer_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread,
+			 const struct asking *a)
 {
-	struct tracee *th = t->task->threads[thread];
 	CoreEntry *core = t->cores[thread];
-	uint64_t clear_tid;
-	int64_t bits;
-	int death, tsc, rc;
+	int rc = alternate_stack(ctx, &a->stack, core->thread_core);
 
-	rc = alternate_stack(ctx, th, t, core->thread_core);
-	if (rc == R_OK)
-		rc = must_read(th, t, "prctl(PR_GET_TID_ADDRESS)", SYS_prctl, PR_GET_TID_ADDRESS,
-			       t->site.data, &clear_tid, sizeof(clear_tid));
-	if (rc == R_OK)
-		rc = must_read(th, t, "prctl(PR_GET_PDEATHSIG)", SYS_prctl, PR_GET_PDEATHSIG,
-			       t->site.data, &death, sizeof(death));
-	if (rc == R_OK)
-		rc = must(th, t, "prctl(PR_GET_SECUREBITS)", &bits, SYS_prctl, PR_GET_SECUREBITS, 0,
-			  0);
-	if (rc != R_OK)
-		return rc;
-	rc = must_read(th, t, "prctl(PR_GET_TSC)", SYS_prctl, PR_GET_TSC, t->site.data, &tsc,
-		       sizeof(tsc));
 	if (rc != R_OK)
 		return rc;
 	t->extras[thread]->has_tsc_mode = true;
-	t->extras[thread]->tsc_mode = (uint32_t)tsc;
-	core->thread_info->clear_tid_addr = clear_tid;
-	core->thread_core->has_pdeath_sig = death != 0;
-	core->thread_core->pdeath_sig = (uint32_t)death;
-	core->thread_core->creds->secbits = (uint32_t)bits;
-	return memory_policy(ctx, th, t, t->extras[thread]);
+	t->extras[thread]->tsc_mode = (uint32_t)a->tsc;
+	core->thread_info->clear_tid_addr = a->clear_tid;
+	core->thread_core->has_pdeath_sig = a->death != 0;
+	core->thread_core->pdeath_sig = (uint32_t)a->death;
+	core->thread_core->creds->secbits = (uint32_t)a->bits->ret;
+	return memory_policy(ctx, t->task->threads[thread]->tid, a, t->extras[thread]);
+}
+
+static int all_succeeded(const struct asking *a, pid_t tid)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		if (!a->names[i] || a->list[i].ret >= 0)
+			continue;
+		errno = (int)-a->list[i].ret;
+		warn_errno("pid %d: %s within the task", tid, a->names[i]);
+		return R_FAILED;
+	}
+	return R_OK;
+}
+
+static int prepare(struct dump_ctx *ctx, struct dump_task *t, size_t thread, struct asking **asking)
+{
+	struct asking *a = dump_alloc(ctx, sizeof(*a));
+	size_t most = QUESTIONS_MAX;
+
+	*asking = a;
+	if (!a)
+		return R_FAILED;
+	if (thread == 0) {
+		struct proc_timer *list;
+		int rc = read_timers(a, t->task->pid);
+
+		if (rc != R_OK)
+			return rc;
+		list = a->timers;
+		a->timers = dump_alloc(ctx, a->n_timers * sizeof(*list));
+		if (a->timers && a->n_timers)
+			memcpy(a->timers, list, a->n_timers * sizeof(*list));
+		free(list);
+		a->timer_values = dump_alloc(ctx, a->n_timers * sizeof(*a->timer_values));
+		most += 2 * a->n_timers;
+		if (!a->timers || !a->timer_values)
+			return R_FAILED;
+	}
+	a->list = dump_alloc(ctx, most * sizeof(*a->list));
+	a->names = dump_alloc(ctx, most * sizeof(*a->names));
+	if (!a->list || !a->names)
+		return R_FAILED;
+	if (thread == 0)
+		ask_task(a, t);
+	ask_thread(a);
+	return R_OK;
+}
+
+int dump_remote(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
+{
+	struct tracee *th = t->task->threads[thread];
+	struct asking *a;
+	int rc = prepare(ctx, t, thread, &a), end;
+
+	if (rc != R_OK)
+		return rc;
+	rc = inject_begin(th, &t->site);
+	if (rc != R_OK)
+		return rc;
+	rc = inject_ask(th, &t->site, t->idle_signals[thread], a->list, a->n);
+	end = inject_end(th, &t->site);
+	if (rc == R_OK)
+		rc = end;
+	if (rc == R_OK)
+		rc = all_succeeded(a, th->tid);
+	if (rc == R_OK && thread == 0)
+		rc = answer_task(ctx, t, a, t->cores[0]->tc);
+	return rc == R_OK ? answer_thread(ctx, t, thread, a) : rc;
 }

@@ -9,6 +9,7 @@
 #include "dedup/dedup.h"
 #include "engine/proc/capture/capture.h"
 #include "engine/proc/dump.h"
+#include "engine/proc/phases.h"
 
 #define IMAGE_VERSION 2 /* 1.1, with two magic words */
 #define META_VERSION 1
@@ -151,8 +152,10 @@ static int store_memory(struct dump_ctx *ctx, struct dump_task *t)
 
 int dump_store(struct dump_ctx *ctx)
 {
-	int rc = store_inventory(ctx);
+	int rc;
 
+	phase_enter(PHASE_IMAGES);
+	rc = store_inventory(ctx);
 	if (rc == R_OK)
 		rc = store_meta(ctx);
 	if (rc == R_OK)
@@ -163,6 +166,7 @@ int dump_store(struct dump_ctx *ctx)
 		rc = put(ctx, IMAGE_CGROUP, 0, &ctx->cgroups.base);
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
 		rc = store_task(ctx, &ctx->tasks[i]);
+	phase_enter(PHASE_MEMORY);
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
 		if (!ctx->tasks[i].task->zombie)
 			rc = store_memory(ctx, &ctx->tasks[i]);

@@ -105,11 +105,23 @@ static void from_flags(uint64_t flags, SnapThreadEntry *extra)
 	extra->io_flusher = (flags & FLAGS_IO_FLUSHER) == FLAGS_IO_FLUSHER;
 }
 
+/* What is needed of its status later. */
+static void note_signals(struct dump_task *t, size_t thread, const struct proc_status *status)
+{
+	t->idle_signals[thread] = inject_idle_signal(status, t->task->threads[thread]->sigmask);
+	if (thread > 0)
+		return;
+	t->sig_caught = status->sig_caught;
+	t->sig_ignored = status->sig_ignored;
+	t->umask = status->umask;
+}
+
 int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 {
 	const struct tracee *th = t->task->threads[thread];
 	ThreadCoreEntry *part = dump_alloc(ctx, sizeof(*part));
 	CoreEntry *core = dump_alloc(ctx, sizeof(*core));
+	struct proc_status status;
 	struct proc_stat stat;
 	int rc;
 
@@ -120,8 +132,11 @@ int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	core->thread_core = part;
 	t->cores[thread] = core;
 	rc = proc_stat_read(th->pid, th->tid, &stat);
+	if (rc == R_OK)
+		rc = proc_status_read(th->pid, th->tid, &status);
 	if (rc != R_OK)
 		return rc;
+	note_signals(t, thread, &status);
 	part->comm = dump_strdup(ctx, stat.comm);
 	if (!part->comm)
 		return R_FAILED;
@@ -133,8 +148,8 @@ int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	    (rc = dump_registers(ctx, th, core)) != R_OK || (rc = robust_list(th, part)) != R_OK ||
 	    (rc = rseq(ctx, th, part)) != R_OK ||
 	    (rc = dump_sched(ctx, th, part, t->extras[thread])) != R_OK ||
-	    (rc = dump_creds(ctx, th, &part->creds)) != R_OK ||
-	    (rc = dump_seccomp(ctx, th, part)) != R_OK)
+	    (rc = dump_creds(ctx, &status, &part->creds)) != R_OK ||
+	    (rc = dump_seccomp(ctx, th, &status, part)) != R_OK)
 		return rc;
 	from_flags(stat.flags, t->extras[thread]);
 	return dump_pending(ctx, th, false, &part->signals_p);

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/phases.h"
 #include "engine/proc/trace_internal.h"
 
 /* A tree that makes processes faster than this many looks can catch is not going to stand still. */
@@ -246,6 +247,7 @@ static int freeze_once(struct frost *f, pid_t root)
 {
 	struct tree *tree = f->tree;
 	*tree = (struct tree){ .first_stop_ns = now_ns() };
+	phase_enter(PHASE_STOP);
 	f->give_up_ns = tree->first_stop_ns + ASLEEP_PATIENCE_NS;
 	f->leaderless = 0;
 	f->late = NULL;
@@ -327,11 +329,13 @@ static void free_tree(struct tree *tree)
 	free(tree->tasks);
 	tree->tasks = NULL;
 	tree->frozen_ns = tree->in_vain_ns + now_ns() - tree->first_stop_ns;
+	phase_enter(PHASE_NONE);
 }
 
 int tree_release(struct tree *tree)
 {
 	int result = R_OK;
+	phase_enter(PHASE_RELEASE);
 	/* Children first: a parent that runs finds them as it left them. */
 	for (size_t i = tree->task_count; i-- > 0;)
 		if (task_release(&tree->tasks[i]) == R_FAILED)

@@ -31,15 +31,10 @@
 struct mapping {
 	uint64_t start, end;
 	char perms[5];
-	uint64_t inode;
+	uint64_t offset, inode;
+	uint32_t device;
 	const char *name; /* up to the line's end */
 };
-
-static const char *skip_word(const char *p)
-{
-	p += strcspn(p, " \n");
-	return p + strspn(p, " ");
-}
 
 /* Reads one line of maps ("start-end perms offset device inode name") and moves on.  False at the
  * end. */
@@ -54,7 +49,10 @@ static bool next_mapping(const char **text, struct mapping *m)
 		return false;
 	memcpy(m->perms, p, 4);
 	m->perms[4] = '\0';
-	m->inode = strtoull(skip_word(skip_word(p + 5)), &p, 10);
+	m->offset = strtoull(p + 5, &p, 16);
+	m->device = (uint32_t)strtoul(p, &p, 16) << 20;
+	m->device |= *p == ':' ? (uint32_t)strtoul(p + 1, &p, 16) : 0;
+	m->inode = strtoull(p, &p, 10);
 	m->name = p + strspn(p, " ");
 	const char *end = strchr(m->name, '\n');
 	*text = end ? end + 1 : m->name + strlen(m->name);
@@ -116,26 +114,71 @@ static bool is_gadget(pid_t pid, const struct mapping *m, enum arch_gadget gadge
 	return trace_read(pid, at, code, n) == R_OK && arch_gadget_find(gadget, code, n) == 0;
 }
 
+static bool has_needed(const uint64_t found[ARCH_GADGET_COUNT])
+{
+	for (int g = 0; g < ARCH_GADGET_NEEDED; g++)
+		if (!found[g])
+			return false;
+	return true;
+}
+
+/*
+ * Where gadgets were found before: how far into which part of which file.  Tasks of a tree mostly
+ * run the same libraries, if not in the same place, and looking there costs less than searching.
+ */
+#define KNOWN_FILES 16
+struct known {
+	struct mapping m;
+	uint64_t offsets[ARCH_GADGET_COUNT]; /* + 1; 0: there is none */
+};
+static struct known known[KNOWN_FILES];
+static size_t n_known;
+
+static struct known *find_known(const struct mapping *m)
+{
+	for (size_t i = 0; i < n_known && i < KNOWN_FILES; i++)
+		if (known[i].m.inode == m->inode && known[i].m.device == m->device &&
+		    known[i].m.offset == m->offset &&
+		    known[i].m.end - known[i].m.start == m->end - m->start)
+			return &known[i];
+	return NULL;
+}
+
+static void use_known(pid_t pid, const struct mapping *m, const struct known *k,
+		      uint64_t found[ARCH_GADGET_COUNT])
+{
+	for (int g = 0; g < ARCH_GADGET_COUNT; g++)
+		if (!found[g] && k->offsets[g] &&
+		    is_gadget(pid, m, g, m->start + k->offsets[g] - 1))
+			found[g] = m->start + k->offsets[g] - 1;
+}
+
+static void search(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GADGET_COUNT])
+{
+	uint64_t here[ARCH_GADGET_COUNT] = { 0 };
+	struct known *k = &known[n_known++ % KNOWN_FILES];
+	*k = (struct known){ .m = *m };
+	scan_code(pid, m, here);
+	for (int g = 0; g < ARCH_GADGET_COUNT; g++) {
+		k->offsets[g] = here[g] ? here[g] - m->start + 1 : 0;
+		if (!found[g])
+			found[g] = here[g];
+	}
+}
+
 static void find_gadgets(pid_t pid, const char *maps, uint64_t found[ARCH_GADGET_COUNT])
 {
-	/* Where they were found last: the tasks of a tree mostly run the same code in the same
-	 * place, and looking there costs less than searching. */
-	static uint64_t known[ARCH_GADGET_COUNT];
 	struct mapping m;
-	int missing = ARCH_GADGET_COUNT;
-	for (const char *p = maps; missing && next_mapping(&p, &m);)
-		for (int g = 0; is_code(&m) && g < ARCH_GADGET_COUNT; g++)
-			if (!found[g] && is_gadget(pid, &m, g, known[g])) {
-				found[g] = known[g];
-				missing--;
-			}
-	if (!missing)
-		return;
-	for (int pass = 0; pass < 2; pass++)
-		for (const char *p = maps; next_mapping(&p, &m);)
-			if (is_code(&m) && is_likely(&m) == (pass == 0))
-				scan_code(pid, &m, found);
-	memcpy(known, found, sizeof known);
+	for (int pass = 0; pass < 2 && !(pass && has_needed(found)); pass++)
+		for (const char *p = maps; next_mapping(&p, &m);) {
+			if (!is_code(&m) || is_likely(&m) != (pass == 0))
+				continue;
+			const struct known *k = find_known(&m);
+			if (k)
+				use_known(pid, &m, k, found);
+			else
+				search(pid, &m, found);
+		}
 }
 
 void inject_site_seek(pid_t pid)
@@ -357,6 +400,7 @@ static int find_site(const struct tracee *leader, bool may_grow, struct inject_s
 	}
 	uint64_t found[ARCH_GADGET_COUNT] = { 0 };
 	find_gadgets(leader->pid, maps, found);
+	memcpy(site->gadgets, found, sizeof site->gadgets);
 	site->syscall_ret = found[ARCH_GADGET_SYSCALL_RETURN];
 	site->sigreturn = found[ARCH_GADGET_SIGRETURN];
 	int rc;
@@ -384,10 +428,10 @@ int inject_site_close(struct inject_site *site)
 		return R_OK;
 	uint8_t *content = site->saved ? site->saved : calloc(1, site->area_bytes);
 	/* The marked frame last, so that what an interrupted wiping leaves is still known as ours.
-	 */
-	size_t below = site->frame - site->area;
+	 * Below the data nobody has written. */
+	size_t below = site->frame - site->area, slack = site->data - site->area;
 	int rc = R_FAILED;
-	if (content && trace_write(site->pid, site->area, content, below) == R_OK)
+	if (content && trace_write(site->pid, site->data, content + slack, below - slack) == R_OK)
 		rc = trace_write(site->pid, site->frame, content + below, site->area_bytes - below);
 	if (rc && errno == ESRCH)
 		rc = R_NOT_FOUND;

@@ -49,8 +49,9 @@ struct tracee {
 /* Where remote calls are made from, one for each address space.  One thread at a time. */
 struct inject_site {
 	pid_t pid;
-	uint64_t syscall_ret; /* address of `syscall; ret` */
-	uint64_t sigreturn;   /* address of code that does rt_sigreturn */
+	uint64_t syscall_ret;		     /* address of `syscall; ret` */
+	uint64_t sigreturn;		     /* address of code that does rt_sigreturn */
+	uint64_t gadgets[ARCH_GADGET_COUNT]; /* those two, and what else a chain needs or 0 */
 	uint64_t area; /* frames and small buffers; its pages were untouched or unused stack */
 	size_t area_bytes;
 	uint64_t data;	   /* part of the area free for arguments of remote calls */
@@ -130,6 +131,36 @@ int inject_end(struct tracee *t, struct inject_site *site);
  */
 int inject_syscall(struct tracee *t, struct inject_site *site, int64_t *ret, long nr, uint64_t a0,
 		   uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
+
+/* One of many calls to be made in a row. */
+struct inject_question {
+	long nr;
+	uint64_t args[6];
+	/* What the call writes, if it does: a pointer to room for it becomes argument `out_arg`,
+	 * and what is there afterwards is copied to `out`. */
+	void *out;
+	uint32_t out_bytes; /* at most INJECT_OUT_MAX_BYTES */
+	int out_arg;
+	/* A further pointer into that room; NO_ARG: none. */
+	int more_arg;
+	uint32_t more_offset;
+	int64_t ret; /* as of inject_syscall */
+};
+#define INJECT_NO_ARG (-1)
+#define INJECT_OUT_MAX_BYTES 1024
+
+/* A signal that is nothing to a thread with this status and these signals blocked: it is ignored,
+ * not blocked, and none is pending; or 0. */
+struct proc_status;
+int inject_idle_signal(const struct proc_status *status, uint64_t sigmask);
+
+/*
+ * Makes calls that change nothing, one after the other, between inject_begin and inject_end.  The
+ * thread makes them in one go where it can (docs/architecture.md, "A chain of calls"), which takes
+ * an idle signal and suitable code; otherwise each by itself.  R_OK, R_NOT_FOUND, R_FAILED.
+ */
+int inject_ask(struct tracee *t, struct inject_site *site, int idle_signal,
+	       struct inject_question *questions, size_t n);
 
 /* Copies between this process and the target's memory.  R_OK or R_FAILED with errno set. */
 int trace_read(pid_t pid, uint64_t address, void *buf, size_t len);

@@ -67,6 +67,9 @@ int trace_look(struct tracee *t);
 /* Ends an injection, if there is one: parks `t` and puts its mask and registers back. */
 int trace_settle(struct tracee *t);
 
+/* Bytes below a frame that a chain of remote calls may take. */
+#define TRACE_CHAIN_MAX_BYTES 8192
+
 /* Every signal; the kernel leaves out the two that cannot be blocked. */
 #define TRACE_ALL_SIGNALS (~(uint64_t)0)
 

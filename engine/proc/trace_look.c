@@ -59,9 +59,31 @@ static int repair(struct tracee *t)
 	return R_OK;
 }
 
+/* In the midst of a chain its frame is somewhere above the stack pointer. */
+static bool is_in_chain(const struct tracee *t)
+{
+	uint8_t code[ARCH_GADGET_MAX_BYTES], mark[ARCH_FRAME_MARK_BYTES];
+	uint64_t sp = arch_sp(&t->regs);
+	struct arch_regs there = t->regs;
+
+	if (trace_read(t->pid, arch_ip(&t->regs), code, sizeof code) != R_OK ||
+	    !arch_chain_goes_on(code))
+		return false;
+	for (uint64_t at = (sp + 63) & ~63ULL; at - sp <= TRACE_CHAIN_MAX_BYTES; at += 64) {
+		uint64_t mark_at, frame;
+		there.user.rsp = at;
+		frame = arch_frame_candidate(&there, 0, &mark_at);
+		if (trace_read(t->pid, mark_at, mark, sizeof mark) != R_OK)
+			return false;
+		if (arch_frame_mark_valid(mark, frame))
+			return true;
+	}
+	return false;
+}
+
 static bool is_coming_home(const struct tracee *t)
 {
-	for (int which = 0; which < 2; which++) {
+	for (int which = 0; which < ARCH_FRAME_CANDIDATES; which++) {
 		uint64_t at;
 		uint8_t mark[ARCH_FRAME_MARK_BYTES];
 		uint64_t frame = arch_frame_candidate(&t->regs, which, &at);
@@ -69,7 +91,7 @@ static bool is_coming_home(const struct tracee *t)
 		    arch_frame_mark_valid(mark, frame))
 			return true;
 	}
-	return false;
+	return is_in_chain(t);
 }
 
 /*

@@ -62,9 +62,11 @@ enum {
 
 enum {
 	XSTATE_OFFSET = 512, /* above sizeof(struct k_rt_sigframe), 64-byte aligned */
-	MARK_OFFSET = XSTATE_OFFSET - ARCH_FRAME_MARK_BYTES,
+	MARK_OFFSET =
+	    offsetof(struct k_rt_sigframe, info), /* where a signal return does not look */
 };
-static_assert(sizeof(struct k_rt_sigframe) <= MARK_OFFSET, "the mark lies behind the frame");
+static_assert(sizeof(struct k_rt_sigframe) <= XSTATE_OFFSET, "the xstate lies behind the frame");
+static_assert(MARK_OFFSET + ARCH_FRAME_MARK_BYTES <= ARCH_STEP_BYTES, "a step holds its mark");
 
 /* Length of the xsave area of a task that asked for no optional feature: where the kernel looks for
  * the second magic word then. */
@@ -164,11 +166,9 @@ void arch_step_build(void *buf, uint64_t address, const struct arch_regs *base, 
 		},
 		.sigmask = ~(uint64_t)0,
 	};
-	static_assert(MARK_OFFSET + ARCH_FRAME_MARK_BYTES == ARCH_STEP_BYTES,
-		      "a step ends in its mark");
 	uint64_t mark[2] = { MARK_MAGIC, address };
 	memset(buf, 0, ARCH_STEP_BYTES);
-	memcpy(buf, &frame, sizeof frame);
+	memcpy(buf, &frame, MARK_OFFSET);
 	memcpy((uint8_t *)buf + MARK_OFFSET, mark, sizeof mark);
 }
 

@@ -139,9 +139,24 @@ static const struct pattern sigreturn[] = {
 	{ NULL, 0 },
 };
 
+static const struct pattern keep_result[] = {
+	{ "\x48\x89\x03\x5b\xc3", 5 }, /* mov %rax,(%rbx); pop %rbx; ret */
+	{ NULL, 0 },
+};
+
+static const struct pattern pop_rdi[] = { { "\x5f\xc3", 2 }, { NULL, 0 } };
+static const struct pattern pop_rsi[] = { { "\x5e\xc3", 2 }, { NULL, 0 } };
+static const struct pattern pop_rdx[] = { { "\x5a\xc3", 2 }, { NULL, 0 } };
+static const struct pattern pop_rax[] = { { "\x58\xc3", 2 }, { NULL, 0 } };
+
 static const struct pattern *const gadgets[ARCH_GADGET_COUNT] = {
 	[ARCH_GADGET_SYSCALL_RETURN] = syscall_return,
 	[ARCH_GADGET_SIGRETURN] = sigreturn,
+	[ARCH_GADGET_KEEP_RESULT] = keep_result,
+	[ARCH_GADGET_POP_ARG0] = pop_rdi,
+	[ARCH_GADGET_POP_ARG1] = pop_rsi,
+	[ARCH_GADGET_POP_ARG2] = pop_rdx,
+	[ARCH_GADGET_POP_NUMBER] = pop_rax,
 };
 
 ssize_t arch_gadget_find(enum arch_gadget gadget, const uint8_t *code, size_t len)

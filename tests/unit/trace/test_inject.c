@@ -37,6 +37,67 @@ static int64_t call(struct tracee *t, struct inject_site *site, long nr, uint64_
 	return ret;
 }
 
+/* The same in chains: more than go into one, some with another fourth argument. */
+static void ask_in_chains(struct tracee *t, struct inject_site *site, const char *cwd)
+{
+	enum { ASKED = 200 };
+	struct inject_question q[ASKED + 3];
+	struct proc_status status;
+	struct {
+		uint64_t handler, flags, restorer, mask;
+	} action = { .flags = 77 };
+	char there[256] = "";
+	for (int i = 0; i < ASKED; i++)
+		q[i] = (struct inject_question){ .nr = i % 2 ? SYS_gettid : SYS_getppid,
+						 .more_arg = INJECT_NO_ARG };
+	q[ASKED] = (struct inject_question){ .nr = SYS_rt_sigaction,
+					     .args = { SIGTTIN, 0, 0, ARCH_SIGSET_BYTES },
+					     .out = &action,
+					     .out_bytes = sizeof action,
+					     .out_arg = 2,
+					     .more_arg = INJECT_NO_ARG };
+	q[ASKED + 1] = (struct inject_question){ .nr = SYS_getcwd,
+						 .args = { 0, sizeof there },
+						 .out = there,
+						 .out_bytes = sizeof there,
+						 .more_arg = INJECT_NO_ARG };
+	q[ASKED + 2] = (struct inject_question){ .nr = SYS_close,
+						 .args = { 12345 },
+						 .more_arg = INJECT_NO_ARG };
+	assert_int_equal(proc_status_read(t->pid, t->tid, &status), R_OK);
+	int signal = inject_idle_signal(&status, t->sigmask);
+	/* Otherwise this would test nothing. */
+	assert_int_not_equal(signal, 0);
+	for (int g = 0; g < ARCH_GADGET_COUNT; g++)
+		assert_int_not_equal(site->gadgets[g], 0);
+	assert_int_equal(inject_ask(t, site, signal, q, ASKED + 3), R_OK);
+	for (int i = 0; i < ASKED; i++)
+		assert_int_equal(q[i].ret, i % 2 ? t->tid : getpid());
+	assert_int_equal(q[ASKED].ret, 0);
+	assert_int_equal(action.flags, 0);
+	assert_int_equal(q[ASKED + 1].ret, strlen(cwd) + 1);
+	assert_string_equal(there, cwd);
+	assert_int_equal(q[ASKED + 2].ret, -EBADF);
+}
+
+static void idle_signals_are_nothing_to_the_thread(void **state)
+{
+	(void)state;
+	struct proc_status status = { 0 };
+	int signal = inject_idle_signal(&status, 0);
+	assert_true(signal == SIGURG || signal == SIGWINCH);
+	status.sig_caught = 1ull << (SIGURG - 1);
+	assert_int_equal(inject_idle_signal(&status, 0), SIGWINCH);
+	/* Blocked, or on its way: it may mean something. */
+	assert_int_equal(inject_idle_signal(&status, 1ull << (SIGWINCH - 1)), 0);
+	status.shared_pending = 1ull << (SIGWINCH - 1);
+	assert_int_equal(inject_idle_signal(&status, 0), 0);
+	status.sig_ignored = 1ull << (SIGPIPE - 1) | 1ull << (SIGCHLD - 1) | 1ull << (SIGCONT - 1);
+	assert_int_equal(inject_idle_signal(&status, 0), SIGPIPE);
+	status.sig_pending = 1ull << (SIGPIPE - 1);
+	assert_int_equal(inject_idle_signal(&status, 0), 0);
+}
+
 /* Calls whose results are known, `calls` in all spread over the threads of the root. */
 static void make_calls(struct tree *tree, int calls)
 {
@@ -57,6 +118,8 @@ static void make_calls(struct tree *tree, int calls)
 		assert_int_equal(trace_read(t->pid, site.data, there, sizeof there), R_OK);
 		assert_string_equal(there, cwd);
 		assert_int_equal(call(t, &site, SYS_close, 12345, 0), -EBADF);
+		ask_in_chains(t, &site, cwd);
+		assert_int_equal(call(t, &site, SYS_gettid, 0, 0), t->tid);
 		assert_int_equal(inject_end(t, &site), R_OK);
 	}
 	assert_int_equal(inject_site_close(&site), R_OK);
@@ -292,6 +355,7 @@ static void a_traced_program_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(idle_signals_are_nothing_to_the_thread),
 		cmocka_unit_test(freezing_and_calling_is_not_noticed),
 		cmocka_unit_test(signals_wait_for_the_end_of_the_calls),
 		cmocka_unit_test(a_stopped_program_stays_stopped),

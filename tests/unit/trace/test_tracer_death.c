@@ -31,6 +31,26 @@
 #define INTERRUPTED_MAX (KILLS * 6 / 100)
 #endif
 
+static void ask_in_chain(struct tracee *t, struct inject_site *site)
+{
+	struct inject_question q[60];
+	struct proc_status status;
+	char there[64];
+	for (int i = 0; i < 60; i++)
+		q[i] = (struct inject_question){ .nr = SYS_getcwd,
+						 .args = { 0, sizeof there },
+						 .out = there,
+						 .out_bytes = sizeof there,
+						 .more_arg = INJECT_NO_ARG };
+	if (proc_status_read(t->pid, t->tid, &status) != R_OK)
+		_exit(8);
+	int signal = inject_idle_signal(&status, t->sigmask);
+	if (!signal || !site->gadgets[ARCH_GADGET_KEEP_RESULT])
+		_exit(9);
+	if (inject_ask(t, site, signal, q, 60) != R_OK)
+		_exit(10);
+}
+
 /* Freezes and calls without end. */
 static void hold_forever(pid_t pid)
 {
@@ -47,7 +67,8 @@ static void hold_forever(pid_t pid)
 			int64_t ret;
 			if (inject_begin(t, &site) != R_OK)
 				_exit(3);
-			for (int n = 0; n < 10; n++)
+			ask_in_chain(t, &site);
+			for (int n = 0; n < 5; n++)
 				if (inject_syscall(t, &site, &ret, SYS_getcwd, site.data, 4096, 0,
 						   0, 0, 0) != R_OK)
 					_exit(4);

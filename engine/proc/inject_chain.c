@@ -1,0 +1,250 @@
+/* Many remote calls without a stop at each. */
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "engine/proc/stat.h"
+#include "engine/proc/trace_internal.h"
+
+/* A chain is a matter of microseconds, as soon as its thread gets a processor. */
+#define CHAIN_PATIENCE_NS 10000000000ULL
+
+#define BIT(signal) (1ull << ((signal)-1))
+
+int inject_idle_signal(const struct proc_status *status, uint64_t sigmask)
+{
+	/* The kernel ignores these by default.  SIGCHLD and SIGCONT, which it ignores too, do more
+	 * than to arrive. */
+	const uint64_t by_default = BIT(SIGURG) | BIT(SIGWINCH);
+	const uint64_t not_these = BIT(SIGKILL) | BIT(SIGSTOP) | BIT(SIGCHLD) | BIT(SIGCONT);
+	uint64_t idle = status->sig_ignored | (by_default & ~status->sig_caught);
+
+	idle &= ~(sigmask | status->sig_pending | status->shared_pending | not_these);
+	/* Beyond are the ones that queue. */
+	for (int signal = 1; signal < 32; signal++)
+		if (idle & BIT(signal))
+			return signal;
+	return 0;
+}
+
+/* Some of the questions: what they write and their results lie at the beginning of the site's data,
+ * the chain right below the frame. */
+struct batch {
+	struct inject_question *questions;
+	size_t n;
+	size_t out_bytes, chain_bytes;
+};
+
+#define CALLS_MAX 64 /* of a batch */
+static_assert(CALLS_MAX * ARCH_CHAIN_CALL_BYTES <= TRACE_CHAIN_MAX_BYTES, "a chain is bounded");
+
+static size_t rounded(size_t bytes)
+{
+	return (bytes + 7) & ~(size_t)7;
+}
+
+static size_t out_bytes_of(const struct inject_question *q)
+{
+	return sizeof(int64_t) + rounded(q->out ? q->out_bytes : 0);
+}
+
+/* As many of the questions as there is room for and a chain can ask together. */
+static struct batch next_batch(const struct inject_site *site, struct inject_question *questions,
+			       size_t n)
+{
+	struct batch b = { .questions = questions, .chain_bytes = ARCH_CHAIN_END_BYTES };
+
+	while (b.n < n && b.n < CALLS_MAX - 1) {
+		size_t more = out_bytes_of(&questions[b.n]);
+
+		if (b.chain_bytes + ARCH_CHAIN_CALL_BYTES + b.out_bytes + more > site->data_bytes ||
+		    questions[b.n].args[3] != questions[0].args[3])
+			break;
+		b.chain_bytes += ARCH_CHAIN_CALL_BYTES;
+		b.out_bytes += more;
+		b.n++;
+	}
+	return b;
+}
+
+static void place_outputs(const struct inject_question *q, uint64_t at, uint64_t args[6])
+{
+	memcpy(args, q->args, sizeof(q->args));
+	if (!q->out)
+		return;
+	args[q->out_arg] = at;
+	if (q->more_arg != INJECT_NO_ARG)
+		args[q->more_arg] = at + q->more_offset;
+}
+
+static int write_site(const struct tracee *t, uint64_t address, const void *buf, size_t bytes)
+{
+	if (trace_write(t->pid, address, buf, bytes) == R_OK)
+		return R_OK;
+	if (errno == ESRCH)
+		return R_NOT_FOUND;
+	warn_errno("cannot write to the stack of process %d", t->pid);
+	return R_FAILED;
+}
+
+/* Writes the chain and enters it: let go, the thread makes its calls and goes home. */
+static int begin_chain(struct tracee *t, const struct inject_site *site, const struct batch *b,
+		       int idle_signal)
+{
+	struct arch_chain_call calls[CALLS_MAX];
+	uint64_t words[CALLS_MAX * ARCH_CHAIN_CALL_BYTES / sizeof(uint64_t)];
+	uint64_t start = site->frame - b->chain_bytes, out = site->data;
+	struct arch_regs regs;
+	int rc;
+
+	for (size_t i = 0; i < b->n; i++) {
+		uint64_t args[6];
+
+		place_outputs(&b->questions[i], out + sizeof(int64_t), args);
+		calls[i].nr = b->questions[i].nr;
+		memcpy(calls[i].args, args, sizeof(calls[i].args));
+		calls[i].result = out;
+		out += out_bytes_of(&b->questions[i]);
+	}
+	calls[b->n] = (struct arch_chain_call){
+		SYS_tgkill, { (uint64_t)t->pid, (uint64_t)t->tid, (uint64_t)idle_signal }, 0
+	};
+	arch_chain_build(words, calls, b->n + 1, site->gadgets);
+	rc = write_site(t, start, words, b->chain_bytes);
+	if (rc != R_OK)
+		return rc;
+	arch_chain_enter(&regs, &t->regs, start, &calls[0], b->questions[0].args[3], site->gadgets);
+	if (arch_regs_set(t->tid, &regs) != R_OK)
+		return trace_failed(t, "set the registers of");
+	return trace_mask_set(t, TRACE_ALL_SIGNALS & ~BIT(idle_signal));
+}
+
+/* At its end, the next thing the thread would do is to go home. */
+static bool is_through(const struct tracee *t, const struct inject_site *site)
+{
+	struct arch_regs regs;
+
+	return arch_regs_get(t->tid, &regs) == R_OK && arch_sp(&regs) == site->frame;
+}
+
+/* The signal at the end of the chain stops the thread, and is then dropped.  Others are blocked,
+ * but for SIGSTOP and SIGKILL; one like it that comes by itself would be dropped, too. */
+static int run_chain(struct tracee *t, const struct inject_site *site, int idle_signal)
+{
+	int signal = 0;
+
+	for (;;) {
+		enum trace_stop stop;
+		int rc = trace_resume(t, PTRACE_CONT, signal);
+
+		if (rc != R_OK)
+			return rc;
+		rc = trace_wait(t, CHAIN_PATIENCE_NS, &stop, &signal);
+		if (rc == R_BUSY) {
+			trace_warn_late(t);
+			return R_FAILED;
+		}
+		if (rc != R_OK)
+			return rc;
+		if (stop == STOP_SIGNAL && signal == idle_signal) {
+			signal = 0;
+			if (is_through(t, site))
+				return R_OK;
+		}
+		if (stop != STOP_SIGNAL)
+			signal = 0;
+	}
+}
+
+static int read_results(const struct tracee *t, const struct inject_site *site,
+			const struct batch *b)
+{
+	uint8_t *buf = malloc(b->out_bytes), *at = buf;
+
+	if (!buf) {
+		warn("no memory for remote calls; free some and try again");
+		return R_FAILED;
+	}
+	if (trace_read(t->pid, site->data, buf, b->out_bytes) != R_OK) {
+		int rc = errno == ESRCH ? R_NOT_FOUND : R_FAILED;
+
+		if (rc == R_FAILED)
+			warn_errno("pid %d: reading the results of remote calls", t->tid);
+		free(buf);
+		return rc;
+	}
+	for (size_t i = 0; i < b->n; i++) {
+		struct inject_question *q = &b->questions[i];
+
+		memcpy(&q->ret, at, sizeof(q->ret));
+		if (q->out)
+			memcpy(q->out, at + sizeof(q->ret), q->out_bytes);
+		at += out_bytes_of(q);
+	}
+	free(buf);
+	return R_OK;
+}
+
+static int ask_in_chain(struct tracee *t, struct inject_site *site, int idle_signal,
+			const struct batch *b)
+{
+	int rc = begin_chain(t, site, b, idle_signal);
+
+	if (rc == R_OK)
+		rc = run_chain(t, site, idle_signal);
+	if (rc == R_OK)
+		rc = trace_mask_set(t, TRACE_ALL_SIGNALS);
+	return rc == R_OK ? read_results(t, site, b) : rc;
+}
+
+static bool can_chain(const struct inject_site *site, int idle_signal)
+{
+	for (int g = 0; g < ARCH_GADGET_COUNT; g++)
+		if (!site->gadgets[g])
+			return false;
+	return idle_signal && !site->disposable;
+}
+
+static int ask_by_itself(struct tracee *t, struct inject_site *site, struct inject_question *q)
+{
+	uint64_t args[6];
+	int rc;
+
+	place_outputs(q, site->data, args);
+	rc = inject_syscall(t, site, &q->ret, q->nr, args[0], args[1], args[2], args[3], args[4],
+			    args[5]);
+	if (rc != R_OK || !q->out)
+		return rc;
+	if (trace_read(t->pid, site->data, q->out, q->out_bytes) == R_OK)
+		return R_OK;
+	warn_errno("pid %d: reading the result of call %ld", t->tid, q->nr);
+	return R_FAILED;
+}
+
+int inject_ask(struct tracee *t, struct inject_site *site, int idle_signal,
+	       struct inject_question *questions, size_t n)
+{
+	bool chained = can_chain(site, idle_signal);
+	int rc = R_OK;
+
+	if (site->user != t->tid) {
+		warn("remote calls in thread %d of process %d without preparation", t->tid, t->pid);
+		return R_FAILED;
+	}
+	while (rc == R_OK && chained && n > 0) {
+		struct batch b = next_batch(site, questions, n);
+
+		rc = ask_in_chain(t, site, idle_signal, &b);
+		questions += b.n;
+		n -= b.n;
+	}
+	for (size_t i = 0; rc == R_OK && i < n; i++)
+		rc = ask_by_itself(t, site, &questions[i]);
+	return rc;
+}
