@@ -282,7 +282,8 @@ int cmd_take(const struct options *options)
 					   .verify_tracking = options->verify_tracking,
 					   .kill = options->kill,
 					   .stop = options->stop,
-					   .compare = options->compare };
+					   .compare = options->compare,
+					   .ghost_max_bytes = options->ghost_limit_bytes };
 	t.predump_only = options->pre_dump_only;
 	t.options.progress = bar_begin(options);
 	result = with_wait(options, do_take, &t);

@@ -60,6 +60,7 @@ struct options {
 	unsigned track;	  /* enum track_choice */
 	bool verify_tracking;
 	bool pre_dump, pre_dump_only;
+	uint64_t ghost_limit_bytes; /* 0: none */
 	/* gc; those not given are 0 */
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
 	uint64_t keep_within_seconds;

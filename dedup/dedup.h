@@ -74,6 +74,21 @@ uint64_t ingest_misses(const struct ingest *ingest);
  * none, and the uuid of the store. */
 uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16]);
 
+/*
+ * A whole object that is known to be as in the newest generation of the lineage: its tree is taken
+ * over, whatever is being spooled.  `pages` is how many it has, for the statistics.  R_OK;
+ * R_NOT_FOUND (not reported) if there is none of that length, or nothing may be taken on trust: it
+ * has to be handed over whole.
+ */
+int object_same(struct ingest *ingest, const char *name, uint64_t length_bytes, uint64_t pages);
+
+/* Takes a finished object out of the generation again, so that its name is free. */
+void object_drop(struct ingest *ingest, const char *name);
+
+/* Reads an image of the newest generation of the lineage; freed by the caller.  R_OK or R_NOT_FOUND
+ * (none, or not readable; not reported). */
+int ingest_read_newest(struct ingest *ingest, const char *name, void **data, size_t *len);
+
 /* Finishes and names the object within the generation; frees `writer` in any case.
  * `length_bytes` is its true length. */
 int object_end(struct object_writer *writer, uint64_t length_bytes);

@@ -227,6 +227,39 @@ uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16])
 	return ingest_newest_number(ingest);
 }
 
+int object_same(struct ingest *ingest, const char *name, uint64_t length_bytes, uint64_t pages)
+{
+	struct object old;
+
+	if (ingest->last_generation == 0 || ingest->classifier.compare ||
+	    name_list_has(&ingest->names, name) ||
+	    store_object(ingest->view, ingest->last_generation, name, &old) != R_OK ||
+	    old.length_bytes != length_bytes)
+		return R_NOT_FOUND;
+	if (name_list_add(&ingest->names, name, &old) != R_OK) {
+		ingest->failed = true;
+		return R_FAILED;
+	}
+	ingest->scanned += pages;
+	ingest->shared += pages;
+	return R_OK;
+}
+
+void object_drop(struct ingest *ingest, const char *name)
+{
+	name_list_remove(&ingest->names, name);
+}
+
+int ingest_read_newest(struct ingest *ingest, const char *name, void **data, size_t *len)
+{
+	struct object old;
+
+	if (ingest->last_generation == 0 ||
+	    store_object(ingest->view, ingest->last_generation, name, &old) != R_OK)
+		return R_NOT_FOUND;
+	return store_read_object(ingest->view, &old, data, len) == R_OK ? R_OK : R_NOT_FOUND;
+}
+
 /* Finishes the tree and frees the writer in any case. */
 static int end_object(struct object_writer *writer, uint64_t length_bytes, struct object *object)
 {

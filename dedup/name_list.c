@@ -7,19 +7,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool name_list_has(const struct name_list *list, const char *name)
+/* Where the entry of a name is; the list's length if it is not there. */
+static size_t find(const struct name_list *list, const char *name)
 {
-	size_t len = strlen(name);
+	size_t len = strlen(name), at = 0;
 
-	for (size_t at = 0; at < list->len;) {
+	while (at < list->len) {
 		const uint8_t *entry = list->bytes + at;
 		size_t there = get_le16(entry);
 
 		if (there == len && memcmp(entry + DIRECTORY_ENTRY_BYTES, name, len) == 0)
-			return true;
+			break;
 		at += DIRECTORY_ENTRY_BYTES + there;
 	}
-	return false;
+	return at;
+}
+
+bool name_list_has(const struct name_list *list, const char *name)
+{
+	return find(list, name) < list->len;
+}
+
+void name_list_remove(struct name_list *list, const char *name)
+{
+	size_t at = find(list, name), bytes = DIRECTORY_ENTRY_BYTES + strlen(name);
+
+	if (at == list->len)
+		return;
+	memmove(list->bytes + at, list->bytes + at + bytes, list->len - at - bytes);
+	list->len -= bytes;
 }
 
 int name_list_add(struct name_list *list, const char *name, const struct object *object)

@@ -15,4 +15,7 @@ bool name_list_has(const struct name_list *list, const char *name);
 /* Appends a name of 1 to OBJECT_NAME_MAX bytes.  R_OK, or R_FAILED (out of memory, reported). */
 int name_list_add(struct name_list *list, const char *name, const struct object *object);
 
+/* Takes a name out again, if it is there. */
+void name_list_remove(struct name_list *list, const char *name);
+
 #endif

@@ -78,7 +78,7 @@ struct take_options {
 	bool kill;	      /* end the tree after the commit, before it runs again */
 	bool stop;	      /* leave the tree stopped (SIGSTOP) */
 	bool compare;	      /* trust no hash: see ingest_compare() */
-	/* Ghost files (open but deleted) longer than this are refused; 0: 64 MiB. */
+	/* Ghost files (open but deleted) with more allocated bytes are refused; 0: none is. */
 	uint64_t ghost_max_bytes;
 	const struct progress *progress; /* may be NULL */
 };

@@ -96,6 +96,7 @@ struct taking {
 	struct fds_hold *hold; /* connections of a tree that is going to be ended */
 	struct capture *capture;
 	struct track *track;
+	struct fds_prepared *prepared;
 };
 
 /* A tree that shall not run on need not be spared. */
@@ -116,8 +117,10 @@ static int copy_tree(struct taking *t)
 	ctx->progress = t->opts->progress;
 	ctx->track = t->track;
 	ctx->verify_tracking = t->opts->verify_tracking;
-	if (rc == R_OK)
+	if (rc == R_OK) {
 		fds_take_set_tcp(ctx->fds, t->opts->tcp, t->opts->kill);
+		fds_take_set_prepared(ctx->fds, t->prepared);
+	}
 	if (rc == R_OK)
 		rc = list_pids(&t->tree, t->result);
 	if (rc == R_OK)
@@ -152,7 +155,9 @@ static int commit_held(struct taking *t)
 
 	gen->frozen_ns = take_clock_ns(CLOCK_MONOTONIC) - t->tree.first_stop_ns;
 	gen->wall_ns = take_clock_ns(CLOCK_MONOTONIC) - t->start_ns;
-	rc = ingest_commit(t->ingest, gen);
+	rc = fds_take_store(t->ctx.fds);
+	if (rc == R_OK)
+		rc = ingest_commit(t->ingest, gen);
 	if (rc != R_OK) {
 		fds_hold_end(t->hold, false);
 		tree_release(&t->tree);
@@ -180,6 +185,8 @@ static int commit_running(struct taking *t)
 		rc = ingest_unspool(t->ingest);
 	if (rc == R_OK)
 		rc = capture_store(t->capture);
+	if (rc == R_OK)
+		rc = fds_take_store(t->ctx.fds);
 	/* The target copies no more pages for it. */
 	capture_end(t->capture, &t->result->capture);
 	t->capture = NULL;
@@ -210,7 +217,8 @@ static int take(struct taking *t)
 	/* Nothing is taken on trust where all is to be compared. */
 	track_begin(t->opts->pid, t->opts->compare ? TRACK_NONE : t->opts->track, &point,
 		    &t->track);
-	if (runs_on(t))
+	rc = fds_prepare(t->ingest, t->opts->pid, &t->prepared);
+	if (rc == R_OK && runs_on(t))
 		rc = ingest_spool(t->ingest, SPOOL_MAX_BYTES,
 				  SPOOL_READY_BYTES + track_expected_bytes(t->track));
 	if (rc == R_OK)
@@ -284,6 +292,7 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 	if (rc == R_OK)
 		rc = take(&t);
 	track_end(t.track);
+	fds_prepared_end(t.prepared);
 	if (t.ingest)
 		ingest_abort(t.ingest);
 	memcpy(result->capture.why, why, sizeof(why));

@@ -53,9 +53,21 @@ struct taken_file {
 	FileEntry entry; /* what dump fills in: type, id and one member */
 };
 
+/*
+ * Before the tree below `root` is frozen: learns what the lineage's newest generation knows of
+ * deleted files, and reads those that are large and have changed, as objects of `ingest`.  R_OK or
+ * R_FAILED; fds_prepared_end() in any case, after fds_take_end().
+ */
+struct fds_prepared;
+int fds_prepare(struct ingest *ingest, pid_t root, struct fds_prepared **prepared);
+void fds_prepared_end(struct fds_prepared *prepared);
+
 /* Begins; nothing is touched yet.  `ingest` may be NULL to look only (snap check).  Deleted files
- * with more data than `ghost_max_bytes` (0: 64 MiB) are refused. */
+ * with more allocated bytes than `ghost_max_bytes` (0: any) are refused. */
 int fds_take_begin(struct ingest *ingest, uint64_t ghost_max_bytes, struct fds_take **take);
+
+/* Says what is known beforehand; `prepared` may be NULL.  Before the first task. */
+void fds_take_set_prepared(struct fds_take *take, struct fds_prepared *prepared);
 
 /* What becomes of connections; TCP_CLOSE if not called.  `ends`: the tree is going to be ended, so
  * that connections to keep are silenced (fds_take_hold).  Before the first task. */
@@ -110,13 +122,15 @@ bool fds_take_has_pid(struct fds_take *take, pid_t pid);
 /* Writes "files", "fdinfo-N" and the images of the kinds.  All tasks and mappings are known. */
 int fds_take_finish(struct fds_take *take);
 
+/* Stores what was only cloned while the tree was frozen; it may run by now.  R_OK or R_FAILED. */
+int fds_take_store(struct fds_take *take);
+
 /* Closes every descriptor held of the target's, before it is released; fds_take_end does it too. */
 void fds_take_close(struct fds_take *take);
 void fds_take_end(struct fds_take *take);
 
 /* For kinds. */
 struct ingest *fds_take_ingest(struct fds_take *take); /* NULL when only looking */
-uint64_t fds_take_ghost_max(struct fds_take *take);
 /* Adds a connection that has been silenced. */
 int fds_take_hold_tcp(struct fds_take *take, int local);
 /* Memory that lives as long as the take, zeroed; entries of dump are made of it.  NULL: reported.

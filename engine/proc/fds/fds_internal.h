@@ -30,6 +30,8 @@ struct taken_lock {
 	int64_t start, len; /* len 0: to the end */
 };
 
+struct ghost_taken;
+
 struct arena_block {
 	struct arena_block *next;
 	max_align_t data[];
@@ -57,7 +59,10 @@ struct fds_take {
 	struct arena_block *arena;
 	struct image_writer images[IMAGE_KINDS];
 	bool image_used[IMAGE_KINDS];
-	uint64_t ghost_max_bytes;
+	uint64_t ghost_max_bytes;      /* 0: any */
+	struct fds_prepared *prepared; /* may be NULL */
+	struct ghost_taken *ghosts;
+	size_t n_ghosts, room_ghosts;
 	enum tcp_policy tcp;
 	bool ends;
 	struct fds_hold *hold;

@@ -1,143 +1,68 @@
+/* Files whose path does not lead to them (any more). */
+#include "engine/proc/fds/ghost_internal.h"
 #include "engine/proc/fds/ghost.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
-#include "dedup/dedup.h"
 
-#define BATCH_PAGES 64
-
-/* Opens an inode anew, whatever way and under whatever name we hold it. */
-static int reopen(int fd, int flags)
+void ghost_object_name(char name[32], uint32_t id)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, flags | O_CLOEXEC);
+	snprintf(name, 32, "ghost-%u", id);
 }
 
-/* Hands the data of one extent to the writer, page by page. */
-static int put_extent(struct object_writer *writer, int fd, off_t from, off_t to)
+static bool id_is_taken(const struct fds_take *take, const struct fds_prepared *prepared,
+			uint32_t id)
 {
-	static _Alignas(PAGE_BYTES) char pages[BATCH_PAGES * PAGE_BYTES];
+	for (size_t i = 0; prepared && i < prepared->n_reads; i++)
+		if (prepared->reads[i].id == id)
+			return true;
+	for (size_t i = 0; take && i < take->n_ghosts; i++)
+		if (take->ghosts[i].id == id)
+			return true;
+	return false;
+}
 
-	while (from < to) {
-		size_t want =
-		    (size_t)(to - from) < sizeof(pages) ? (size_t)(to - from) : sizeof(pages);
-		size_t n = (want + PAGE_BYTES - 1) / PAGE_BYTES;
+uint32_t ghost_id(const struct fds_take *take, const struct fds_prepared *prepared, dev_t dev,
+		  ino_t ino)
+{
+	uint64_t mixed = (ino ^ (uint64_t)dev << 40) * 0x9e3779b97f4a7c15u;
+	uint32_t id = (uint32_t)(mixed >> 33);
 
-		memset(pages, 0, n * PAGE_BYTES);
-		if (io_pread_all(fd, pages, want, from) != R_OK) {
-			warn_errno("cannot read a deleted file at offset %lld", (long long)from);
-			return R_FAILED;
-		}
-		if (object_pages(writer, (uint64_t)from / PAGE_BYTES, pages, n) != R_OK)
-			return R_FAILED;
-		from += (off_t)(n * PAGE_BYTES);
+	for (size_t i = 0; prepared && i < prepared->n_reads; i++) {
+		const struct ghost_read *read = &prepared->reads[i];
+
+		if (read->st.st_dev == dev && read->st.st_ino == ino)
+			return read->id;
 	}
-	return R_OK;
+	while (id == 0 || id_is_taken(take, prepared, id))
+		id = (id + 1) & 0x7fffffffu;
+	return id;
 }
 
-static int put_extents(struct object_writer *writer, int fd, off_t size)
+int ghost_note(struct fds_take *take, struct taken_file *f, uint32_t *id)
 {
-	off_t done = 0;
+	struct ghost_taken *ghost;
 
-	for (;;) {
-		off_t data = lseek(fd, done, SEEK_DATA), hole;
-
-		if (data < 0)
-			return errno == ENXIO ? R_OK : R_FAILED;
-		hole = lseek(fd, data, SEEK_HOLE);
-		if (hole < 0 || hole > size)
-			hole = size;
-		/* Whole pages; two extents may meet in one. */
-		data -= data % PAGE_BYTES;
-		hole += (PAGE_BYTES - hole % PAGE_BYTES) % PAGE_BYTES;
-		if (data < done)
-			data = done;
-		if (hole > data && put_extent(writer, fd, data, hole < size ? hole : size) != R_OK)
-			return R_FAILED;
-		done = hole;
-		if (done >= size)
+	for (size_t i = 0; i < take->n_ghosts; i++) {
+		ghost = &take->ghosts[i];
+		if (ghost->f->st.st_dev == f->st.st_dev && ghost->f->st.st_ino == f->st.st_ino) {
+			*id = ghost->id;
 			return R_OK;
-	}
-}
-
-int contents_take(struct fds_take *take, const struct taken_file *f, const char *name)
-{
-	struct object_writer *writer;
-	int fd, result;
-
-	if (!fds_take_ingest(take))
-		return R_OK;
-	/* Opening it would break the lease, which its holder would be told. */
-	if (strstr(f->info, "LEASE")) {
-		warn("%s: deleted, with a lease on it; cannot be snapshotted", taken_file_name(f));
-		return R_UNSUPPORTED;
-	}
-	fd = reopen(f->local, O_RDONLY | O_NOATIME);
-	if (fd < 0 && errno == EPERM)
-		fd = reopen(f->local, O_RDONLY);
-	if (fd < 0) {
-		warn_errno("%s: cannot be opened to read it", taken_file_name(f));
-		return R_FAILED;
-	}
-	result = object_begin(fds_take_ingest(take), name, &writer);
-	if (result == R_OK) {
-		int read_result = put_extents(writer, fd, f->st.st_size);
-
-		result = object_end(writer, (uint64_t)f->st.st_size);
-		if (read_result != R_OK) {
-			warn("%s: cannot keep what it holds", taken_file_name(f));
-			result = R_FAILED;
 		}
 	}
-	close(fd);
-	return result;
-}
-
-static int put_ghost(struct fds_take *take, struct taken_file *f, uint32_t ghost)
-{
-	GhostFileEntry entry = GHOST_FILE_ENTRY__INIT;
-	Timeval atim = TIMEVAL__INIT, mtim = TIMEVAL__INIT;
-	char name[32];
-
-	if ((uint64_t)f->st.st_blocks * 512 > fds_take_ghost_max(take)) {
-		warn("%s: deleted, with %lld bytes of data; more than is kept of such files",
-		     taken_file_name(f), (long long)f->st.st_blocks * 512);
-		return R_UNSUPPORTED;
-	}
-	entry.uid = f->st.st_uid;
-	entry.gid = f->st.st_gid;
-	entry.mode = f->st.st_mode;
-	entry.has_dev = entry.has_ino = entry.has_rdev = entry.has_size = 1;
-	entry.dev = (uint32_t)f->st.st_dev;
-	entry.ino = f->st.st_ino;
-	entry.rdev = (uint32_t)f->st.st_rdev;
-	entry.size = (uint64_t)f->st.st_size;
-	atim.tv_sec = (uint64_t)f->st.st_atim.tv_sec;
-	atim.tv_usec = (uint64_t)f->st.st_atim.tv_nsec / 1000;
-	mtim.tv_sec = (uint64_t)f->st.st_mtim.tv_sec;
-	mtim.tv_usec = (uint64_t)f->st.st_mtim.tv_nsec / 1000;
-	entry.atim = &atim;
-	entry.mtim = &mtim;
-	snprintf(name, sizeof(name), "ghost-%u", ghost);
-	if (S_ISREG(f->st.st_mode)) {
-		int result = contents_take(take, f, name);
-
-		if (result != R_OK)
-			return result;
-	}
-	return fds_take_put_one(take, IMAGE_GHOST_FILE, ghost, &entry.base);
+	if (grow(&take->ghosts, take->n_ghosts, &take->room_ghosts, sizeof(*ghost)) != R_OK)
+		return R_FAILED;
+	*id = ghost_id(take, take->prepared, f->st.st_dev, f->st.st_ino);
+	take->ghosts[take->n_ghosts++] = (struct ghost_taken){ .id = *id, .f = f, .clone = -1 };
+	return R_OK;
 }
 
 static void put_remap(struct fds_take *take, uint32_t id, uint32_t remap_id, RemapType type)
@@ -178,14 +103,32 @@ static int find_sibling(const struct taken_file *f, const char *name, char *sibl
 	return result;
 }
 
+/* Deleted under this name, alive under another. */
+static int take_linked(struct fds_take *take, struct taken_file *f, const char *name)
+{
+	char sibling[PATH_MAX];
+	uint32_t other;
+
+	if (find_sibling(f, name, sibling, sizeof(sibling)) != R_OK) {
+		if (ghost_link_take(take, f) == R_OK)
+			return R_OK;
+		warn("%s: deleted under this name, alive under another in a directory unknown; "
+		     "cannot be snapshotted",
+		     taken_file_name(f));
+		return R_UNSUPPORTED;
+	}
+	if (fds_register_path(take, sibling, O_RDONLY, &other) != R_OK)
+		return R_FAILED;
+	put_remap(take, f->id, other, REMAP_TYPE__LINKED);
+	return R_OK;
+}
+
 int path_take(struct fds_take *take, struct taken_file *f, const char **name)
 {
 	static const char mark[] = " (deleted)";
 	size_t len = strlen(f->link), mark_len = sizeof(mark) - 1;
-	char sibling[PATH_MAX];
 	struct stat st;
-	uint32_t other;
-	bool fresh;
+	uint32_t ghost;
 	char *bare;
 
 	*name = f->link;
@@ -203,21 +146,10 @@ int path_take(struct fds_take *take, struct taken_file *f, const char **name)
 		return R_FAILED;
 	bare[len - mark_len] = '\0';
 	*name = bare;
-	if (f->st.st_nlink == 0) {
-		uint32_t ghost =
-		    fds_take_inode_id(take, "ghost", f->st.st_dev, f->st.st_ino, &fresh);
-
-		put_remap(take, f->id, ghost, REMAP_TYPE__GHOST);
-		return fresh ? put_ghost(take, f, ghost) : R_OK;
-	}
-	if (find_sibling(f, bare, sibling, sizeof(sibling)) != R_OK) {
-		warn("%s: deleted under this name, alive under another in a directory unknown; "
-		     "cannot be snapshotted",
-		     taken_file_name(f));
-		return R_UNSUPPORTED;
-	}
-	if (fds_register_path(take, sibling, O_RDONLY, &other) != R_OK)
+	if (f->st.st_nlink > 0 && !S_ISDIR(f->st.st_mode))
+		return take_linked(take, f, bare);
+	if (ghost_note(take, f, &ghost) != R_OK)
 		return R_FAILED;
-	put_remap(take, f->id, other, REMAP_TYPE__LINKED);
+	put_remap(take, f->id, ghost, REMAP_TYPE__GHOST);
 	return R_OK;
 }

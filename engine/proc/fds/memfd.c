@@ -272,7 +272,7 @@ static int make_memfd(struct fds_restore *restore, struct memfd *memfd)
 		return R_FAILED;
 	}
 	snprintf(object, sizeof(object), "pages-shmem-%u", entry->shmid);
-	if (contents_restore(restore, memfd->master, object, entry->size) != R_OK)
+	if (contents_restore(restore, memfd->master, object, entry->size, NULL) != R_OK)
 		return R_FAILED;
 	if (fchown(memfd->master, entry->uid, entry->gid) == 0 &&
 	    (!entry->has_mode || fchmod(memfd->master, entry->mode) == 0))

@@ -222,10 +222,12 @@ const struct fd_kind fd_kind_reg = {
 	.type = FD_TYPES__REG,
 	.probe = reg_probe,
 	.dump = reg_dump,
+	.dump_end = ghosts_take,
 	.load = remap_load,
 	.check = reg_check,
 	.open = reg_open,
 	.late = reg_late,
+	.finish_all = remap_finish,
 	.done = remap_done,
 	.describe = reg_describe,
 };

@@ -10,9 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ending.h"
 #include "base/result.h"
 #include "base/warn.h"
-#include "engine/proc/fds/fds_internal.h"
+#include "engine/proc/fds/ghost_internal.h"
 #include "store/store.h"
 
 struct remap {
@@ -20,18 +21,13 @@ struct remap {
 	bool linked;
 };
 
-/* A nameless inode made again; every file of it is opened through `master`. */
-struct ghost {
-	uint32_t id;
-	int master;
-	GhostFileEntry *entry;
-};
-
 struct remaps {
 	struct remap *remaps;
 	size_t n, room;
 	struct ghost *ghosts;
 	size_t n_ghosts, room_ghosts;
+	const SnapLinkEntry **links;
+	size_t n_links, room_links;
 };
 
 static struct ghost *find_ghost(struct remaps *remaps, uint32_t id)
@@ -99,9 +95,37 @@ static int load_remap(struct fds_restore *restore, const ProtobufCMessage *messa
 	return linked ? R_OK : load_ghost(restore, entry->remap_id);
 }
 
+static int load_more(struct fds_restore *restore, const ProtobufCMessage *message,
+		     const void *payload, size_t bytes)
+{
+	const SnapGhostEntry *entry = (const SnapGhostEntry *)message;
+	struct ghost *ghost = find_ghost(fds_restore_kinds(restore)->remaps, entry->id);
+
+	(void)payload;
+	(void)bytes;
+	if (ghost)
+		ghost->more = entry;
+	return R_OK;
+}
+
+static int load_link(struct fds_restore *restore, const ProtobufCMessage *message,
+		     const void *payload, size_t bytes)
+{
+	struct remaps *remaps = fds_restore_kinds(restore)->remaps;
+
+	(void)payload;
+	(void)bytes;
+	if (grow(&remaps->links, remaps->n_links, &remaps->room_links, sizeof(*remaps->links)) !=
+	    R_OK)
+		return R_FAILED;
+	remaps->links[remaps->n_links++] = (const SnapLinkEntry *)message;
+	return R_OK;
+}
+
 int remap_load(struct fds_restore *restore)
 {
 	struct fds_restore_kinds *kinds = fds_restore_kinds(restore);
+	int result;
 
 	if (kinds->remaps)
 		return R_OK;
@@ -110,7 +134,11 @@ int remap_load(struct fds_restore *restore)
 		warn("no memory for the list of deleted files; free some and try again");
 		return R_FAILED;
 	}
-	return fds_restore_each(restore, IMAGE_REMAP_FPATH, NULL, load_remap);
+	result = fds_restore_each(restore, IMAGE_REMAP_FPATH, NULL, load_remap);
+	if (result == R_OK)
+		result = fds_restore_each(restore, IMAGE_SNAP_GHOSTS, NULL, load_more);
+	return result == R_OK ? fds_restore_each(restore, IMAGE_SNAP_LINKS, NULL, load_link)
+			      : result;
 }
 
 static const struct remap *find_remap(struct fds_restore *restore, uint32_t id)
@@ -124,9 +152,34 @@ static const struct remap *find_remap(struct fds_restore *restore, uint32_t id)
 	return NULL;
 }
 
+static const SnapLinkEntry *find_link(struct fds_restore *restore, uint32_t id)
+{
+	const struct remaps *remaps = fds_restore_kinds(restore)->remaps;
+
+	for (size_t i = 0; remaps && i < remaps->n_links; i++) {
+		if (remaps->links[i]->id == id)
+			return remaps->links[i];
+	}
+	return NULL;
+}
+
 bool remap_known(struct fds_restore *restore, uint32_t id)
 {
-	return find_remap(restore, id) != NULL;
+	return find_remap(restore, id) || find_link(restore, id);
+}
+
+static int check_link(const SnapLinkEntry *link, const char *name)
+{
+	int fd = ghost_link_open(link, name);
+
+	if (fd >= 0) {
+		close(fd);
+		return R_OK;
+	}
+	warn_errno("%s: was deleted, but had another name; the file (inode %llu) cannot be found "
+		   "in its file system",
+		   name, (unsigned long long)link->ino);
+	return R_FAILED;
 }
 
 int remap_check(struct fds_restore *restore, uint32_t id, const char *name)
@@ -134,7 +187,9 @@ int remap_check(struct fds_restore *restore, uint32_t id, const char *name)
 	const struct remap *remap = find_remap(restore, id);
 	struct stat st;
 
-	if (!remap || !remap->linked)
+	if (!remap)
+		return check_link(find_link(restore, id), name);
+	if (!remap->linked)
 		return R_OK;
 	/* The file entry of the other name is checked as every file is; here only that it exists.
 	 */
@@ -147,158 +202,83 @@ int remap_check(struct fds_restore *restore, uint32_t id, const char *name)
 	return R_FAILED;
 }
 
-/* Makes the directories above `name` that are missing; `made` of them, undone by prune_parents. */
-static int make_parents(char *name, unsigned int *made)
-{
-	struct stat st;
-
-	*made = 0;
-	for (char *slash = strchr(name + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		if (lstat(name, &st) != 0 && mkdir(name, 0700) == 0)
-			(*made)++;
-		*slash = '/';
-	}
-	return R_OK;
-}
-
-static void prune_parents(const char *name, unsigned int made)
-{
-	char path[PATH_MAX];
-	char *slash;
-
-	if ((size_t)snprintf(path, sizeof(path), "%s", name) >= sizeof(path))
-		return;
-	while (made > 0 && (slash = strrchr(path, '/'))) {
-		*slash = '\0';
-		rmdir(path);
-		made--;
-	}
-}
-
-/* Makes an empty inode of the ghost's type under `name`, which must be free. */
-static int make_inode(const GhostFileEntry *entry, const char *name)
-{
-	mode_t mode = entry->mode;
-	int fd;
-
-	switch (mode & S_IFMT) {
-	case S_IFDIR:
-		return mkdir(name, 0700);
-	case S_IFREG:
-		fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		if (fd >= 0)
-			close(fd);
-		return fd < 0 ? -1 : 0;
-	case S_IFIFO:
-	case S_IFCHR:
-	case S_IFBLK:
-	case S_IFSOCK:
-		return mknod(name, (mode & S_IFMT) | 0600, entry->has_rdev ? entry->rdev : 0);
-	default:
-		errno = EINVAL;
-		return -1;
-	}
-}
-
-/* Owner, mode and times, through the name: a FIFO's or device's inode is not opened for it. */
-static int dress_ghost(const GhostFileEntry *entry, const char *name)
-{
-	struct timespec times[2] = { 0 };
-
-	if (chown(name, entry->uid, entry->gid) != 0 || chmod(name, entry->mode & 07777) != 0)
-		return -1;
-	if (!entry->atim || !entry->mtim)
-		return 0;
-	times[0].tv_sec = (time_t)entry->atim->tv_sec;
-	times[0].tv_nsec = (long)entry->atim->tv_usec * 1000;
-	times[1].tv_sec = (time_t)entry->mtim->tv_sec;
-	times[1].tv_nsec = (long)entry->mtim->tv_usec * 1000;
-	return utimensat(AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW);
-}
-
-static int open_master(const GhostFileEntry *entry, const char *name)
-{
-	return open(name, (S_ISREG(entry->mode) ? O_RDWR : O_PATH) | O_NOFOLLOW | O_CLOEXEC);
-}
-
-/* Makes the ghost under its old name, or beside it if that is taken, and takes the name away. */
-static int make_ghost(struct fds_restore *restore, struct ghost *ghost, const char *name)
-{
-	char path[PATH_MAX], object[32];
-	unsigned int made;
-	int result = R_FAILED, fd;
-
-	if ((size_t)snprintf(path, sizeof(path), "%s", name) >= sizeof(path))
-		return R_FAILED;
-	make_parents(path, &made);
-	if (make_inode(ghost->entry, path) != 0) {
-		if (errno != EEXIST ||
-		    (size_t)snprintf(path, sizeof(path), "%s.snap-%d", name, (int)getpid()) >=
-			sizeof(path) ||
-		    make_inode(ghost->entry, path) != 0) {
-			warn_errno("%s: cannot make it again as a deleted file", path);
-			goto err0;
-		}
-	}
-	fd = open_master(ghost->entry, path);
-	ghost->master = fd < 0 ? -1 : fds_restore_high(restore, fd);
-	if (ghost->master < 0) {
-		warn_errno("%s: cannot open it again as a deleted file", path);
-		goto err1;
-	}
-	snprintf(object, sizeof(object), "ghost-%u", ghost->id);
-	if (S_ISREG(ghost->entry->mode) &&
-	    contents_restore(restore, ghost->master, object, ghost->entry->size) != R_OK)
-		goto err1;
-	if (dress_ghost(ghost->entry, path) != 0) {
-		warn_errno("%s: cannot give the deleted file its owner, mode and times", path);
-		goto err1;
-	}
-	result = R_OK;
-err1:
-	if ((S_ISDIR(ghost->entry->mode) ? rmdir(path) : unlink(path)) != 0) {
-		warn_errno("%s: cannot delete it again", path);
-		result = R_FAILED;
-	}
-err0:
-	prune_parents(path, made);
-	return result;
-}
-
 /* Another name of the inode exists: takes the old name for a moment, so that it is the file's. */
 static int open_linked(const char *name, const char *other, int flags)
 {
-	bool linked = link(other, name) == 0;
-	int fd = open(linked ? name : other, flags | O_CLOEXEC), saved = errno;
+	bool linked;
+	int fd, saved;
 
+	ending_hold();
+	linked = linkat(AT_FDCWD, other, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+	fd = open(linked ? name : other, flags | O_CLOEXEC);
+	saved = errno;
 	if (linked)
 		unlink(name);
+	ending_allow();
 	errno = saved;
 	return fd;
+}
+
+static int open_by_link(const SnapLinkEntry *link, const char *name, int flags)
+{
+	int path_fd = ghost_link_open(link, name), fd, saved;
+	char path[64];
+
+	if (path_fd < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
+	fd = open_linked(name, path, flags);
+	saved = errno;
+	close(path_fd);
+	errno = saved;
+	return fd;
+}
+
+static int open_ghost(struct fds_restore *restore, struct ghost *ghost, const char *name, int flags)
+{
+	char path[64];
+
+	if (ghost->master < 0 && ghost_make(restore, ghost, name) != R_OK)
+		return -1;
+	/* The way to a symbolic link itself leads through its name, which is gone. */
+	if (S_ISLNK(ghost->entry->mode))
+		return fcntl(ghost->master, F_DUPFD_CLOEXEC, 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", ghost->master);
+	return open(path, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
 }
 
 int remap_open(struct fds_restore *restore, uint32_t id, const char *name, int flags)
 {
 	const struct remap *remap = find_remap(restore, id);
 	struct ghost *ghost;
-	char path[64];
 	int fd;
 
-	if (remap->linked) {
+	if (!remap) {
+		fd = open_by_link(find_link(restore, id), name, flags);
+	} else if (remap->linked) {
 		const char *other = fds_restore_path(restore, remap->remap_id);
 
 		fd = other ? open_linked(name, other, flags) : -1;
 	} else {
 		ghost = find_ghost(fds_restore_kinds(restore)->remaps, remap->remap_id);
-		if (ghost->master < 0 && make_ghost(restore, ghost, name) != R_OK)
-			return -1;
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", ghost->master);
-		fd = open(path, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
+		fd = open_ghost(restore, ghost, name, flags);
 	}
 	if (fd < 0)
 		warn_errno("%s (deleted): cannot open it again", name);
 	return fd;
+}
+
+int remap_finish(struct fds_restore *restore, const struct fds_task *tasks, size_t n)
+{
+	struct remaps *remaps = fds_restore_kinds(restore)->remaps;
+
+	(void)tasks;
+	(void)n;
+	for (size_t i = 0; remaps && i < remaps->n_ghosts; i++) {
+		if (remaps->ghosts[i].master >= 0 && ghost_finish(&remaps->ghosts[i]) != R_OK)
+			return R_FAILED;
+	}
+	return R_OK;
 }
 
 void remap_done(struct fds_restore *restore)
@@ -313,6 +293,7 @@ void remap_done(struct fds_restore *restore)
 		image_free_message(&kinds->remaps->ghosts[i].entry->base);
 	}
 	free(kinds->remaps->ghosts);
+	free(kinds->remaps->links);
 	free(kinds->remaps->remaps);
 	free(kinds->remaps);
 	kinds->remaps = NULL;

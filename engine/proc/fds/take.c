@@ -1,5 +1,6 @@
 /* The registry of a take: its memory, its images, its end. */
 #include "engine/proc/fds/fds_internal.h"
+#include "engine/proc/fds/ghost.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +11,6 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
-
-/* Read while the target is frozen, at some GB/s: about 50 ms. */
-#define GHOST_MAX_BYTES (64u << 20)
 
 int grow(void *array_pointer, size_t n, size_t *room, size_t size)
 {
@@ -85,9 +83,9 @@ struct ingest *fds_take_ingest(struct fds_take *take)
 	return take->ingest;
 }
 
-uint64_t fds_take_ghost_max(struct fds_take *take)
+void fds_take_set_prepared(struct fds_take *take, struct fds_prepared *prepared)
 {
-	return take->ghost_max_bytes ? take->ghost_max_bytes : GHOST_MAX_BYTES;
+	take->prepared = prepared;
 }
 
 uint32_t fds_take_inode_id(struct fds_take *take, const char *what, dev_t dev, ino_t ino,
@@ -224,6 +222,7 @@ void fds_take_end(struct fds_take *take)
 	if (!take)
 		return;
 	fds_take_close(take);
+	ghosts_take_end(take);
 	for (int i = 0; i < IMAGE_KINDS; i++) {
 		if (take->image_used[i])
 			image_writer_free(&take->images[i]);
