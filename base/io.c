@@ -202,3 +202,8 @@ int io_move_file(int dirfd, const char *from, const char *to)
 		return R_FAILED;
 	return sync_directory_of(dirfd, from);
 }
+
+int io_rename_free(const char *from, const char *to)
+{
+	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}

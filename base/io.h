@@ -32,4 +32,8 @@ int io_replace_file(int dirfd, const char *name, const void *data, size_t len, m
  * directories.  The file itself must be synced.  R_OK or R_FAILED with errno set. */
 int io_move_file(int dirfd, const char *from, const char *to);
 
+/* Gives a file the name `to`, which must be free, in place of `from`.  0, or -1 with errno set
+ * (EEXIST if it is not).  Nothing is synced. */
+int io_rename_free(const char *from, const char *to);
+
 #endif

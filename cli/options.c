@@ -64,7 +64,7 @@ static const struct option_row rows[] = {
 	{ "verify-tracking", 0, VALUE_FLAG, AT(verify_tracking), NULL, "take",
 	  "read what is known to be unchanged too, and compare it" },
 	{ "ghost-limit", 0, VALUE_BYTES, AT(ghost_limit_bytes), "BYTES", "take",
-	  "refuse deleted files that take more room, such as 64M (default: no limit)" },
+	  "refuse deleted files of more than that, such as 64M (default: none)" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
 	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",

@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "dedup/dedup.h"
+#include "engine/proc/fds/fds.h"
 #include "engine/proc/capture/predump.h"
 #include "engine/proc/capture/track.h"
 #include "engine/proc/capture/track_record.h"
@@ -51,7 +52,9 @@ static int commit(struct rounding *r, uint64_t start_ns)
 	r->gen.predump = true;
 	r->gen.frozen_ns = r->round->frozen_ns;
 	r->gen.wall_ns = take_clock_ns(CLOCK_MONOTONIC) - start_ns;
-	rc = ingest_commit(r->ingest, &r->gen);
+	rc = fds_carry_ghosts(r->ingest);
+	if (rc == R_OK)
+		rc = ingest_commit(r->ingest, &r->gen);
 	if (rc != R_OK)
 		return rc;
 	r->ingest = NULL;

@@ -61,6 +61,9 @@ struct taken_file {
 struct fds_prepared;
 int fds_prepare(struct ingest *ingest, pid_t root, struct fds_prepared **prepared);
 void fds_prepared_end(struct fds_prepared *prepared);
+/* For a generation that is none of a whole tree: what is known of deleted files stays known.  R_OK
+ * or R_FAILED. */
+int fds_carry_ghosts(struct ingest *ingest);
 
 /* Begins; nothing is touched yet.  `ingest` may be NULL to look only (snap check).  Deleted files
  * with more allocated bytes than `ghost_max_bytes` (0: any) are refused. */

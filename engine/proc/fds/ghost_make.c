@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/ending.h"
+#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 
@@ -126,7 +127,7 @@ static int name_beside(char *name, size_t size)
 static int give_name(const GhostFileEntry *entry, const char *from, char *name, size_t size)
 {
 	for (int i = 0; i < 3; i++) {
-		if (renameat2(AT_FDCWD, from, AT_FDCWD, name, RENAME_NOREPLACE) == 0)
+		if (io_rename_free(from, name) == 0)
 			return R_OK;
 		if (errno != EEXIST)
 			return R_FAILED;

@@ -229,6 +229,30 @@ static int read_old(struct ingest *ingest, struct fds_prepared *prepared)
 	return result;
 }
 
+int fds_carry_ghosts(struct ingest *ingest)
+{
+	struct fds_prepared *prepared = calloc(1, sizeof(*prepared));
+	struct image_writer image;
+	char name[32];
+	int result = prepared ? read_old(ingest, prepared) : R_FAILED;
+
+	image_writer_init(&image, IMAGE_SNAP_GHOSTS);
+	for (size_t i = 0; result == R_OK && i < prepared->n_old; i++) {
+		SnapGhostEntry *old = prepared->old[i];
+
+		ghost_object_name(name, old->id);
+		if (old->settled && object_same(ingest, name, old->size, 0) == R_OK)
+			image_add(&image, &old->base);
+	}
+	if (result == R_OK)
+		result = image_finish(&image);
+	if (result == R_OK && image.entries)
+		result = object_put(ingest, image.kind->name, image.data, image.len);
+	image_writer_free(&image);
+	fds_prepared_end(prepared);
+	return result == R_OK ? R_OK : R_FAILED;
+}
+
 int fds_prepare(struct ingest *ingest, pid_t root, struct fds_prepared **prepared)
 {
 	int result;
