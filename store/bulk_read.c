@@ -88,6 +88,8 @@ static struct bulk *bulk_of(struct store_view *view)
 	if (!whole)
 		goto err0;
 	view->cache->bulk = bulk;
+	if (view->one_of > 1)
+		view->cache->slots_max = SEGMENT_SLOTS / 2;
 	/* Of several readers side by side each needs about the clusters that one would: one or two
 	 * of every generation. */
 	cluster_cache_resize(view->cache->clusters,

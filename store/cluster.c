@@ -2,6 +2,7 @@
 
 #include "base/io.h"
 #include "base/result.h"
+#include "base/room.h"
 #include "base/warn.h"
 #include "store/delta.h"
 
@@ -50,7 +51,7 @@ void cluster_free(struct cluster *cluster)
 {
 	if (!cluster)
 		return;
-	free(cluster->bytes);
+	room_put(cluster->bytes, cluster->len);
 	free(cluster->words);
 	free(cluster);
 }
@@ -90,13 +91,14 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 
 	if (len == 0)
 		return R_OK;
-	cluster->bytes = malloc(len);
+	cluster->bytes = room_get(len);
+	cluster->len = len;
 	cluster->words = cluster->delta ? malloc(from->pages * sizeof(*cluster->words)) : NULL;
 	if (!cluster->bytes || (cluster->delta && !cluster->words)) {
 		warn("out of memory");
 		return R_FAILED;
 	}
-	cluster->size_bytes += len;
+	cluster->size_bytes += room_taken(len);
 	if (from->codec == CODEC_RAW || from->codec == CODEC_DELTA_RAW) {
 		if (from->bytes != len)
 			return R_OK;

@@ -12,6 +12,7 @@ struct cluster {
 	bool whole; /* false: its stored bytes cannot be had or make no cluster */
 	uint32_t pages;
 	uint8_t *bytes;		       /* of a cluster that is whole */
+	size_t len;		       /* of these */
 	uint32_t *words;	       /* of differences: where those of each page begin */
 	size_t size_bytes;	       /* what keeping it costs */
 	struct cluster *newer, *older; /* among those kept */

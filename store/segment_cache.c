@@ -42,7 +42,7 @@ static uint16_t free_slot(struct segment_cache *cache)
 {
 	uint16_t at = cache->oldest, *link;
 
-	if (cache->n_slots < SEGMENT_SLOTS)
+	if (cache->n_slots < cache->slots_max)
 		return ++cache->n_slots;
 	for (link = bucket_of(cache, cache->slots[at - 1].segment.record.first); *link != at;)
 		link = &cache->slots[*link - 1].chained;

@@ -26,6 +26,7 @@ struct bulk;
 struct segment_cache {
 	struct segment_slot slots[SEGMENT_SLOTS];
 	uint16_t buckets[SEGMENT_BUCKETS], newest, oldest, n_slots;
+	uint16_t slots_max;	       /* up to SEGMENT_SLOTS; what there are already stay */
 	uint16_t hints[SEGMENT_HINTS]; /* the slot that a number near by was in */
 	struct cluster_cache *clusters;
 	struct unpacker *unpacker;

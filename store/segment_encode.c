@@ -12,7 +12,7 @@
 
 const struct segment_coding segment_coding_take = {
 	.level = 1,
-	.delta_level = 3,
+	.delta_level = 2,
 	.cluster_pages = 16,
 };
 

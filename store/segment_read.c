@@ -25,6 +25,7 @@ struct segment_cache *segment_cache_new(void)
 		return NULL;
 	for (size_t i = 0; i < PACK_SLOTS; i++)
 		cache->packs[i].fd = -1;
+	cache->slots_max = SEGMENT_SLOTS;
 	cache->clusters = cluster_cache_new(CLUSTERS_BYTES);
 	cache->unpacker = unpacker_new();
 	if (cache->clusters && cache->unpacker)

@@ -10,20 +10,22 @@
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "base/room.h"
 #include "base/warn.h"
 #include "engine/image/image.h"
 
 /*
  * Threads share the work, because half of it is decompression and half the faults of the task's new
- * pages.  Each has a view of its own and takes a long piece of the address space: pages lie in a
+ * pages.  Each has a view of its own and goes over a stretch of the address space: pages lie in a
  * generation, and differences in each later one, in the order of addresses, so that with one
- * cluster of every generation in the view's cache each is decompressed once.  In short pieces,
- * several threads would decompress the same ones.
+ * cluster of every generation in the view's cache each is decompressed once.  Where one stretch
+ * meets another, two threads decompress the same ones; so there are no more stretches than threads
+ * to begin with, and who is done takes over half of what another has left.
  */
-#define BATCH_PAGES 1024	/* of one read and one write; as many as a write takes ranges */
+#define BATCH_PAGES 512		/* of one read and one write: a processor has them at hand */
 #define WINDOW_PAGES (1u << 20) /* gathered at once: 4 GiB of the task, 16 MiB here */
 #define THREADS_MAX 4
-#define PIECES_PER_THREAD 2
+#define SHARED_MIN (8 * BATCH_PAGES) /* less is left to who has it */
 /* Below this a thread costs more than it saves. */
 #define PAGES_PER_THREAD 4096
 
@@ -38,14 +40,16 @@ struct fill {
 	struct place *places;
 	size_t n_places, room;
 
-	pthread_mutex_t lock; /* for what follows, while threads run */
-	size_t piece, next;
+	pthread_mutex_t lock; /* for what follows, and the stretches, while threads run */
+	struct worker *workers;
+	size_t n_workers;
 	int result; /* the first that was not R_OK; already reported */
 };
 
 /* What one thread works with. */
 struct worker {
 	struct fill *fill;
+	size_t at, end; /* its stretch of fill->places, as far as nobody has begun with it */
 	struct store_view *view;
 	uint8_t *buffer;
 	page_no numbers[BATCH_PAGES];
@@ -119,46 +123,48 @@ static int tell(struct rebuild *r, uint64_t written)
 	return R_OK;
 }
 
-/* One piece, batch by batch. */
-static int fill_piece(struct worker *w, size_t at, size_t end, bool tells)
+/* Makes half of the longest stretch that another has left the worker's own; false if none is worth
+ * that.  Called with the lock held. */
+static bool share(struct worker *w)
 {
 	struct fill *fill = w->fill;
-	struct rebuild *r = fill->t->r;
-	int rc = R_OK;
+	struct worker *busiest = w;
 
-	while (rc == R_OK && at < end) {
-		size_t n = end - at < BATCH_PAGES ? end - at : BATCH_PAGES;
-		uint64_t written;
+	for (size_t i = 0; i < fill->n_workers; i++) {
+		struct worker *other = &fill->workers[i];
 
-		rc = fill_batch(w, fill->places + at, n);
-		at += n;
-		pthread_mutex_lock(&fill->lock);
-		written = r->pages_written += n;
-		if (rc && !fill->result)
-			fill->result = rc;
-		rc = fill->result;
-		pthread_mutex_unlock(&fill->lock);
-		if (rc == R_OK && tells)
-			rc = tell(r, written);
+		if (other->end - other->at > busiest->end - busiest->at)
+			busiest = other;
 	}
-	return rc;
+	if (busiest->end - busiest->at < SHARED_MIN)
+		return false;
+	w->end = busiest->end;
+	w->at = busiest->end -= (busiest->end - busiest->at) / 2;
+	return true;
 }
 
-/* Takes pieces until there are none, or something failed anywhere. */
+/* Batch by batch, until there are none, or something failed anywhere. */
 static void work(struct worker *w, bool tells)
 {
 	struct fill *fill = w->fill;
+	struct rebuild *r = fill->t->r;
 
 	pthread_mutex_lock(&fill->lock);
-	while (fill->result == R_OK && fill->next < fill->n_places) {
-		size_t at = fill->next, left = fill->n_places - at;
-		size_t n = left < fill->piece ? left : fill->piece;
+	while (fill->result == R_OK && (w->at < w->end || share(w))) {
+		size_t at = w->at, n = w->end - at < BATCH_PAGES ? w->end - at : BATCH_PAGES;
+		uint64_t written;
 		int rc;
 
-		fill->next += n;
+		w->at += n;
 		pthread_mutex_unlock(&fill->lock);
-		rc = fill_piece(w, at, at + n, tells);
+		rc = fill_batch(w, fill->places + at, n);
 		pthread_mutex_lock(&fill->lock);
+		written = r->pages_written += n;
+		if (rc == R_OK && tells) {
+			pthread_mutex_unlock(&fill->lock);
+			rc = tell(r, written);
+			pthread_mutex_lock(&fill->lock);
+		}
 		if (rc && !fill->result)
 			fill->result = rc;
 	}
@@ -175,7 +181,7 @@ static int worker_open(struct worker *w, struct fill *fill, struct store_view *v
 {
 	w->fill = fill;
 	w->view = view;
-	w->buffer = malloc(BATCH_PAGES * PAGE_BYTES);
+	w->buffer = room_get(BATCH_PAGES * PAGE_BYTES);
 	if (!w->buffer) {
 		warn("out of memory");
 		return R_FAILED;
@@ -187,7 +193,7 @@ static void worker_close(struct worker *w)
 {
 	if (w->view != w->fill->t->r->view)
 		store_view_close(w->view);
-	free(w->buffer);
+	room_put(w->buffer, BATCH_PAGES * PAGE_BYTES);
 }
 
 static size_t threads_wanted(const struct fill *fill)
@@ -218,13 +224,17 @@ static int run_workers(struct fill *fill)
 		return R_FAILED;
 	}
 	for (; rc == R_OK && n < wanted; n++) {
+		workers[n].at = fill->n_places * n / wanted;
+		workers[n].end = fill->n_places * (n + 1) / wanted;
 		rc = worker_open(&workers[n], fill, n ? NULL : fill->t->r->view);
 		if (rc == R_OK)
 			store_view_one_of(workers[n].view, (unsigned int)wanted);
 	}
+	fill->workers = workers;
+	fill->n_workers = n;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	/* A thread that cannot be had leaves more to the others. */
+	/* The stretch of a thread that cannot be had is done by the others. */
 	for (size_t i = 1; rc == R_OK && i < n; i++, started++)
 		if (pthread_create(&workers[i].thread, NULL, work_thread, &workers[i]) != 0)
 			break;
@@ -233,6 +243,8 @@ static int run_workers(struct fill *fill)
 		work(&workers[0], true);
 	for (size_t i = 1; i <= started; i++)
 		pthread_join(workers[i].thread, NULL);
+	for (size_t i = started + 1; rc == R_OK && i < n; i++)
+		work(&workers[i], true);
 	while (n > 0)
 		worker_close(&workers[--n]);
 	free(workers);
@@ -246,8 +258,6 @@ static int flush(struct fill *fill)
 
 	if (!fill->n_places)
 		return R_OK;
-	fill->next = 0;
-	fill->piece = fill->n_places / (threads_wanted(fill) * PIECES_PER_THREAD) + 1;
 	rc = run_workers(fill);
 	fill->n_places = 0;
 	return rc;
