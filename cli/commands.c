@@ -43,6 +43,17 @@ static const char *check_gen_or_name(const struct options *o)
 	return NULL;
 }
 
+static const char *check_mem(const struct options *o)
+{
+	if (o->raw && !o->range_end)
+		return "--raw needs a --range";
+	if (o->raw && o->json)
+		return "--raw and --json exclude each other";
+	if (o->range_end && o->json)
+		return "--json is for the table of mappings, without --range";
+	return check_gen_or_name(o);
+}
+
 static const char *check_one_gen(const struct options *o)
 {
 	if (!o->generation_count)
@@ -131,5 +142,15 @@ const struct command commands[] = {
 	  "take\n"
 	  "would refuse.  The tree is looked at frozen, for as long as a take would freeze it.",
 	  COMMAND_ENGINE, check_check, cmd_check },
+	{ "core", "--gen N | --name NAME [--pid PID] [--output FILE]",
+	  "write a core file of a process for a debugger",
+	  "Writes an ELF core file of one process of a generation, as gdb opens it: threads,\n"
+	  "registers, mappings, and the memory the generation holds.  Without --pid of the root.",
+	  COMMAND_READS, check_gen_or_name, cmd_core },
+	{ "mem", "--gen N | --name NAME [--pid PID] [--range A-B [--raw]]",
+	  "show the memory of a process in a generation",
+	  "Lists the mappings of one process and how much of each the generation holds; with\n"
+	  "--range, the bytes at these addresses.  Without --pid of the root.",
+	  COMMAND_READS, check_mem, cmd_mem },
 	{ 0 },
 };

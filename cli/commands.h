@@ -23,6 +23,8 @@ int cmd_forget(const struct options *options);
 int cmd_pin(const struct options *options);
 int cmd_unpin(const struct options *options);
 int cmd_gc(const struct options *options);
+int cmd_core(const struct options *options);
+int cmd_mem(const struct options *options);
 int cmd_check(const struct options *options);
 
 /*

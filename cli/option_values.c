@@ -201,3 +201,30 @@ bool lineage_name_valid(const char *name)
 			return false;
 	return true;
 }
+
+int value_range(const char *option, const char *text, uint64_t *start, uint64_t *end)
+{
+	uint64_t a, b;
+	char *rest;
+
+	errno = 0;
+	a = strtoull(text, &rest, 16);
+	if (!errno && rest != text && *text != '-' && (*rest == '-' || *rest == '+')) {
+		bool length = *rest == '+';
+		char *tail;
+
+		b = strtoull(rest + 1, &tail, length ? 0 : 16);
+		if (length && b <= UINT64_MAX - a)
+			b += a;
+		if (!errno && tail != rest + 1 && rest[1] != '-' && !*tail && a < b &&
+		    b <= UINT64_MAX - PAGE_BYTES) {
+			*start = a;
+			*end = b;
+			return R_OK;
+		}
+	}
+	warn("--%s: \"%s\" is no range of addresses, such as 7f0000400000-7f0000401000 or "
+	     "7f0000400000+4096",
+	     option, text);
+	return R_FAILED;
+}

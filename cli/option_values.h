@@ -16,6 +16,9 @@ int value_percent(const char *option, const char *text, uint64_t *percent);
 /* Bytes: a number above 0 with K, M, G or T (of 1024) behind it, or without one. */
 int value_bytes(const char *option, const char *text, uint64_t *bytes);
 
+/* Addresses, "START-END" or "START+BYTES", hexadecimal with or without 0x; END is not included. */
+int value_range(const char *option, const char *text, uint64_t *start, uint64_t *end);
+
 int value_pid(const char *text, int64_t *pid);
 
 /* Appends generations such as "4", "3,5-8". */

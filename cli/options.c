@@ -24,6 +24,7 @@ enum value_kind {
 	VALUE_PERCENT,
 	VALUE_BYTES,
 	VALUE_TRACK,
+	VALUE_RANGE,
 };
 
 struct option_row {
@@ -39,13 +40,19 @@ struct option_row {
 #define AT(member) offsetof(struct options, member)
 
 static const struct option_row rows[] = {
-	{ "pid", 'p', VALUE_PID, 0, "PID", "take check untrack", "root of the process tree" },
-	{ "name", 'n', VALUE_NAME, 0, "NAME", "run take restore ls show gc check untrack",
+	{ "pid", 'p', VALUE_PID, 0, "PID", "take check untrack core mem",
+	  "root of the process tree" },
+	{ "name", 'n', VALUE_NAME, 0, "NAME", "run take restore ls show gc check untrack core mem",
 	  "lineage: the named history of one target" },
-	{ "gen", 'g', VALUE_GENERATIONS, 0, "N", "restore show verify forget pin unpin",
+	{ "gen", 'g', VALUE_GENERATIONS, 0, "N", "restore show verify forget pin unpin core mem",
 	  "generation; also a list or range, as in 3,5-8, where several make sense" },
 	{ "output", 'o', VALUE_TEXT, AT(output), "FILE", "run",
 	  "append standard output and error to FILE (default: /dev/null)" },
+	{ "output", 'o', VALUE_TEXT, AT(output), "FILE", "core",
+	  "write to the new file FILE (default: core.PID)" },
+	{ "range", 0, VALUE_RANGE, 0, "A-B", "mem",
+	  "addresses, as in 7f00400000-7f00401000 or A+4096" },
+	{ "raw", 0, VALUE_FLAG, AT(raw), NULL, "mem", "the bytes themselves, not a dump of them" },
 	{ "kill", 'k', VALUE_FLAG, AT(kill), NULL, "take",
 	  "end the target once its generation is safely stored" },
 	{ "stop", 0, VALUE_FLAG, AT(stop), NULL, "take",
@@ -252,6 +259,8 @@ static int set_value(struct options *o, const struct command *command, const str
 		return value_bytes(row->name, value, place);
 	case VALUE_TRACK:
 		return value_track(value, &o->track);
+	case VALUE_RANGE:
+		return value_range(row->name, value, &o->range_start, &o->range_end);
 	}
 	return R_FAILED;
 }

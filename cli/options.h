@@ -67,6 +67,9 @@ struct options {
 	bool dry_run, allow_empty, recompress;
 	uint64_t max_unused_percent, max_rewrite_bytes;
 	bool max_unused_given;
+	/* mem: addresses; end 0: not given */
+	uint64_t range_start, range_end;
+	bool raw;
 	/* verify, pin */
 	bool data, off, repair;
 };

@@ -1,0 +1,126 @@
+/*
+ * Looking into a generation without bringing it to life: its tasks, their files, their memory as
+ * it was at any address.  Reads the store only; nothing here touches a process or writes a file
+ * but the one it is given.
+ *
+ *   load.c    images into structs
+ *   memory.c  bytes at addresses
+ *   core.c    an ELF core file
+ */
+#ifndef SNAP_ENGINE_LOOK_LOOK_H
+#define SNAP_ENGINE_LOOK_LOOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/image/image.h"
+#include "store/store.h"
+
+/* Room for the name of any object of a generation ("pages-shmem-3"). */
+#define LOOK_NAME_MAX 64
+
+/* One thread; `core` is never NULL, `extra` is NULL where the image is absent (an import). */
+struct look_thread {
+	uint32_t tid;
+	CoreEntry *core;
+	SnapThreadEntry *extra;
+};
+
+/* One process.  Of a zombie there is nothing but `threads[0]`. */
+struct look_task {
+	uint32_t pid, ppid, pgid, sid;
+	struct look_thread *threads; /* [0] is the leader */
+	size_t n_threads;
+	MmEntry *mm;
+	FsEntry *fs;
+	SnapTaskEntry *extra;
+	FdinfoEntry **fds; /* of its table of descriptors, in the order of the image */
+	size_t n_fds;
+	struct object pages; /* private memory, by address */
+	bool has_pages;
+};
+
+/* All images of one generation. */
+struct look {
+	struct store_view *view;
+	struct generation gen;
+	struct look_task *tasks; /* parents before children */
+	size_t n_tasks;
+	FileEntry **files; /* sorted by id */
+	size_t n_files;
+	MemfdInodeEntry **memfds;
+	size_t n_memfds;
+};
+
+/*
+ * Loads the images of `gen`; the view must stay open until look_close().  R_OK; R_DAMAGED (an image
+ * is missing or makes no sense, named) or R_FAILED, both reported.
+ */
+int look_open(struct store_view *view, const struct generation *gen, struct look **look);
+void look_close(struct look *look); /* NULL is nothing */
+
+/* The task of that pid, NULL if there is none. */
+const struct look_task *look_task(const struct look *look, uint32_t pid);
+
+/* The open file of that id, NULL if there is none. */
+const FileEntry *look_file(const struct look *look, uint32_t id);
+
+/* The memory file of a descriptor or mapping, NULL if `file` is none. */
+const MemfdInodeEntry *look_memfd(const struct look *look, const FileEntry *file);
+
+/* What a mapping shows, as /proc/PID/maps would name it: a path, "[heap]", or "" for anonymous
+ * memory.  Lives as long as `look`. */
+const char *look_vma_name(const struct look *look, const VmaEntry *vma);
+
+/* True if the bytes of the mapping are a file's wherever the task has not written to it. */
+bool look_vma_is_file(const VmaEntry *vma);
+
+/* What the bytes of a page are. */
+enum look_page {
+	LOOK_NONE,   /* nothing is mapped there */
+	LOOK_STORED, /* in the generation */
+	LOOK_ZERO,   /* zeroes: never touched, or known to be zero */
+	LOOK_FILE,   /* those of the mapped file, which are not in the generation */
+};
+
+/* A run of pages of one kind.  `numbers` has those of LOOK_STORED and LOOK_ZERO pages that the
+ * store keeps track of; it is NULL for all others. */
+struct look_run {
+	uint64_t start; /* address */
+	uint64_t n;	/* pages */
+	enum look_page kind;
+	const page_no *numbers;
+};
+
+/*
+ * Calls `fn` for each run of pages in [start, end) of a mapping, in ascending order, none left out.
+ * `fn` returns non-zero to stop, which is then the result; otherwise R_OK, R_DAMAGED (reported) or
+ * R_FAILED.
+ */
+int look_vma_walk(const struct look *look, const struct look_task *task, const VmaEntry *vma,
+		  uint64_t start, uint64_t end, int (*fn)(const struct look_run *run, void *arg),
+		  void *arg);
+
+/* Reads the `n` pages with these numbers, which lie at `address` of the task, into `buf`.  R_OK,
+ * R_DAMAGED (reported with the address) or R_FAILED. */
+int look_read(const struct look *look, const struct look_task *task, uint64_t address,
+	      const page_no *numbers, size_t n, void *buf);
+
+/*
+ * Reads whole pages of a task: `n` pages from `address` (a multiple of PAGE_BYTES) on into `buf`,
+ * of each of which `kinds` tells what it is; pages that are not LOOK_STORED are filled with zeroes.
+ * Results as of look_read().
+ */
+int look_pages(const struct look *look, const struct look_task *task, uint64_t address, size_t n,
+	       void *buf, enum look_page *kinds);
+
+/*
+ * Writes an ELF core file of one process to `fd` (an empty regular file, positioned at 0): threads
+ * with their registers, mappings, NT_FILE, what the generation holds of its memory; pages that were
+ * never touched are holes.  R_OK, R_UNSUPPORTED (a zombie; another processor), R_DAMAGED, R_FAILED;
+ * all reported.
+ */
+int look_core(const struct look *look, const struct look_task *task, int fd);
+
+#endif

@@ -1,0 +1,24 @@
+/* What the files of this folder share. */
+#ifndef SNAP_ENGINE_LOOK_LOOK_INTERNAL_H
+#define SNAP_ENGINE_LOOK_LOOK_INTERNAL_H
+
+#include "engine/look/look.h"
+
+/* Bytes that grow.  Being out of memory is remembered, and reported once. */
+struct look_bytes {
+	uint8_t *data;
+	size_t len, room;
+	bool failed;
+};
+
+/* Appends; NULL `from` appends zeroes. */
+void look_bytes_add(struct look_bytes *bytes, const void *from, size_t len);
+
+/* Zeroes up to the next multiple of `align`. */
+void look_bytes_align(struct look_bytes *bytes, size_t align);
+
+/* The notes of a core file, as PT_NOTE has them.  R_OK or a result that has been reported. */
+int look_core_notes(const struct look *look, const struct look_task *task,
+		    struct look_bytes *notes);
+
+#endif

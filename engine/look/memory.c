@@ -1,0 +1,222 @@
+#include "engine/look/look.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/result.h"
+#include "base/warn.h"
+
+#define VMA_OF_KERNEL (VMA_STATUS_VDSO | VMA_STATUS_VVAR | VMA_STATUS_VSYSCALL)
+
+bool look_vma_is_file(const VmaEntry *vma)
+{
+	return vma->status & (VMA_STATUS_FILE_PRIVATE | VMA_STATUS_FILE_SHARED) &&
+	       !(vma->status & VMA_STATUS_MEMFD);
+}
+
+const char *look_vma_name(const struct look *look, const VmaEntry *vma)
+{
+	const FileEntry *file;
+	const MemfdInodeEntry *memfd;
+
+	if (vma->status & VMA_STATUS_VDSO)
+		return "[vdso]";
+	if (vma->status & VMA_STATUS_VVAR)
+		return "[vvar]";
+	if (vma->status & VMA_STATUS_VSYSCALL)
+		return "[vsyscall]";
+	if (vma->status & VMA_STATUS_HEAP)
+		return "[heap]";
+	if (vma->status & VMA_STATUS_STACK)
+		return "[stack]";
+	if (vma->status & VMA_STATUS_SOCKET)
+		return "[socket]";
+	if (vma->status & VMA_STATUS_ANON_SHARED)
+		return "[shared]";
+	file = vma->status & (VMA_STATUS_FILE_PRIVATE | VMA_STATUS_FILE_SHARED)
+		   ? look_file(look, (uint32_t)vma->shmid)
+		   : NULL;
+	memfd = file ? look_memfd(look, file) : NULL;
+	if (memfd)
+		return memfd->name;
+	return file && file->reg ? file->reg->name : "";
+}
+
+/* The object whose pages show wherever the task has none of its own.  False: there is none. */
+static bool backing(const struct look *look, const VmaEntry *vma, struct object *object, int *rc)
+{
+	const MemfdInodeEntry *memfd = NULL;
+	uint64_t shmid = vma->shmid;
+	char name[LOOK_NAME_MAX];
+	const FileEntry *file;
+
+	*rc = R_OK;
+	if (vma->status & VMA_STATUS_MEMFD) {
+		file = look_file(look, (uint32_t)vma->shmid);
+		memfd = file ? look_memfd(look, file) : NULL;
+		if (!memfd)
+			return false;
+		shmid = memfd->shmid;
+	} else if (!(vma->status & VMA_STATUS_ANON_SHARED)) {
+		return false;
+	}
+	snprintf(name, sizeof(name), "pages-shmem-%llu", (unsigned long long)shmid);
+	*rc = store_object(look->view, look->gen.number, name, object);
+	if (*rc == R_OK)
+		return true;
+	if (*rc == R_NOT_FOUND)
+		*rc = R_OK;
+	return false;
+}
+
+struct walk {
+	const VmaEntry *vma;
+	const struct look *look;
+	uint64_t at;   /* told of up to here */
+	uint64_t base; /* address of index 0 of the object walked; may wrap */
+	enum look_page absent;
+	struct object behind;
+	bool has_behind;
+	int (*fn)(const struct look_run *run, void *arg);
+	void *arg;
+};
+
+static int tell(const struct walk *w, uint64_t start, uint64_t end, enum look_page kind)
+{
+	struct look_run run = { start, (end - start) / PAGE_BYTES, kind, NULL };
+
+	return start < end ? w->fn(&run, w->arg) : 0;
+}
+
+/* Stored and zero pages in runs of one kind. */
+static int tell_numbers(const struct walk *w, uint64_t start, const page_no *numbers, size_t n)
+{
+	int rc = 0;
+
+	for (size_t i = 0, next; rc == 0 && i < n; i = next) {
+		struct look_run run = { .start = start + i * PAGE_BYTES, .numbers = numbers + i };
+
+		run.kind = numbers[i] == PAGE_ZERO ? LOOK_ZERO : LOOK_STORED;
+		for (next = i + 1; next < n; next++)
+			if ((numbers[next] == PAGE_ZERO) != (run.kind == LOOK_ZERO))
+				break;
+		run.n = next - i;
+		rc = w->fn(&run, w->arg);
+	}
+	return rc;
+}
+
+static int behind_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	struct walk *w = arg;
+	uint64_t start = w->base + index * PAGE_BYTES;
+	int rc = tell(w, w->at, start, w->absent);
+
+	if (rc == 0)
+		rc = tell_numbers(w, start, numbers, n);
+	w->at = start + n * PAGE_BYTES;
+	return rc;
+}
+
+/* What shows where the task has no pages of its own. */
+static int gap(const struct walk *outer, uint64_t start, uint64_t end)
+{
+	struct walk w = *outer;
+	int rc = 0;
+
+	w.at = start;
+	w.base = w.vma->start - w.vma->pgoff;
+	if (w.has_behind && start < end)
+		rc = store_object_walk(w.look->view, &w.behind, (start - w.base) / PAGE_BYTES,
+				       (end - w.base) / PAGE_BYTES, behind_run, &w);
+	return rc ? rc : tell(&w, w.at, end, w.absent);
+}
+
+static int own_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	struct walk *w = arg;
+	uint64_t start = index * PAGE_BYTES;
+	int rc = gap(w, w->at, start);
+
+	if (rc == 0)
+		rc = tell_numbers(w, start, numbers, n);
+	w->at = start + n * PAGE_BYTES;
+	return rc;
+}
+
+int look_vma_walk(const struct look *look, const struct look_task *task, const VmaEntry *vma,
+		  uint64_t start, uint64_t end, int (*fn)(const struct look_run *run, void *arg),
+		  void *arg)
+{
+	struct walk w = { .vma = vma, .look = look, .at = start, .fn = fn, .arg = arg };
+	int rc;
+
+	if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
+		return tell(&w, start, end, LOOK_NONE);
+	w.absent = look_vma_is_file(vma) ? LOOK_FILE : LOOK_ZERO;
+	w.has_behind = backing(look, vma, &w.behind, &rc);
+	if (rc == R_OK && task->has_pages &&
+	    vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE))
+		rc = store_object_walk(look->view, &task->pages, start / PAGE_BYTES,
+				       end / PAGE_BYTES, own_run, &w);
+	return rc ? rc : gap(&w, w.at, end);
+}
+
+int look_read(const struct look *look, const struct look_task *task, uint64_t address,
+	      const page_no *numbers, size_t n, void *buf)
+{
+	page_no bad = PAGE_ABSENT;
+	size_t i = 0;
+	int rc = store_read_pages(look->view, numbers, n, buf, &bad);
+
+	if (rc != R_DAMAGED)
+		return rc;
+	while (i < n && numbers[i] != bad)
+		i++;
+	warn("generation %llu: memory of task %u is damaged at 0x%llx",
+	     (unsigned long long)look->gen.number, task->pid,
+	     (unsigned long long)(address + (i < n ? i : 0) * PAGE_BYTES));
+	return R_DAMAGED;
+}
+
+struct reading {
+	const struct look *look;
+	const struct look_task *task;
+	uint64_t address;
+	uint8_t *buf;
+	enum look_page *kinds;
+};
+
+static int read_run(const struct look_run *run, void *arg)
+{
+	const struct reading *r = arg;
+	size_t first = (run->start - r->address) / PAGE_BYTES;
+
+	for (size_t i = 0; i < run->n; i++)
+		r->kinds[first + i] = run->kind;
+	if (run->kind != LOOK_STORED)
+		return R_OK;
+	return look_read(r->look, r->task, run->start, run->numbers, run->n,
+			 r->buf + first * PAGE_BYTES);
+}
+
+int look_pages(const struct look *look, const struct look_task *task, uint64_t address, size_t n,
+	       void *buf, enum look_page *kinds)
+{
+	struct reading r = { look, task, address, buf, kinds };
+	uint64_t end = address + n * PAGE_BYTES;
+	int rc = R_OK;
+
+	memset(buf, 0, n * PAGE_BYTES);
+	for (size_t i = 0; i < n; i++)
+		kinds[i] = LOOK_NONE;
+	for (size_t i = 0; rc == R_OK && task->mm && i < task->mm->n_vmas; i++) {
+		const VmaEntry *vma = task->mm->vmas[i];
+		uint64_t from = vma->start > address ? vma->start : address;
+		uint64_t to = vma->end < end ? vma->end : end;
+
+		if (from < to)
+			rc = look_vma_walk(look, task, vma, from, to, read_run, &r);
+	}
+	return rc;
+}
