@@ -54,6 +54,18 @@ static const char *check_mem(const struct options *o)
 	return check_gen_or_name(o);
 }
 
+static const char *check_search(const struct options *o)
+{
+	int patterns = !!o->string + !!o->regex + !!o->hex;
+
+	if (patterns != 1)
+		return patterns ? "one of --string, --regex and --hex at a time"
+				: "--string, --regex or --hex has to say what to look for";
+	if (o->hex && o->ignore_case)
+		return "--ignore-case makes no sense with --hex";
+	return NULL;
+}
+
 static const char *check_one_gen(const struct options *o)
 {
 	if (!o->generation_count)
@@ -152,5 +164,12 @@ const struct command commands[] = {
 	  "Lists the mappings of one process and how much of each the generation holds; with\n"
 	  "--range, the bytes at these addresses.  Without --pid of the root.",
 	  COMMAND_READS, check_mem, cmd_mem },
+	{ "search", "--string TEXT | --regex PATTERN | --hex DIGITS [--gen N | --name NAME]",
+	  "find bytes in the memory and files of generations",
+	  "Looks through the memory, files and images of generations: all of them, or those of\n"
+	  "--gen (which may be a range) or --name.  Each stored page is read once, in however "
+	  "many\n"
+	  "generations it stands; each place is told of once, with the generations that have it.",
+	  COMMAND_READS, check_search, cmd_search },
 	{ 0 },
 };

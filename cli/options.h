@@ -67,6 +67,10 @@ struct options {
 	bool dry_run, allow_empty, recompress;
 	uint64_t max_unused_percent, max_rewrite_bytes;
 	bool max_unused_given;
+	/* search: one of the first three */
+	const char *string, *regex, *hex;
+	bool ignore_case;
+	uint64_t limit; /* 0: not given */
 	/* mem: addresses; end 0: not given */
 	uint64_t range_start, range_end;
 	bool raw;

@@ -1,0 +1,82 @@
+#!/bin/bash
+# Looking into generations: mem, core and search tell what the program had in its memory, also where
+# it lies across pages, in shared memory and in a memfd, and in which generations.
+# timeout: 120
+. "$(dirname "$0")/lib.sh"
+command -v python3 >/dev/null || skip "needs python3"
+command -v gdb >/dev/null || skip "needs gdb"
+
+code() {
+	local code=$1 got
+	shift
+	"$SNAP" "$@" >"$W/out" 2>"$W/err"
+	got=$?
+	[ $got = "$code" ] || fail "snap $*: exit code $got instead of $code: $(cat "$W/err")"
+}
+# places EXPRESSION: holds for the value j of the search before.
+places() {
+	python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); assert eval(sys.argv[2]), j["matches"]' \
+		"$W/out" "$1" 2>"$W/python.err" || fail "not so: $1: $(tail -n 1 "$W/python.err")"
+}
+at() { sed -n "s/^$1 //p" "$W/a/places"; }
+
+start_target "$W/a" "$TARGETS/../look/look_at_me"
+first=$PID
+take "$first"
+one=$GEN
+: >"$W/a/next" && wait_for 10 test -e "$W/a/changed" || fail "the program did not go on"
+take "$first"
+two=$GEN
+kill -KILL "$first"
+
+note "mem"
+code 0 mem --gen "$one" --pid "$first" --range "$(at border)+12" --raw
+[ "$(cat "$W/out")" = "over-the-edge" ] && fail "one byte too many"
+[ "$(cat "$W/out")" = "over-the-edg" ] || fail "raw bytes: $(xxd "$W/out" | head -n 2)"
+code 0 mem --gen "$one" --range "$(at shared)+16"
+grep -q '|shared-words' "$W/out" || fail "dump of shared memory: $(cat "$W/out")"
+code 0 mem --gen "$one" --range "$(at memfd)+16"
+grep -q '|in-a-memfd' "$W/out" || fail "dump of a memfd: $(cat "$W/out")"
+code 0 mem --gen "$one" --json
+python3 -c 'import json, sys
+m = json.load(open(sys.argv[1]))["mappings"]
+at = int(sys.argv[2], 16)
+assert any(v["start"] <= at < v["end"] and v["bytes_stored"] for v in m), m' "$W/out" "$(at border)" ||
+	fail "the table lacks the mapping"
+code 0 mem --gen "$one" --range 1000-2000
+grep -q 'not in the generation' "$W/err" || fail "a range without memory is passed over in silence"
+code 2 mem --gen "$one" --range 2000-1000
+code 3 mem --gen "$one" --pid 999999
+
+note "search"
+code 0 search --string over-the-edge --json
+places 'j["places"] == 1 and j["matches"][0]["generations"] == ['"$one, $two"']'
+places 'j["matches"][0]["address"] == 0x'"$(at border)"
+code 0 search --regex 'over-(the|an)-edg[a-z]' --json
+places 'j["places"] == 1 and j["matches"][0]["text"] == "over-the-edge"'
+code 0 search --hex '6f 76 65 72 2d ?? 68 65' --json
+places 'j["places"] == 1'
+code 0 search --ignore-case --string OVER-THE-EDGE --json
+places 'j["places"] == 1'
+code 0 search --string shared-words --json
+places 'any(m.get("address") == 0x'"$(at shared)"' and m["mapping"] == "[shared]" for m in j["matches"])'
+code 0 search --string only-later --json
+places 'j["places"] == 1 and j["matches"][0]["first_seen"] == '"$two"' and j["matches"][0]["generations"] == ['"$two]"
+code 0 search --string only-later --gen "$one" --json
+places 'j["places"] == 0'
+# What the second generation has in common with the first is not read again.
+code 0 search --string over-the-edge --json
+places 'j["pages_known"] > 1000 and j["pages_read"] < 1600'
+code 2 search --regex '(('
+code 2 search --string a --hex 61
+code 3 search --string a --gen 99
+
+note "core"
+code 0 core --gen "$one" --output "$W/core"
+code 1 core --gen "$one" --output "$W/core"
+gdb -batch -nx -ex 'thread apply all bt' -ex 'print words' "$TARGETS/../look/look_at_me" "$W/core" \
+	>"$W/gdb.out" 2>"$W/gdb.err" || fail "gdb: $(tail -n 3 "$W/gdb.err")"
+grep -q 'the_other_thread' "$W/gdb.out" || fail "gdb does not see the other thread: $(cat "$W/gdb.out")"
+grep -q 'in main' "$W/gdb.out" || fail "gdb does not see the first thread's stack"
+grep -q 'words of the data segment' "$W/gdb.out" || fail "gdb does not see the variable"
+[ "$(stat -c %a "$W/core")" = 600 ] || fail "others may read the core"
