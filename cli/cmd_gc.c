@@ -95,10 +95,12 @@ static int do_run(void *arg)
 
 int json_gc_result(json_t *object, const struct gc_result *r)
 {
-	json_t *counts =
-	    json_pack("{s:I, s:I, s:I, s:I}", "bytes_freed", (json_int_t)r->bytes_freed,
-		      "bytes_rewritten", (json_int_t)r->bytes_rewritten, "bytes_pending",
-		      (json_int_t)r->bytes_pending, "bytes_unused", (json_int_t)r->bytes_unused);
+	json_t *counts = json_pack(
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "bytes_dead", (json_int_t)r->bytes_dead,
+	    "bytes_dead_left", (json_int_t)r->bytes_dead_left, "bytes_freed",
+	    (json_int_t)r->bytes_freed, "bytes_rewritten", (json_int_t)r->bytes_rewritten,
+	    "bytes_pending", (json_int_t)r->bytes_pending, "bytes_unused",
+	    (json_int_t)r->bytes_unused, "pages_detached", (json_int_t)r->pages_detached);
 	int failed = json_object_update(object, counts);
 
 	json_decref(counts);

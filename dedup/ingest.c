@@ -143,7 +143,10 @@ static int open_object(struct object_writer *writer)
 	if (open_previous(writer) != R_OK)
 		return R_FAILED;
 	writer->tree = tree_writer_new(&writer->ingest->classifier, writer->previous);
-	return writer->tree ? R_OK : R_FAILED;
+	if (writer->tree)
+		return R_OK;
+	warn("out of memory");
+	return R_FAILED;
 }
 
 static int begin_object(struct ingest *ingest, const char *name, enum page_kind kind,
@@ -173,10 +176,14 @@ static int begin_object(struct ingest *ingest, const char *name, enum page_kind 
 err2:
 	previous_free(new->previous);
 	free(new->name);
+	free(new);
+	warn("cannot begin object %s", name ? name : "(directory)");
+	ingest->failed = true;
+	return R_FAILED;
 err1:
 	free(new);
 err0:
-	warn("cannot begin object %s", name ? name : "(directory)");
+	warn("out of memory: cannot begin object %s", name ? name : "(directory)");
 	ingest->failed = true;
 	return R_FAILED;
 }

@@ -39,6 +39,7 @@ struct unit {
 	struct segment_record records[COPIES_MAX]; /* those of copy, for reap_replace() */
 	page_no numbers[NUMBERS_MAX];
 	size_t n_old, n_spans, n_copies, n_numbers;
+	size_t n_detached;
 	uint64_t bytes; /* of the old segments, or about what detaching makes of them */
 	page_no next;	/* where the next unit begins */
 
@@ -109,8 +110,10 @@ static void add_segment(struct unit *unit, const struct reap_segment *segment, b
 	unit->spans[unit->n_spans - 1].n_old++;
 	unit->old[unit->n_old++] = *segment;
 	unit->bytes += cost_bytes(unit->run, segment);
-	while (number <= last && (number = page_set_next(marked, number, last)) != PAGE_ABSENT)
+	while (number <= last && (number = page_set_next(marked, number, last)) != PAGE_ABSENT) {
+		unit->n_detached += page_set_has(&unit->run->detach, number);
 		unit->numbers[unit->n_numbers++] = number++;
+	}
 }
 
 /* Divides the numbers of each span among as few copies as will do, alike. */
@@ -147,7 +150,7 @@ static int gather(struct unit *unit, uint64_t budget_bytes)
 	uint64_t oldest;
 	int result;
 
-	unit->n_old = unit->n_spans = unit->n_copies = unit->n_numbers = 0;
+	unit->n_old = unit->n_spans = unit->n_copies = unit->n_numbers = unit->n_detached = 0;
 	unit->bytes = 0;
 	unit->any_damaged = false;
 	/* Its own view is not older than what it asks about. */
@@ -339,15 +342,17 @@ static int compact_unit(struct unit *unit)
 		result = reap_copies_sync(unit->copies);
 	if (result == R_OK)
 		result = marked_write(unit->run, switch_unit, unit);
-	if (result == R_OK)
+	if (result == R_OK) {
 		unit->run->result->bytes_rewritten += reap_copies_bytes(unit->copies);
+		unit->run->result->pages_detached += unit->n_detached;
+	}
 	reap_copies_close(unit->copies, result == R_OK);
 	return result;
 }
 
 static int compact_units(struct unit *unit)
 {
-	uint64_t bound = unit->run->options->max_rewrite_bytes;
+	uint64_t bound = unit->run->bound_bytes;
 	uint64_t *copied = &unit->run->copied_bytes;
 	int result;
 

@@ -5,44 +5,66 @@
 
 /*
  * A page that is a difference keeps its base alive, and that one its own, down to a full page, even
- * when no generation reaches any of these.  Where none does, it is smaller to store the page in
- * full in place of the full one and of all differences between.  Where one is reached, the chain is
- * left: the full page would come on top.
+ * when no generation reaches any of these.  Where none does, the page may be stored in full in
+ * place of the full one and of all differences between.  Where one is reached, the chain is left:
+ * the full page would come on top.
+ *
+ * That frees the differences, for one page written anew and the segments around it.  So unless all
+ * is rewritten anyway (--recompress) it is done only where the differences are larger than the
+ * page, and once they are more of the store than may be unused (figures in gc/DESIGN.md).
  */
 
 struct finding {
-	const struct page_set *reached;
+	const struct run *run;
 	struct page_set candidates; /* reached, their base is not */
+	uint64_t gain;		    /* bytes of differences that would go */
 };
 
-static bool any_reached(page_no first, page_no last, void *arg)
+static bool any_marked(page_no first, page_no last, void *arg)
 {
 	const struct finding *finding = arg;
 
-	return page_set_next(finding->reached, first, last) != PAGE_ABSENT;
+	return page_set_next(&finding->run->marks.visited.pages, first, last) != PAGE_ABSENT;
 }
 
 static int note_candidate(page_no number, page_no base, void *arg)
 {
 	struct finding *finding = arg;
+	const struct marks *marks = &finding->run->marks;
 
-	if (!page_set_has(finding->reached, number) || page_set_has(finding->reached, base))
+	if (!is_reached(marks, number) || is_reached(marks, base))
 		return R_OK;
 	return page_set_add(&finding->candidates, number, NULL);
 }
 
-/* R_OK if no page below this one is reached, else R_NOT_FOUND. */
-static int is_alone(struct store_view *view, const struct page_set *reached, page_no number)
+/* R_OK if no page below this one is reached and it is worth while, else R_NOT_FOUND. */
+static int is_due(struct finding *finding, struct store_view *view, page_no number)
 {
-	page_no base;
-	int result;
+	const struct run *run = finding->run;
+	uint64_t differences = 0;
 
-	while ((result = view_page_base(view, number, &base)) == R_OK && base != PAGE_ABSENT) {
-		if (page_set_has(reached, base))
+	for (;;) {
+		const struct segment *segment;
+		uint32_t place, bytes, pages;
+		page_no base;
+		int result = view_segment(view, number, &segment, &place);
+
+		if (result != R_OK)
+			return result == R_DAMAGED ? R_NOT_FOUND : result;
+		segment_cluster_size(segment, place, &bytes, &pages);
+		bytes /= pages ? pages : 1;
+		base = segment_base(segment, place);
+		if (base == PAGE_ABSENT && !run->options->recompress && differences < bytes)
 			return R_NOT_FOUND;
+		if (base == PAGE_ABSENT) {
+			finding->gain += differences;
+			return R_OK;
+		}
+		if (is_reached(&run->marks, base))
+			return R_NOT_FOUND;
+		differences += bytes;
 		number = base;
 	}
-	return result == R_DAMAGED ? R_NOT_FOUND : result;
 }
 
 static int find(struct run *run, struct store_view *view, struct finding *finding)
@@ -50,10 +72,10 @@ static int find(struct run *run, struct store_view *view, struct finding *findin
 	page_no number = 0;
 	int result;
 
-	result = reap_bases(view, any_reached, note_candidate, finding);
+	result = reap_bases(view, any_marked, note_candidate, finding);
 	while (result == R_OK &&
 	       (number = page_set_next(&finding->candidates, number, UINT64_MAX)) != PAGE_ABSENT) {
-		result = is_alone(view, finding->reached, number);
+		result = is_due(finding, view, number);
 		if (result == R_OK)
 			result = page_set_add(&run->detach, number, NULL);
 		else if (result == R_NOT_FOUND)
@@ -65,15 +87,20 @@ static int find(struct run *run, struct store_view *view, struct finding *findin
 
 int find_detached(struct run *run)
 {
-	struct finding finding = { .reached = &run->marks.reached };
+	struct finding finding = { .run = run };
 	struct store_view *view;
 	int result;
 
+	if (page_set_next(&run->marks.bases, 0, UINT64_MAX) == PAGE_ABSENT)
+		return R_OK;
 	if (store_view_open(run->store, &view) != R_OK)
 		return R_FAILED;
 	result = find(run, view, &finding);
 	store_view_close(view);
 	page_set_clear(&finding.candidates);
+	if (result == R_OK && !run->options->recompress &&
+	    finding.gain * 100 <= run->segments_bytes * run->options->max_unused_percent)
+		page_set_clear(&run->detach);
 	return result;
 }
 

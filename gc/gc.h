@@ -79,6 +79,12 @@ struct gc_result {
 	/* Dead in segments of which too much lives for them to be worth copying, about. */
 	uint64_t bytes_unused;
 	uint64_t pages_dead; /* in what this run condemned */
+	/* Bytes of packs that nothing needs: of pages in nothing that is kept and base of nothing
+	 * that is kept, and what earlier runs have let go of without giving it back.  After the
+	 * forgetting, and at the end.  Of segments that are dead in part, about. */
+	uint64_t bytes_dead, bytes_dead_left;
+	/* Differences over what no generation reaches that were stored in full. */
+	uint64_t pages_detached;
 };
 
 /*

@@ -10,10 +10,8 @@
  * forgotten since they were marked only make it too large. */
 struct marks {
 	struct visited visited;
-	/* Those the generations reach themselves; only if `tell_reached`, as it costs another bit
-	 * for each page. */
-	struct page_set reached;
-	bool tell_reached;
+	/* Those of them that no generation reaches, which only differences need. */
+	struct page_set bases;
 	uint64_t upto;
 	/* A generation came and went between two looks: which pages it reached is not known. */
 	bool missed;
@@ -23,10 +21,11 @@ struct marks {
  * marks cannot be trusted), R_FAILED. */
 int mark_generations(struct store_view *view, struct marks *marks);
 
-/* How much of each pack is dead, about: the pages of a segment share its bytes alike. */
+/* How much of each pack is dead, about: the pages of a segment share its bytes alike.  Only of
+ * segments of which something lives: the others go anyway. */
 struct pack_share {
 	uint64_t pack;
-	uint64_t bytes, dead; /* of its segments */
+	uint64_t bytes, dead;
 };
 
 /* The state of one run. */
@@ -37,12 +36,14 @@ struct run {
 	uint64_t spares;	   /* reap_spares() before any hash was dropped */
 	struct pack_share *shares; /* by pack */
 	size_t n_shares;
+	uint64_t segments_bytes; /* of all packs, as measured last */
 	struct page_set damaged; /* pages that could not be copied */
 	/* Pages that are differences over what no generation reaches any more, see detach.c; while
 	 * `detaching`, segments with such pages are copied and no others. */
 	struct page_set detach;
 	bool detaching;
 	uint64_t copied_bytes;
+	uint64_t bound_bytes; /* to be copied at most; 0: no bound */
 	struct gc_result *result;
 };
 
@@ -68,8 +69,11 @@ struct liveness {
 struct liveness liveness_of(const struct run *run, const struct reap_segment *segment,
 			    struct store_view *view);
 
-/* Fills run->shares. */
+/* Fills run->shares and run->segments_bytes. */
 int measure_packs(struct run *run);
+
+/* What of the segments is dead now, and what was let go of and is not given back yet. */
+int measure_dead(struct run *run, uint64_t *bytes);
 
 /* True if the segment, of which `live` pages live but not all, is to be copied. */
 bool worth_copying(const struct run *run, const struct reap_segment *segment, uint32_t live);
@@ -80,6 +84,9 @@ int condemn_segments(struct run *run);
 /* Reclaims the segments without live pages that no view can reach any more, and brings back what a
  * take has referred to meanwhile.  `result->bytes_pending` grows by what still waits. */
 int reclaim_segments(struct run *run);
+
+/* True if a generation reaches the page itself. */
+bool is_reached(const struct marks *marks, page_no number);
 
 /* Fills run->detach from the marks. */
 int find_detached(struct run *run);

@@ -23,9 +23,7 @@ static int add(struct marking *marking, page_no number)
 
 	if (page_set_add(&marking->marks->visited.pages, number, &added) != R_OK)
 		return R_FAILED;
-	if (marking->marks->tell_reached &&
-	    page_set_add(&marking->marks->reached, number, NULL) != R_OK)
-		return R_FAILED;
+	page_set_remove(&marking->marks->bases, number);
 	if (!added || !marking->listing)
 		return R_OK;
 	if (marking->n == marking->room) {
@@ -108,6 +106,13 @@ static bool any_marked(page_no first, page_no last, void *arg)
 	return page_set_next(&marks->visited.pages, first, last) != PAGE_ABSENT;
 }
 
+static int add_base(struct marks *marks, page_no base, bool *added)
+{
+	if (page_set_add(&marks->visited.pages, base, added) != R_OK)
+		return R_FAILED;
+	return *added ? page_set_add(&marks->bases, base, NULL) : R_OK;
+}
+
 /* What a marked page is a difference to lives as it does. */
 static int mark_base(page_no number, page_no base, void *arg)
 {
@@ -115,7 +120,7 @@ static int mark_base(page_no number, page_no base, void *arg)
 
 	if (!page_set_has(&marks->visited.pages, number))
 		return R_OK;
-	return page_set_add(&marks->visited.pages, base, NULL);
+	return add_base(marks, base, &(bool){ false });
 }
 
 static int by_number(const void *a, const void *b)
@@ -138,7 +143,7 @@ static int mark_chain(struct marking *marking, page_no number)
 			return damaged_header(number);
 		if (result != R_OK || base == PAGE_ABSENT)
 			return result;
-		if (page_set_add(&marking->marks->visited.pages, base, &added) != R_OK)
+		if (add_base(marking->marks, base, &added) != R_OK)
 			return R_FAILED;
 		if (!added)
 			return R_OK;
@@ -215,4 +220,9 @@ int mark_generations(struct store_view *view, struct marks *marks)
 	if (result == R_OK)
 		marks->upto = upto;
 	return result;
+}
+
+bool is_reached(const struct marks *marks, page_no number)
+{
+	return page_set_has(&marks->visited.pages, number) && !page_set_has(&marks->bases, number);
 }

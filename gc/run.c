@@ -6,6 +6,8 @@
 #include <time.h>
 
 #define WAIT_STEP_NS 20000000L
+/* What a run copies at most to detach pages, unless it recompresses: about a second of work. */
+#define DETACH_BYTES_MAX ((uint64_t)64 << 20)
 
 /* Not held beyond the marking: its own view would hold up the reclaim. */
 static int mark_all(struct run *run)
@@ -83,15 +85,14 @@ static int look(struct run *run)
 {
 	int result;
 
-	run->marks.tell_reached = run->options->recompress;
 	run->result->bytes_unused = 0;
 	result = mark_all(run);
-	if (result == R_OK && run->options->recompress)
+	if (result == R_OK)
+		result = measure_packs(run);
+	if (result == R_OK)
 		result = find_detached(run);
 	if (result == R_OK)
 		result = drop_hashes(run);
-	if (result == R_OK)
-		result = measure_packs(run);
 	if (result == R_OK)
 		result = condemn_segments(run);
 	return result;
@@ -100,7 +101,7 @@ static int look(struct run *run)
 static void forget_look(struct run *run)
 {
 	visited_clear(&run->marks.visited);
-	page_set_clear(&run->marks.reached);
+	page_set_clear(&run->marks.bases);
 	page_set_clear(&run->detach);
 	memset(&run->marks, 0, sizeof(run->marks));
 	free(run->shares);
@@ -118,8 +119,13 @@ static int detach_pages(struct run *run)
 		return R_OK;
 	result = reclaim_segments(run);
 	run->detaching = true;
+	run->bound_bytes = run->options->max_rewrite_bytes;
+	if (!run->options->recompress &&
+	    (run->bound_bytes == 0 || run->bound_bytes > DETACH_BYTES_MAX))
+		run->bound_bytes = DETACH_BYTES_MAX;
 	if (result == R_OK)
 		result = compact_segments(run);
+	run->bound_bytes = run->options->max_rewrite_bytes;
 	run->detaching = false;
 	if (result != R_OK || run->copied_bytes == copied)
 		return result;
@@ -130,7 +136,10 @@ static int detach_pages(struct run *run)
 int gc_run(struct store *store, const struct gc_plan *plan, const struct gc_options *options,
 	   struct gc_result *result)
 {
-	struct run run = { .store = store, .options = options, .result = result };
+	struct run run = { .store = store,
+			   .options = options,
+			   .bound_bytes = options->max_rewrite_bytes,
+			   .result = result };
 	int outcome;
 
 	memset(result, 0, sizeof(*result));
@@ -138,9 +147,13 @@ int gc_run(struct store *store, const struct gc_plan *plan, const struct gc_opti
 	if (outcome == R_OK)
 		outcome = look(&run);
 	if (outcome == R_OK)
+		outcome = measure_dead(&run, &result->bytes_dead);
+	if (outcome == R_OK)
 		outcome = detach_pages(&run);
 	if (outcome == R_OK)
 		outcome = reclaim_waiting(&run);
+	if (outcome == R_OK)
+		outcome = measure_dead(&run, &result->bytes_dead_left);
 	forget_look(&run);
 	page_set_clear(&run.damaged);
 	return outcome;

@@ -49,7 +49,9 @@ static struct pack_share *add_share(struct run *run, size_t *room, uint64_t pack
 
 static uint64_t dead_bytes(const struct reap_segment *segment, uint64_t live)
 {
-	return segment->bytes * (segment->record.pages - live) / segment->record.pages;
+	uint64_t pages = segment->record.pages;
+
+	return live < pages ? segment->bytes * (pages - live) / pages : 0;
 }
 
 static int measure_segments(struct run *run, struct store_view *view)
@@ -61,10 +63,16 @@ static int measure_segments(struct run *run, struct store_view *view)
 	size_t room = 0;
 	int result;
 
+	run->segments_bytes = 0;
 	while ((result = reap_segment_next(view, next, &segment)) == R_OK) {
 		uint64_t live = page_set_count(marked, segment.record.first, segment.record.last);
 
 		next = segment.record.last + 1;
+		run->segments_bytes += segment.bytes;
+		/* What is wholly dead goes without being copied, and must count alike whether it is
+		 * still there or an interrupted run has dropped it. */
+		if (live == 0)
+			continue;
 		share = add_share(run, &room, segment.record.pack);
 		if (!share)
 			return R_FAILED;
@@ -72,6 +80,29 @@ static int measure_segments(struct run *run, struct store_view *view)
 		if (live < segment.record.pages)
 			share->dead += dead_bytes(&segment, live);
 	}
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
+int measure_dead(struct run *run, uint64_t *bytes)
+{
+	const struct page_set *marked = &run->marks.visited.pages;
+	struct reap_segment segment;
+	struct store_view *view;
+	page_no next = 0;
+	int result;
+
+	if (store_view_open(run->store, &view) != R_OK)
+		return R_FAILED;
+	result = mark_generations(view, &run->marks);
+	if (result == R_OK)
+		result = reap_holes_bytes(view, bytes);
+	while (result == R_OK && (result = reap_segment_next(view, next, &segment)) == R_OK) {
+		uint64_t live = page_set_count(marked, segment.record.first, segment.record.last);
+
+		next = segment.record.last + 1;
+		*bytes += dead_bytes(&segment, live);
+	}
+	store_view_close(view);
 	return result == R_NOT_FOUND ? R_OK : result;
 }
 
@@ -100,8 +131,8 @@ bool worth_copying(const struct run *run, const struct reap_segment *segment, ui
 
 	if (live == 0 || live >= pages || !share)
 		return false;
-	if (run->options->recompress &&
-	    (!(segment->record.flags & SEGMENT_STRONG) || has_detached(run, segment)))
+	if (has_detached(run, segment) ||
+	    (run->options->recompress && !(segment->record.flags & SEGMENT_STRONG)))
 		return true;
 	return share->dead * 100 > share->bytes * bound && (pages - live) * 200 >= pages * bound &&
 	       (dead_bytes(segment, live) > BLOCK_BYTES || share->dead * 2 > share->bytes);

@@ -51,6 +51,14 @@ int page_set_add(struct page_set *set, page_no number, bool *added)
 	return R_OK;
 }
 
+void page_set_remove(struct page_set *set, page_no number)
+{
+	size_t piece = number / PIECE_NUMBERS;
+
+	if (piece < set->n_pieces && set->pieces[piece])
+		set->pieces[piece][number % PIECE_NUMBERS / 64] &= ~((uint64_t)1 << number % 64);
+}
+
 bool page_set_has(const struct page_set *set, page_no number)
 {
 	size_t piece = number / PIECE_NUMBERS;

@@ -11,6 +11,7 @@ struct page_set {
 
 /* Adds a number; `*added` (may be NULL) tells whether it was new.  R_OK or R_FAILED (no memory). */
 int page_set_add(struct page_set *set, page_no number, bool *added);
+void page_set_remove(struct page_set *set, page_no number);
 bool page_set_has(const struct page_set *set, page_no number);
 
 /* How many of the numbers first .. last the set has. */

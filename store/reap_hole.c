@@ -120,6 +120,32 @@ int reap_holes(struct reap *reap, uint64_t oldest, uint8_t key[HOLE_KEY_BYTES], 
 	return result;
 }
 
+static enum sweep add_hole(const void *key, const void *value, size_t size, void *arg)
+{
+	struct hole_record record;
+	uint64_t *bytes = arg;
+
+	(void)key;
+	if (size == HOLE_RECORD_BYTES) {
+		hole_record_decode(value, &record);
+		*bytes += record.bytes;
+	}
+	return SWEEP_KEEP;
+}
+
+int reap_holes_bytes(struct store_view *view, uint64_t *bytes)
+{
+	uint8_t key[HOLE_KEY_BYTES] = { 0 };
+	int result;
+
+	*bytes = 0;
+	do {
+		result = index_sweep(view->txn, DB_HOLE, key, HOLE_KEY_BYTES, SWEEP_ENTRIES,
+				     add_hole, bytes);
+	} while (result == R_OK);
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
 static int strike_out(struct index_txn *txn, void *arg)
 {
 	const struct gathered *gathered = arg;

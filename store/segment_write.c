@@ -238,7 +238,7 @@ static int start_threads(struct segment_writer *writer)
 	if (writer->n_threads > 0)
 		return R_OK;
 	errno = rc;
-	warn_errno("cannot start a thread");
+	warn_errno("cannot start a thread (is memory, or the number of tasks, limited?)");
 	return R_FAILED;
 }
 

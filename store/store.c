@@ -128,31 +128,36 @@ static int write_mark(struct store *store)
 	return R_FAILED;
 }
 
-/* What an interrupted creation may have left behind does not make a directory someone else's. */
-static bool is_vacant(int dirfd, bool top)
+/* R_OK if there is nothing but what an interrupted creation may have left behind, which does not
+ * make a directory someone else's; R_NOT_FOUND if there is more; R_FAILED, reported. */
+static int is_vacant(const struct store *store, int dirfd, bool top)
 {
 	static const char *const own[] = { ".", "..", "index", "packs" };
 	static const char temporary[] = "." MARK_FILE "."; /* of io_replace_file() */
 	struct dirent *entry;
 	bool vacant = true;
+	int fd, result;
 	DIR *dir;
-	int fd;
 
 	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {
+		warn_errno("%s%s: cannot list", store->dir, top ? "" : "/packs");
 		if (fd >= 0)
 			close(fd);
-		return false;
+		return R_FAILED;
 	}
-	while (vacant && (entry = readdir(dir))) {
+	while (errno = 0, vacant && (entry = readdir(dir))) {
 		vacant = top && strncmp(entry->d_name, temporary, sizeof(temporary) - 1) == 0;
 		for (size_t i = 0; i < (top ? sizeof(own) / sizeof(own[0]) : 2); i++)
 			if (strcmp(entry->d_name, own[i]) == 0)
 				vacant = true;
 	}
+	result = !vacant ? R_NOT_FOUND : errno ? R_FAILED : R_OK;
+	if (result == R_FAILED)
+		warn_errno("%s%s: cannot list", store->dir, top ? "" : "/packs");
 	closedir(dir);
-	return vacant;
+	return result;
 }
 
 static int make_secret(struct index_txn *txn, void *arg)
@@ -201,11 +206,12 @@ static int open_rooms(struct store *store, bool create)
 		warn_errno("%s/packs: cannot open", store->dir);
 		return R_FAILED;
 	}
-	if (create && !is_vacant(store->packs_fd, false)) {
+	result = create ? is_vacant(store, store->packs_fd, false) : R_OK;
+	if (result == R_NOT_FOUND)
 		warn("%s is not a store, and packs/ in it is not empty: name another directory",
 		     store->dir);
+	if (result != R_OK)
 		return R_FAILED;
-	}
 	if (snprintf(path, sizeof(path), "%s/index", store->dir) >= (int)sizeof(path)) {
 		warn("%s: path too long", store->dir);
 		return R_FAILED;
@@ -256,10 +262,12 @@ static int sync_directory(struct store *store, const char *room)
 /* Makes a store of an empty directory.  The mark file comes last: before it there is no store. */
 static int fill_new(struct store *store)
 {
-	if (!is_vacant(store->dirfd, true)) {
+	int result = is_vacant(store, store->dirfd, true);
+
+	if (result == R_NOT_FOUND)
 		warn("%s is not a store and not empty: name another directory", store->dir);
-		return R_NOT_FOUND;
-	}
+	if (result != R_OK)
+		return result;
 	if (fchmod(store->dirfd, 0700) ||
 	    (mkdirat(store->dirfd, "index", 0700) && errno != EEXIST) ||
 	    (mkdirat(store->dirfd, "packs", 0700) && errno != EEXIST)) {
@@ -337,7 +345,8 @@ static bool has_packs(const struct store *store)
 
 	if (fd < 0)
 		return false;
-	has = faccessat(store->dirfd, "index/data.mdb", F_OK, 0) == 0 && !is_vacant(fd, false);
+	has = faccessat(store->dirfd, "index/data.mdb", F_OK, 0) == 0 &&
+	      is_vacant(store, fd, false) == R_NOT_FOUND;
 	close(fd);
 	return has;
 }

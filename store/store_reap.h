@@ -117,6 +117,9 @@ int reap_drop(struct reap *reap, const struct reap_segment *segment);
 int reap_holes(struct reap *reap, uint64_t oldest, uint8_t key[HOLE_KEY_BYTES], size_t most,
 	       uint64_t *pending);
 
+/* The bytes of all of them, free or not. */
+int reap_holes_bytes(struct store_view *view, uint64_t *bytes);
+
 /* New packs with copies of pages that live.  Nothing refers to them before reap_copies_put(). */
 struct reap_copies;
 struct reap_copies *reap_copies_new(struct store *store); /* NULL: out of memory, reported */

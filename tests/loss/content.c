@@ -10,6 +10,10 @@
 #define BASE 0x555555554ull /* page index of the first part of the address space */
 #define GAP 5000ull	    /* between its two parts */
 #define CHANGED_PERCENT 7
+/* Contents with seeds from this on change much and compress well, so that chains of differences
+ * soon are larger than their pages. */
+#define LIVELY_SEED 1000
+#define LIVELY_PERCENT 70
 #define PATCH_BYTES 48
 #define FILES_BYTES 9000
 
@@ -39,15 +43,18 @@ static void fill(uint8_t *to, size_t len, uint64_t state, size_t repeat)
  * then a patch for each step that has changed it. */
 static void make_page(const struct content *content, uint64_t i, uint8_t *page)
 {
+	bool lively = content->seed >= LIVELY_SEED;
+	uint64_t percent = lively ? LIVELY_PERCENT : CHANGED_PERCENT;
+
 	if (i % 11 == 10) {
 		memset(page, 0, PAGE_BYTES);
 		return;
 	}
-	fill(page, PAGE_BYTES, mix(content->seed, i, 0), i % 5 == 0 ? 1 : 16);
+	fill(page, PAGE_BYTES, mix(content->seed, i, 0), i % 5 == 0 && !lively ? 1 : 16);
 	for (uint64_t step = 1; step <= content->step; step++) {
 		uint64_t chance = mix(content->seed, i, step);
 
-		if (chance % 100 < CHANGED_PERCENT)
+		if (chance % 100 < percent)
 			fill(page + (chance >> 8) % (PAGE_BYTES - PATCH_BYTES), PATCH_BYTES, chance,
 			     1);
 	}

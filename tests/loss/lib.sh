@@ -77,6 +77,14 @@ make_base() {
 	keep base
 }
 
+# make_chains: a lineage most pages of which change at every take, so that gc detaches them from
+# their chains of differences
+make_chains() {
+	local step
+	for step in 0 1 2 3 4 5 6 7 8 9; do take d 1000 $step 300 || fail "cannot make the store"; done
+	keep chains
+}
+
 # The commands to disturb.  Each says to the ledger what it is about to do and what it has done, and
 # gives the command's exit code.  `disturb` is put before the program.
 disturb=()
@@ -101,12 +109,16 @@ run_forget() {
 # What gc can do beyond that in this build.
 run_compact() { run_forgetting gc --keep-last 1 --max-unused 0; }
 run_recompress() { run_forgetting gc --keep-last 1 --recompress; }
-commands=(create take gc forget)
+run_detach() { run_forgetting gc --keep-last 1; }
+commands=(create take gc forget detach)
 "$SNAP" gc --help | grep -q -- --max-unused && commands+=(compact)
 "$SNAP" gc --help | grep -q -- --recompress && commands+=(recompress)
+# LOSS_COMMANDS names those to disturb, by hand.
+[ -z "${LOSS_COMMANDS:-}" ] || read -ra commands <<<"$LOSS_COMMANDS"
 begin_take() { back base; }
 begin_compact() { back base; }
 begin_recompress() { back base; }
+begin_detach() { [ -d "$W/chains" ] || (rm -rf "$W/store" "$W/ledger"; make_chains); back chains; }
 begin_gc() { back base; }
 begin_forget() { back base; }
 begin_create() { rm -rf "$W/store" "$W/ledger"; }

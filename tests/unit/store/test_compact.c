@@ -260,97 +260,6 @@ static void recompresses(void **state)
 	store_close(store);
 }
 
-/* Page `i` as it is at `time`: five words of each change every time. */
-static void drifting_page(uint64_t time, uint64_t i, uint64_t *page)
-{
-	scratch_page(7, i, page);
-	for (uint64_t t = 1; t <= time; t++)
-		for (uint64_t w = 0; w < 5; w++)
-			page[(t * 83 + i + w) % 512] = t * 1000003 + i;
-}
-
-#define DRIFTING 600
-
-static void take_drifting(struct store *store, uint64_t time)
-{
-	struct generation gen = { .root_pid = 1 };
-	struct object_writer *writer;
-	struct ingest *ingest;
-	uint64_t page[512];
-
-	assert_int_equal(ingest_begin(store, "d", &ingest), R_OK);
-	assert_int_equal(object_begin(ingest, "pages-1", &writer), R_OK);
-	for (uint64_t i = 0; i < DRIFTING; i++) {
-		drifting_page(time, i, page);
-		assert_int_equal(object_pages(writer, i, page, 1), R_OK);
-	}
-	assert_int_equal(object_end(writer, DRIFTING * PAGE_BYTES), R_OK);
-	assert_int_equal(ingest_commit(ingest, &gen), R_OK);
-}
-
-static int check_drifting(uint64_t index, const page_no *numbers, size_t n, void *arg)
-{
-	struct reading *reading = arg;
-	uint64_t page[512], expected[512];
-	page_no bad;
-
-	for (size_t k = 0; k < n; k++, reading->next++) {
-		drifting_page(reading->seed, index + k, expected);
-		assert_int_equal(store_read_pages(reading->view, numbers + k, 1, page, &bad), R_OK);
-		assert_memory_equal(page, expected, PAGE_BYTES);
-	}
-	return 0;
-}
-
-static void read_drifting(struct store *store, uint64_t generation, uint64_t time)
-{
-	struct reading reading = { .seed = time };
-	struct object object;
-
-	assert_int_equal(store_view_open(store, &reading.view), R_OK);
-	assert_int_equal(store_object(reading.view, generation, "pages-1", &object), R_OK);
-	assert_int_equal(
-	    store_object_walk(reading.view, &object, 0, UINT64_MAX, check_drifting, &reading), 0);
-	assert_int_equal(reading.next, DRIFTING);
-	store_view_close(reading.view);
-}
-
-/* What the last generations need of those that are forgotten shrinks to one page each. */
-static void detaches_from_forgotten_bases(void **state)
-{
-	const struct gc_options plain = { 0 };
-	struct gc_options options = { .recompress = true };
-	struct store *store = scratch_open(*state);
-	uint64_t pages, bytes;
-	struct gc_result result;
-
-	for (uint64_t time = 0; time < 8; time++)
-		take_drifting(store, time);
-	for (uint64_t number = 1; number <= 6; number++)
-		assert_int_equal(gc_forget(store, &number, 1, &plain, &result), R_OK);
-	pages = stats_of(store).pages;
-	bytes = stats_of(store).bytes_packs;
-	assert_true(pages > 8 * DRIFTING); /* all of them are bases of the last */
-	options.max_rewrite_bytes = 8192;
-	for (int i = 0; i < 3; i++) {
-		assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
-		assert_true(result.bytes_rewritten > 0);
-		verify_whole(store, 2);
-	}
-	options.max_rewrite_bytes = 0;
-	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
-	assert_int_equal(result.bytes_pending, 0);
-	/* Each of the last two, one as a difference to the other, and what is not memory. */
-	assert_in_range(stats_of(store).pages, 2 * DRIFTING, 2 * DRIFTING + 100);
-	assert_true(stats_of(store).bytes_packs < bytes);
-	verify_whole(store, 2);
-	read_drifting(store, 7, 6);
-	read_drifting(store, 8, 7);
-	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
-	assert_int_equal(result.bytes_rewritten, 0);
-	store_close(store);
-}
-
 static void put_pages(struct ingest *ingest, uint64_t seed, size_t n)
 {
 	struct object_writer *writer;
@@ -544,8 +453,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(early_take_keeps_dead_pages, scratch_setup,
 						scratch_teardown),
 		cmocka_unit_test_setup_teardown(recompresses, scratch_setup, scratch_teardown),
-		cmocka_unit_test_setup_teardown(detaches_from_forgotten_bases, scratch_setup,
-						scratch_teardown),
 		cmocka_unit_test_setup_teardown(leaves_gaps_to_takes, scratch_setup,
 						scratch_teardown),
 		cmocka_unit_test_setup_teardown(leaves_damage_alone, scratch_setup,
