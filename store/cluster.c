@@ -5,6 +5,7 @@
 #include "base/room.h"
 #include "base/warn.h"
 #include "store/delta.h"
+#include "store/planes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 struct unpacker {
 	ZSTD_DCtx *zstd;
 	uint8_t *stored; /* SEGMENT_BYTES */
+	uint8_t *planes; /* the same, once there were any */
 };
 
 struct cluster_cache {
@@ -44,6 +46,7 @@ void unpacker_free(struct unpacker *unpacker)
 		return;
 	ZSTD_freeDCtx(unpacker->zstd);
 	free(unpacker->stored);
+	free(unpacker->planes);
 	free(unpacker);
 }
 
@@ -62,7 +65,7 @@ static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *s
 	size_t pages = from->pages;
 	unsigned long long len;
 
-	if (from->codec == CODEC_RAW || from->codec == CODEC_ZSTD)
+	if (!codec_is_delta(from->codec))
 		return pages * PAGE_BYTES;
 	if (from->codec == CODEC_DELTA_RAW)
 		return from->bytes;
@@ -84,6 +87,22 @@ static bool find_words(struct cluster *cluster, size_t len)
 	return at == len;
 }
 
+/* Makes of the stored planes the pages; sets ->whole if that can be done. */
+static int unpack_planes(struct unpacker *unpacker, const struct segment_cluster *from, size_t len,
+			 struct cluster *cluster)
+{
+	if (!unpacker->planes && !(unpacker->planes = malloc(SEGMENT_BYTES))) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	if (ZSTD_decompressDCtx(unpacker->zstd, unpacker->planes, len, unpacker->stored,
+				from->bytes) != len)
+		return R_OK;
+	planes_join(unpacker->planes, len, cluster->bytes);
+	cluster->whole = true;
+	return R_OK;
+}
+
 static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 		  struct cluster *cluster)
 {
@@ -99,6 +118,8 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 		return R_FAILED;
 	}
 	cluster->size_bytes += room_taken(len);
+	if (from->codec == CODEC_PLANES)
+		return unpack_planes(unpacker, from, len, cluster);
 	if (from->codec == CODEC_RAW || from->codec == CODEC_DELTA_RAW) {
 		if (from->bytes != len)
 			return R_OK;

@@ -37,8 +37,15 @@ enum segment_flags {
 };
 
 /* How the bytes of a cluster are stored: its pages, or their differences; as such, or a zstd frame
- * of that. */
-enum codec { CODEC_RAW = 0, CODEC_ZSTD = 1, CODEC_DELTA_RAW = 2, CODEC_DELTA_ZSTD = 3 };
+ * of that, or one of the planes of the pages. */
+enum codec {
+	CODEC_RAW = 0,
+	CODEC_ZSTD = 1,
+	CODEC_DELTA_RAW = 2,
+	CODEC_DELTA_ZSTD = 3,
+	CODEC_PLANES = 4,
+	CODEC_LAST = CODEC_PLANES,
+};
 
 static inline bool codec_is_delta(enum codec codec)
 {

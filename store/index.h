@@ -112,6 +112,13 @@ int index_look(struct index_txn *txn, enum index_db db, const void *key, size_t 
 	       bool floor, int (*fn)(const void *key, const void *value, size_t size, void *arg),
 	       void *arg);
 
+/* The same for `n` keys, one behind the other at `keys`, and the entry with the greatest key not
+ * above each; `i` tells whose it is.  Passes over those that have none.  R_OK, or what `fn` gave if
+ * that was not R_OK, which ends it; R_FAILED. */
+int index_look_floors(
+    struct index_txn *txn, enum index_db db, const void *keys, size_t key_size, size_t n,
+    int (*fn)(size_t i, const void *key, const void *value, size_t size, void *arg), void *arg);
+
 /*
  * Shows `fn` up to `most` entries in order of key, from `key` (`key_size` bytes) on, and deletes
  * those it says (in a write transaction).  `key` becomes the first one not dealt with: the one `fn`

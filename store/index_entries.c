@@ -88,6 +88,35 @@ out:
 	return result;
 }
 
+int index_look_floors(
+    struct index_txn *txn, enum index_db db, const void *keys, size_t key_size, size_t n,
+    int (*fn)(size_t i, const void *key, const void *value, size_t size, void *arg), void *arg)
+{
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	int rc, result = R_OK;
+
+	index_enter(txn->index);
+	rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor);
+	if (rc) {
+		result = index_failed(index_db_names[db], rc);
+		goto out;
+	}
+	for (size_t i = 0; result == R_OK && i < n; i++) {
+		rc = seek(cursor, (const uint8_t *)keys + i * key_size, key_size, true, &k, &v);
+		if (rc == MDB_NOTFOUND)
+			continue;
+		if (rc || k.mv_size != key_size)
+			result = index_failed(index_db_names[db], rc ? rc : MDB_CORRUPTED);
+		else
+			result = fn(i, k.mv_data, v.mv_data, v.mv_size, arg);
+	}
+	mdb_cursor_close(cursor);
+out:
+	index_leave(txn->index);
+	return result;
+}
+
 struct found_u64 {
 	enum index_db db;
 	uint64_t key;

@@ -35,6 +35,8 @@
 #define DEPTH_MAX 32u
 #define TRIES 100
 #define FIRST_PAGE 2u /* behind the two meta pages */
+/* Looked at before what was mapped on the way is let go again, with some around it: 32 MiB. */
+#define LET_GO_PAGES 8192u
 
 struct tree {
 	unsigned int flags, depth;
@@ -47,6 +49,7 @@ struct walk {
 	uint64_t last;	/* in use at most */
 	size_t page_bytes;
 	uint8_t *used; /* a bit each */
+	uint64_t opened;
 	const char *bad;
 };
 
@@ -93,6 +96,9 @@ static const uint8_t *open_page(struct walk *walk, uint64_t number, uint64_t n, 
 {
 	const uint8_t *page = walk->map + number * walk->page_bytes;
 
+	/* Addresses stay good, and what they show is read again. */
+	if (++walk->opened % LET_GO_PAGES == 0)
+		madvise((void *)walk->map, walk->pages * walk->page_bytes, MADV_DONTNEED);
 	if (!claim(walk, number, n))
 		return NULL;
 	if (number + n > walk->pages) {

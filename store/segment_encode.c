@@ -4,6 +4,7 @@
 #include "base/warn.h"
 #include "store/delta.h"
 #include "store/page.h"
+#include "store/planes.h"
 #include "store/varint.h"
 
 #include <stdlib.h>
@@ -33,6 +34,7 @@ struct segment_encoder {
 	struct segment_coding coding;
 	ZSTD_CCtx *zstd;
 	uint8_t *scratch; /* SEGMENT_BYTES: one cluster before compression */
+	uint8_t *planes;  /* two of these, once they were wanted: the planes, and these packed */
 	uint8_t *out;	  /* SEGMENT_HEADER_MAX, then the body; the header ends where that begins */
 	uint32_t body_bytes;
 	uint32_t n_clusters;
@@ -65,8 +67,48 @@ void segment_encoder_free(struct segment_encoder *encoder)
 		return;
 	ZSTD_freeCCtx(encoder->zstd);
 	free(encoder->scratch);
+	free(encoder->planes);
 	free(encoder->out);
 	free(encoder);
+}
+
+/* One frame of the planes, each with blocks of its own, so that what is known of one does not blur
+ * the next.  Its length, 0 if it is not shorter than `room`. */
+static size_t press_planes(struct segment_encoder *encoder, size_t len, uint8_t *to, size_t room)
+{
+	ZSTD_outBuffer out = { to, room, 0 };
+	size_t left = 0;
+
+	ZSTD_CCtx_reset(encoder->zstd, ZSTD_reset_session_and_parameters);
+	ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_compressionLevel, encoder->coding.level);
+	ZSTD_CCtx_setPledgedSrcSize(encoder->zstd, len);
+	for (size_t plane = 0; plane < PLANES; plane++) {
+		ZSTD_inBuffer in = { encoder->planes + plane * (len / PLANES), len / PLANES, 0 };
+
+		left = ZSTD_compressStream2(encoder->zstd, &out, &in,
+					    plane + 1 < PLANES ? ZSTD_e_flush : ZSTD_e_end);
+		if (ZSTD_isError(left) || left > 0)
+			break;
+	}
+	ZSTD_CCtx_reset(encoder->zstd, ZSTD_reset_session_and_parameters);
+	return left == 0 ? out.pos : 0;
+}
+
+/* Packs the scratch as planes if it hardly got smaller otherwise (to `got` bytes) and they promise
+ * more.  Their length at `to`, 0 if it stays as it was.  Without memory, too. */
+static size_t try_planes(struct segment_encoder *encoder, size_t len, size_t got, uint8_t *to)
+{
+	uint8_t *packed;
+	size_t better;
+
+	if (got < len - len / PLANES || !planes_promise(encoder->scratch, len) ||
+	    (!encoder->planes && !(encoder->planes = malloc(2 * SEGMENT_BYTES))))
+		return 0;
+	packed = encoder->planes + SEGMENT_BYTES;
+	planes_split(encoder->scratch, len, encoder->planes);
+	better = press_planes(encoder, len, packed, got - got / 64);
+	memcpy(to, packed, better);
+	return better;
 }
 
 /* Appends `len` bytes of the scratch as a cluster, with `press` compressed if that makes them
@@ -77,17 +119,23 @@ static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t 
 	struct cluster *cluster = &encoder->clusters[encoder->n_clusters++];
 	uint8_t *to = encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
 	int level = delta ? encoder->coding.delta_level : encoder->coding.level;
-	size_t got = 0;
+	size_t got = len, planes = 0;
 
+	cluster->codec = delta ? CODEC_DELTA_ZSTD : CODEC_ZSTD;
 	if (press)
 		got = ZSTD_compressCCtx(encoder->zstd, to, len - 1, encoder->scratch, len, level);
-	cluster->pages = pages;
-	cluster->codec = delta ? CODEC_DELTA_ZSTD : CODEC_ZSTD;
 	if (!press || ZSTD_isError(got)) {
 		cluster->codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
 		memcpy(to, encoder->scratch, len);
 		got = len;
 	}
+	if (press && !delta)
+		planes = try_planes(encoder, len, got, to);
+	if (planes > 0) {
+		cluster->codec = CODEC_PLANES;
+		got = planes;
+	}
+	cluster->pages = pages;
 	cluster->bytes = (uint32_t)got;
 	encoder->body_bytes += (uint32_t)got;
 }

@@ -104,7 +104,7 @@ static bool parse_clusters(struct segment *segment, const uint8_t **at, const ui
 		uint64_t codec, pages, bytes;
 
 		if (!get_varint(at, end, &codec) || !get_varint(at, end, &pages) ||
-		    !get_varint(at, end, &bytes) || codec > CODEC_DELTA_ZSTD || pages == 0 ||
+		    !get_varint(at, end, &bytes) || codec > CODEC_LAST || pages == 0 ||
 		    pages > segment->record.pages || bytes > pages * PAGE_BYTES)
 			return false;
 		cluster->codec = (uint8_t)codec;

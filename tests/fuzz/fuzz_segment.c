@@ -83,9 +83,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	return 0;
 }
 
-#define SEEDS 6
+#define SEEDS 7
 
-/* Full pages, differences, gaps, and what does not compress. */
+/* Full pages, differences, gaps, what does not compress, and what does as planes. */
 size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 {
 	static uint8_t bytes[40][PAGE_BYTES], bases[40][PAGE_BYTES], hashes[40][HASH_BYTES];
@@ -93,7 +93,7 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 	struct segment_record record;
 	struct segment_encoder *encoder;
 	const uint8_t *made;
-	uint32_t n = i % 3 == 0 ? 1 : 40;
+	uint32_t n = i % 3 == 0 && i < 6 ? 1 : 40;
 	size_t len;
 
 	if (i >= SEEDS)
@@ -103,6 +103,11 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 
 		for (size_t at = 0; at < PAGE_BYTES; at++)
 			bases[k][at] = (uint8_t)(i == 4 ? at * 2654435761u >> 7 : k + at / 64);
+		for (size_t at = 0; i == 6 && at < PAGE_BYTES; at++)
+			bases[k][at] =
+			    at % 8 == 7
+				? 0x3f
+				: (uint8_t)((at + k * PAGE_BYTES) * (at + k) * 2654435761u >> 13);
 		memcpy(bytes[k], bases[k], PAGE_BYTES);
 		memset(bytes[k] + 100 * k % 4000, 'x', 20);
 		page_hash(secret, bytes[k], hashes[k]);
@@ -114,8 +119,8 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 			.base_bytes = delta ? bases[k] : NULL,
 		};
 	}
-	encoder =
-	    segment_encoder_new(secret, i < 3 ? &segment_coding_take : &segment_coding_strong);
+	encoder = segment_encoder_new(secret, i < 3 || i == 6 ? &segment_coding_take
+							      : &segment_coding_strong);
 	made = encoder ? segment_encode(encoder, pages, n, &record) : NULL;
 	len = made ? (size_t)record.header_bytes + record.body_bytes : 0;
 	if (!made || len > room)

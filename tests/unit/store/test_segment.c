@@ -223,6 +223,38 @@ static void incompressible(void **state)
 	check(made, 40);
 }
 
+/* Doubles: as planes they get smaller, and come back. */
+static void numbers(void **state)
+{
+	struct made *made = *state;
+	uint64_t x = 88172645463325252ull;
+	struct segment segment;
+
+	for (uint32_t i = 0; i < 40; i++) {
+		make(made, i, 300 + i, PAGE_ABSENT, 0);
+		for (size_t w = 0; w < 512; w++) {
+			double number;
+
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			number = (double)(x >> 11) / 9007199254740992.0;
+			memcpy(made->bytes[i] + w * 8, &number, 8);
+		}
+		page_hash(made->secret, made->bytes[i], made->hashes[i]);
+	}
+	write_out(made, &segment_coding_take, 40);
+	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
+	for (uint32_t i = 0; i < segment.clusters; i++)
+		assert_int_equal(segment.cluster[i].codec, CODEC_PLANES);
+	assert_true(made->record.body_bytes < 40 * PAGE_BYTES / 100 * 87);
+	segment_free(&segment);
+	check(made, 40);
+	write_out(made, &segment_coding_strong, 40);
+	assert_true(made->record.body_bytes < 40 * PAGE_BYTES / 100 * 87);
+	check(made, 40);
+}
+
 /* A base must have a lower number, or a ring of bases could be made. */
 static void base_above(void **state)
 {
@@ -310,6 +342,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sparse, setup, teardown),
 		cmocka_unit_test_setup_teardown(mixed, setup, teardown),
 		cmocka_unit_test_setup_teardown(incompressible, setup, teardown),
+		cmocka_unit_test_setup_teardown(numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_above, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_header, setup, teardown),
 		cmocka_unit_test_setup_teardown(forged_header, setup, teardown),
