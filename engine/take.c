@@ -221,6 +221,7 @@ static int take(struct taking *t)
 	if (rc == R_OK && runs_on(t))
 		rc = ingest_spool(t->ingest, SPOOL_MAX_BYTES,
 				  SPOOL_READY_BYTES + track_expected_bytes(t->track));
+	phase_collect(&t->result->phases); /* of reading ahead */
 	if (rc == R_OK)
 		rc = tree_freeze(t->opts->pid, &t->tree);
 	if (rc != R_OK)

@@ -319,7 +319,7 @@ static int survey(struct dump_ctx *ctx, struct dump_task *t)
 	for (size_t i = 0; rc == R_OK && i < t->maps.n; i++) {
 		const struct vma *vma = &t->maps.vmas[i];
 
-		if (!vma->shared && vma->anon_kib && vma->shared_kib)
+		if (vma->shares_pages)
 			t->shares_pages = true;
 		if (!kernel_status(vma))
 			rc = survey_range(&t->survey, &map, vma->start, vma->end,

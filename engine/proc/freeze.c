@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/maps.h"
 #include "engine/proc/phases.h"
 #include "engine/proc/trace_internal.h"
 
@@ -304,6 +305,7 @@ int tree_freeze(pid_t root, struct tree *tree)
 		return rc;
 	}
 	inject_site_seek(root);
+	maps_ready();
 	for (int attempt = 1;; attempt++) {
 		rc = freeze_once(&f, root);
 		tree->in_vain_ns = in_vain_ns;

@@ -1,5 +1,6 @@
-#include "engine/proc/maps.h"
+#include "engine/proc/maps_internal.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,10 +12,6 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
-
-/* 65530 ranges is the usual limit of a process (vm.max_map_count), some raise it to a million; a
- * range takes about 700 bytes of smaps. */
-#define SMAPS_MAX_BYTES ((size_t)1 << 30)
 
 static const struct {
 	char name[3];
@@ -60,6 +57,8 @@ static const struct {
 	{ "dp", VMA_MARK_DROPPABLE },
 	{ "sf", VMA_MARK_SYNC },
 };
+
+static_assert(sizeof(vm_flags) / sizeof(vm_flags[0]) < 63, "a bit for each in vma.flag_names");
 
 /* Reads digits of `base` at `*at` followed by `stop`, and steps over both. */
 static bool number(const char **at, int base, char stop, uint64_t *value)
@@ -148,8 +147,10 @@ static bool parse_vm_flags(const char *at, struct vma *vma)
 				break;
 		if (i < sizeof(vm_flags) / sizeof(vm_flags[0])) {
 			vma->marks |= vm_flags[i].mark;
+			vma->flag_names |= 1ull << i;
 		} else {
 			vma->marks |= VMA_MARK_UNKNOWN;
+			vma->flag_names |= MAPS_NAME_UNKNOWN;
 			memcpy(vma->unknown, at, 2);
 		}
 		at += 2;
@@ -183,6 +184,7 @@ static bool parse_detail(const char *line, struct vma *vma)
 	} else if (strncmp(line, "Anonymous:", 10) == 0) {
 		vma->anon_kib = kib;
 	}
+	vma->shares_pages = !vma->shared && vma->anon_kib && vma->shared_kib;
 	return true;
 }
 
@@ -246,14 +248,29 @@ void maps_free(struct maps *maps)
 	memset(maps, 0, sizeof(*maps));
 }
 
+uint32_t maps_marks(uint64_t flag_names)
+{
+	uint32_t marks = 0;
+
+	for (size_t i = 0; i < sizeof(vm_flags) / sizeof(vm_flags[0]); i++)
+		if (flag_names >> i & 1)
+			marks |= vm_flags[i].mark;
+	return marks;
+}
+
 int maps_read(pid_t pid, struct maps *maps)
+{
+	return maps_read_fast(pid, maps) ? R_OK : maps_read_smaps(pid, maps);
+}
+
+int maps_read_smaps(pid_t pid, struct maps *maps)
 {
 	char path[64], *text;
 	size_t len;
 
 	memset(maps, 0, sizeof(*maps));
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
-	if (io_read_file(AT_FDCWD, path, SMAPS_MAX_BYTES, &text, &len) != R_OK) {
+	if (io_read_file(AT_FDCWD, path, MAPS_MAX_BYTES, &text, &len) != R_OK) {
 		if (errno == ENOENT || errno == ESRCH)
 			return R_NOT_FOUND;
 		warn_errno("pid %d: cannot read %s", pid, path);

@@ -1,5 +1,5 @@
 /*
- * The ranges of an address space, read from the text of /proc/PID/smaps.
+ * The ranges of an address space, as /proc/PID/smaps tells them.
  */
 #ifndef SNAP_ENGINE_PROC_MAPS_H
 #define SNAP_ENGINE_PROC_MAPS_H
@@ -49,9 +49,11 @@ struct vma {
 	char unknown[3];
 	uint32_t dev_major, dev_minor;
 	uint64_t ino;
-	uint32_t page_kib;   /* KernelPageSize */
-	uint64_t anon_kib;   /* of anonymous pages */
-	uint64_t shared_kib; /* of pages that others have mapped too */
+	uint32_t page_kib; /* KernelPageSize */
+	/* Of anonymous pages, and of those that others have mapped too: by smaps only. */
+	uint64_t anon_kib, shared_kib;
+	bool shares_pages;   /* some of its own pages may be shared copy-on-write */
+	uint64_t flag_names; /* inside maps*.c */
 	const char *name;    /* within the text; "" if none */
 	bool tracked;	     /* writes to it are noted (engine/proc/capture/track.h) */
 };
@@ -69,6 +71,9 @@ struct maps {
  */
 int maps_parse(char *text, size_t len, struct maps *maps);
 void maps_free(struct maps *maps);
+
+/* Makes maps_read() fast where the kernel lets us; for the time before a freeze. */
+void maps_ready(void);
 
 /* Reads those of a process.  R_OK, R_NOT_FOUND (it is gone, not reported), R_FAILED (reported). */
 int maps_read(pid_t pid, struct maps *maps);

@@ -235,14 +235,15 @@ int predump_read(struct predump *predump, struct predump_round *round)
 }
 
 /* No failure is reported: the task runs, and may end meanwhile. */
-static uint64_t written_in(const struct pagemap *open_map, uint64_t start, uint64_t end)
+static uint64_t bytes_in(const struct pagemap *open_map, enum page_question question,
+			 uint64_t start, uint64_t end)
 {
 	struct pagemap map = *open_map;
 	struct page_range found[256];
 	uint64_t bytes = 0;
 	size_t n;
 
-	while (start < end && pagemap_next(&map, PAGES_WRITTEN, &start, end, found,
+	while (start < end && pagemap_next(&map, question, &start, end, found,
 					   sizeof(found) / sizeof(found[0]), &n) == R_OK)
 		for (size_t i = 0; i < n; i++)
 			bytes += found[i].end - found[i].start;
@@ -265,9 +266,9 @@ static uint64_t left_in(pid_t pid, const struct maps *maps, bool tracked, bool p
 			continue;
 		if (map.fd >= 0 && track_may_note(vma) &&
 		    (tracked || (proven && vma->marks & VMA_MARK_UFFD_WP)))
-			bytes += written_in(&map, vma->start, vma->end);
-		else
-			bytes += vma->anon_kib * 1024;
+			bytes += bytes_in(&map, PAGES_WRITTEN, vma->start, vma->end);
+		else if (map.fd >= 0)
+			bytes += bytes_in(&map, PAGES_OWN, vma->start, vma->end);
 	}
 	pagemap_close(&map);
 	return bytes;
@@ -295,6 +296,7 @@ uint64_t predump_estimate(pid_t root, bool proven)
 
 	if (proc_threads(root, &tids, &n_tids) != R_OK)
 		return 0;
+	maps_ready();
 	if (maps_read(root, &maps) == R_OK) {
 		bytes = left_in(root, &maps, false, proven);
 		maps_free(&maps);
