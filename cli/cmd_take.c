@@ -126,6 +126,8 @@ static json_t *json_of_take(const struct take_result *r)
 	json_object_set_new(object, "tracking", json_string(r->track.used ? "wp" : "none"));
 	json_object_set_new(object, "tracked_tasks", json_integer((json_int_t)r->track.tasks));
 	json_object_set_new(object, "bytes_kept", json_integer((json_int_t)r->track.kept_bytes));
+	json_object_set_new(object, "ghost_bytes_read",
+			    json_integer((json_int_t)r->ghost_bytes_read));
 	json_object_set_new(object, "tracking_misses",
 			    json_integer((json_int_t)r->tracking_misses));
 	if (*r->track.reason)

@@ -90,6 +90,7 @@ struct take_result {
 	struct capture_summary capture;
 	struct track_summary track;
 	struct predump_summary predump;
+	uint64_t ghost_bytes_read; /* of deleted files */
 	uint64_t tracking_misses;  /* with verify_tracking: kept pages that had changed */
 	uint64_t freezing_ns;	   /* from the first stop to the last */
 	struct phase_times phases; /* of the frozen time */

@@ -139,6 +139,7 @@ static int copy_tree(struct taking *t)
 	if (rc != R_OK)
 		return rc;
 	phase_enter(PHASE_FILES);
+	t->result->ghost_bytes_read = fds_take_ghost_bytes(ctx->fds);
 	t->hold = fds_take_hold(ctx->fds);
 	fds_take_close(ctx->fds);
 	return R_OK;

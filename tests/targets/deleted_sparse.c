@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define PAGE 4096
@@ -28,6 +31,15 @@ static void expect_zero(int fd, off_t at, size_t bytes)
 
 	for (; bytes > 0; at += PAGE, bytes -= PAGE)
 		CHECK(pread(fd, back, PAGE, at) == PAGE && !memcmp(back, zero, PAGE));
+}
+
+/* XFS counts the blocks of its list of extents, too, which depends on the order they came in. */
+static long long slack(int fd)
+{
+	struct statfs fs;
+
+	CHECK(!fstatfs(fd, &fs));
+	return fs.f_type == XFS_SUPER_MAGIC ? 64 : 0;
 }
 
 int main(void)
@@ -72,7 +84,8 @@ int main(void)
 		CHECK(access(names[i], F_OK) && !fsync(fd[i]) && !fstat(fd[i], &st));
 		CHECK(st.st_nlink == 0 && (i == RESERVED || st.st_size == before[i].st_size));
 		/* Reserved room is not told by every file system (tmpfs). */
-		if (st.st_blocks != before[i].st_blocks && (i != RESERVED || !reserved))
+		if (llabs((long long)(st.st_blocks - before[i].st_blocks)) > slack(fd[i]) &&
+		    (i != RESERVED || !reserved))
 			target_fail("%s: %lld blocks, had %lld", names[i], (long long)st.st_blocks,
 				    (long long)before[i].st_blocks);
 	}

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -16,8 +17,11 @@
 
 /* What one call reads: long enough that calls do not count, short enough to stay in a cache. */
 #define WINDOW_PAGES 256u
-/* A hole up to this long is read, too, and left out: a call costs more than that. */
+/* A hole up to this long is read, too, and left out, where the data is not in memory: the disk is
+ * read in long pieces then. */
 #define BRIDGE_PAGES 2u
+/* cachestat(2), which the C library does not know. */
+#define SYS_CACHESTAT 451
 
 int contents_open(int fd)
 {
@@ -143,13 +147,25 @@ static int put_blindly(struct object_writer *writer, int fd, const struct conten
 	return R_OK;
 }
 
+/* Is at least half of it in memory?  Then reading holes only costs memory for their zeroes. */
+static bool is_cached(int fd, const struct contents_plan *plan)
+{
+	struct {
+		uint64_t off, len;
+	} range = { 0, 0 };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} stat = { 0 };
+
+	return syscall(SYS_CACHESTAT, fd, &range, &stat, 0) == 0 && stat.cached >= plan->pages / 2;
+}
+
 /* How many runs from `first` on fit into one window, with holes between them worth reading. */
-static size_t runs_of_window(const struct contents_plan *plan, size_t first)
+static size_t runs_of_window(const struct contents_plan *plan, size_t first, uint64_t bridge)
 {
 	size_t past = first + 1;
 
-	while (past < plan->n_runs &&
-	       plan->runs[past].start - plan->runs[past - 1].end <= BRIDGE_PAGES &&
+	while (past < plan->n_runs && plan->runs[past].start - plan->runs[past - 1].end <= bridge &&
 	       plan->runs[past].end - plan->runs[first].start <= WINDOW_PAGES)
 		past++;
 	return past;
@@ -158,8 +174,10 @@ static size_t runs_of_window(const struct contents_plan *plan, size_t first)
 static int put_runs(struct object_writer *writer, int fd, const struct contents_plan *plan,
 		    char *buffer)
 {
+	uint64_t bridge = is_cached(fd, plan) ? 0 : BRIDGE_PAGES;
+
 	for (size_t i = 0; i < plan->n_runs;) {
-		size_t past = runs_of_window(plan, i);
+		size_t past = runs_of_window(plan, i, bridge);
 		uint64_t start = plan->runs[i].start;
 
 		if (past == i + 1) {

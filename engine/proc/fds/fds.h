@@ -125,6 +125,9 @@ bool fds_take_has_pid(struct fds_take *take, pid_t pid);
 /* Writes "files", "fdinfo-N" and the images of the kinds.  All tasks and mappings are known. */
 int fds_take_finish(struct fds_take *take);
 
+/* How much of deleted files was read for this take, as far as it has got. */
+uint64_t fds_take_ghost_bytes(const struct fds_take *take);
+
 /* Stores what was only cloned while the tree was frozen; it may run by now.  R_OK or R_FAILED. */
 int fds_take_store(struct fds_take *take);
 

@@ -372,6 +372,17 @@ int ghosts_take(struct fds_take *take)
 	return result;
 }
 
+uint64_t fds_take_ghost_bytes(const struct fds_take *take)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < take->n_ghosts; i++)
+		pages += take->ghosts[i].plan.pages;
+	for (size_t i = 0; take->prepared && i < take->prepared->n_reads; i++)
+		pages += take->prepared->reads[i].plan.pages;
+	return pages * PAGE_BYTES;
+}
+
 int fds_take_store(struct fds_take *take)
 {
 	for (size_t i = 0; i < take->n_ghosts; i++) {
