@@ -48,6 +48,11 @@ void segment_cache_free(struct segment_cache *cache)
 	free(cache);
 }
 
+void view_cache_bytes(struct store_view *view, size_t bytes)
+{
+	cluster_cache_resize(view->cache->clusters, bytes);
+}
+
 int cached_pack(struct store_view *view, uint64_t pack, int *fd)
 {
 	struct pack_slot *slot = &view->cache->packs[pack % PACK_SLOTS];

@@ -47,6 +47,9 @@ void segment_cluster_size(const struct segment *segment, uint32_t place, uint32_
 struct segment_cache *segment_cache_new(void);
 void segment_cache_free(struct segment_cache *cache);
 
+/* How much of clusters the view keeps at hand, in place of what it would by itself. */
+void view_cache_bytes(struct store_view *view, size_t bytes);
+
 /* The segment of a stored page and the page's place in it; valid until the next call on the view.
  * R_OK; R_DAMAGED if there is none or its header is not whole (not reported); R_FAILED. */
 int view_segment(struct store_view *view, page_no number, const struct segment **segment,

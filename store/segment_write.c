@@ -21,6 +21,10 @@
 /* Reserved at once: enough for a small tree before it is frozen, then more and more. */
 #define RESERVE_FIRST 4096
 #define RESERVE_MAX 65536
+/* What the threads keep of bases, all together: each goes over the bases of every second (third,
+ * fourth) segment, and so needs fewer clusters at hand the more there are. */
+#define BASES_BYTES ((size_t)40 << 20)
+#define BASES_BYTES_EACH ((size_t)20 << 20)
 
 enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_QUEUED, SLOT_BUSY, SLOT_DONE };
 
@@ -102,6 +106,16 @@ static void press_close(struct press *press)
 	free(press->bases);
 }
 
+static int open_bases(const struct segment_writer *writer, struct press *press)
+{
+	size_t threads = writer->n_threads ? writer->n_threads : 1, bytes = BASES_BYTES / threads;
+
+	if (store_view_open(writer->store, &press->view) != R_OK)
+		return R_FAILED;
+	view_cache_bytes(press->view, bytes < BASES_BYTES_EACH ? bytes : BASES_BYTES_EACH);
+	return R_OK;
+}
+
 /* Reads a base to `to`.  R_NOT_FOUND: the page had better be stored in full, because the base
  * cannot be read or has a long chain under it already.  R_FAILED. */
 static int read_base(const struct segment_writer *writer, struct press *press, page_no base,
@@ -111,7 +125,7 @@ static int read_base(const struct segment_writer *writer, struct press *press, p
 	uint32_t depth;
 	int result;
 
-	if (!press->view && store_view_open(writer->store, &press->view) != R_OK)
+	if (!press->view && open_bases(writer, press) != R_OK)
 		return R_FAILED;
 	result = view_base_page(press->view, base, &page, &depth);
 	if (result == R_DAMAGED)

@@ -41,6 +41,7 @@ class Snap:
         return {"generation": told["generation"], "frozen_s": told["frozen_ns"] / 1e9,
                 "told_wall_s": told["wall_ns"] / 1e9, "wall_s": done["wall_s"],
                 "cpu_s": done["cpu_s"], "peak_kib": done["peak_kib"],
+                "peak_anon_kib": done["peak_anon_kib"],
                 "bytes": allocated(self.store) - before,
                 "bytes_packs": after["packs"] - parts["packs"],
                 "bytes_index": after["index"] - parts["index"],
@@ -55,6 +56,16 @@ class Snap:
 
     def stats(self):
         return self.run("stats")["json"]
+
+
+def memory_allowed_kib(command, pages_new=0, pages_stored=0):
+    """The formula of docs/store-figures.md: what a command may have of its own."""
+    allowed = 128 << 10
+    if command == "take":  # what is kept while the target stands still, and hashes
+        allowed += min(pages_new * 4, 256 << 10) + min(pages_new * 16 >> 10, 32 << 10)
+    if command in ("gc", "verify"):
+        allowed += 2 * pages_stored // 8 >> 10
+    return allowed
 
 
 def track_options(mode):

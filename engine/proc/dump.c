@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/crew.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/capture/track.h"
@@ -121,6 +122,7 @@ void dump_end(struct dump_ctx *ctx)
 	free(ctx->mapped);
 	if (ctx->buffer && ctx->buffer != MAP_FAILED)
 		munmap(ctx->buffer, DUMP_BUFFER_BYTES);
+	crew_free(ctx->readers);
 	for (size_t i = 0; i < ctx->n_memory; i++)
 		free(ctx->memory[i]);
 	free(ctx->memory);

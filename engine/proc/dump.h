@@ -22,6 +22,7 @@
 
 struct capture;
 struct capture_source;
+struct crew;
 struct stat;
 struct track;
 struct fds_take;
@@ -66,6 +67,7 @@ struct dump_ctx {
 	struct dump_mapped *mapped; /* files met as mappings */
 	size_t n_mapped;
 	uint8_t *buffer;	 /* DUMP_BUFFER_BYTES that pages pass through */
+	struct crew *readers;	 /* once there was much to read */
 	struct stat *namespaces; /* snap's own, once they are looked at */
 	SeccompEntry seccomp;
 	CgroupEntry cgroups; /* how the groups the tasks are in were set up */

@@ -1,11 +1,13 @@
 /* Contents of private memory, in the few large reads that a frozen target deserves. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/crew.h"
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
@@ -16,6 +18,8 @@
 
 #define BATCH_RANGES 1024 /* IOV_MAX */
 #define BATCH_ITEMS 2048
+#define PIECE_BYTES ((size_t)128 << 10) /* what one processor reads of a batch at a time */
+#define PIECE_RANGES 64
 
 /* What becomes of a range. */
 struct item {
@@ -32,6 +36,8 @@ struct copy {
 	struct object_writer *writer;
 	struct iovec remote[BATCH_RANGES];
 	size_t n, bytes;
+	atomic_bool failed;		/* a piece of the batch could not be read */
+	atomic_int error;		/* errno of it */
 	struct item items[BATCH_ITEMS]; /* those read, in order, and those kept between them */
 	size_t n_items;
 	uint8_t *to;	   /* where the batch is read to */
@@ -39,50 +45,117 @@ struct copy {
 	uint64_t end;	   /* of the last page written */
 };
 
+static int open_mem(struct copy *copy)
+{
+	char path[64];
+
+	if (copy->mem >= 0)
+		return R_OK;
+	snprintf(path, sizeof(path), "/proc/%d/mem", copy->pid);
+	copy->mem = open(path, O_RDONLY | O_CLOEXEC);
+	if (copy->mem >= 0)
+		return R_OK;
+	warn_errno("pid %d: cannot open %s", copy->pid, path);
+	return R_FAILED;
+}
+
+/* Up to PIECE_RANGES of what lies from byte `at` to `end` of the batch; moves `at` behind them. */
+static size_t ranges_of(const struct copy *copy, size_t *at, size_t end,
+			struct iovec ranges[PIECE_RANGES])
+{
+	size_t start = 0, n = 0;
+
+	for (size_t i = 0; i < copy->n && *at < end && n < PIECE_RANGES; i++) {
+		const struct iovec *range = &copy->remote[i];
+		size_t stop = start + range->iov_len < end ? start + range->iov_len : end;
+
+		if (stop > *at) {
+			ranges[n].iov_base = (uint8_t *)range->iov_base + (*at - start);
+			ranges[n++].iov_len = stop - *at;
+			*at = stop;
+		}
+		start += range->iov_len;
+	}
+	return n;
+}
+
+static bool read_ranges(struct copy *copy, bool by_file, uint8_t *to, const struct iovec *ranges,
+			size_t n, size_t bytes)
+{
+	struct iovec local = { to, bytes };
+
+	if (!by_file)
+		return process_vm_readv(copy->pid, &local, 1, ranges, n, 0) == (ssize_t)bytes;
+	for (size_t i = 0; i < n; to += ranges[i++].iov_len)
+		if (io_pread_all(copy->mem, to, ranges[i].iov_len,
+				 (off_t)(uintptr_t)ranges[i].iov_base) != R_OK)
+			return false;
+	return true;
+}
+
+static void read_piece(struct copy *copy, size_t piece, bool by_file)
+{
+	size_t at = piece * PIECE_BYTES, end = at + PIECE_BYTES;
+	struct iovec ranges[PIECE_RANGES];
+
+	if (end > copy->bytes)
+		end = copy->bytes;
+	while (at < end && !atomic_load(&copy->failed)) {
+		size_t from = at, n = ranges_of(copy, &at, end, ranges);
+
+		if (read_ranges(copy, by_file, copy->to + from, ranges, n, at - from))
+			continue;
+		atomic_store(&copy->error, errno);
+		atomic_store(&copy->failed, true);
+	}
+}
+
+static void read_by_call(size_t piece, unsigned int worker, void *arg)
+{
+	(void)worker;
+	read_piece(arg, piece, false);
+}
+
+static void read_by_file(size_t piece, unsigned int worker, void *arg)
+{
+	(void)worker;
+	read_piece(arg, piece, true);
+}
+
+/* On all processors, as reading costs more than all else that is done with most pages.  True if all
+ * could be read. */
+static bool read_pieces(struct copy *copy,
+			void (*read)(size_t piece, unsigned int worker, void *arg))
+{
+	size_t pieces = (copy->bytes + PIECE_BYTES - 1) / PIECE_BYTES;
+
+	atomic_store(&copy->failed, false);
+	if (pieces > 1 && !copy->ctx->readers)
+		copy->ctx->readers = crew_new(CREW_MAX);
+	if (pieces > 1 && copy->ctx->readers)
+		crew_run(copy->ctx->readers, pieces, read, copy);
+	else
+		for (size_t i = 0; i < pieces; i++)
+			read(i, 0, copy);
+	return !atomic_load(&copy->failed);
+}
+
 /*
- * Ranges without PROT_READ can be read this way only.  Clones, and tasks that share pages since a
+ * Ranges without PROT_READ can be read by file only.  Clones, and tasks that share pages since a
  * fork, are: process_vm_readv() pins what it reads, and for that the kernel (since 5.19) first
  * copies each page that is shared.  It costs about twice the time.
  */
-static int read_by_file(struct copy *copy, size_t skip)
-{
-	size_t done = 0;
-
-	if (copy->mem < 0) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/proc/%d/mem", copy->pid);
-		copy->mem = open(path, O_RDONLY | O_CLOEXEC);
-		if (copy->mem < 0) {
-			warn_errno("pid %d: cannot open %s", copy->pid, path);
-			return R_FAILED;
-		}
-	}
-	for (size_t i = 0; i < copy->n; done += copy->remote[i++].iov_len) {
-		if (done + copy->remote[i].iov_len <= skip)
-			continue;
-		if (io_pread_all(copy->mem, copy->to + done, copy->remote[i].iov_len,
-				 (off_t)(uintptr_t)copy->remote[i].iov_base) == R_OK)
-			continue;
-		warn_errno("pid %d: reading its memory at %p", copy->pid, copy->remote[i].iov_base);
-		return R_FAILED;
-	}
-	return R_OK;
-}
-
 static int read_batch(struct copy *copy)
 {
-	struct iovec local = { copy->to, copy->bytes };
-	ssize_t got;
-
-	if (copy->n == 0)
+	if (copy->n == 0 || (!copy->unpinned && read_pieces(copy, read_by_call)))
 		return R_OK;
-	if (copy->unpinned)
-		return read_by_file(copy, 0);
-	got = process_vm_readv(copy->pid, &local, 1, copy->remote, copy->n, 0);
-	if (got == (ssize_t)copy->bytes)
+	if (open_mem(copy) != R_OK)
+		return R_FAILED;
+	if (read_pieces(copy, read_by_file))
 		return R_OK;
-	return read_by_file(copy, got < 0 ? 0 : (size_t)got);
+	errno = atomic_load(&copy->error);
+	warn_errno("pid %d: reading its memory from %p on", copy->pid, copy->remote[0].iov_base);
+	return R_FAILED;
 }
 
 /* Hands one range on; `pages` is what was read of it. */
