@@ -143,7 +143,9 @@ int gc_run(struct store *store, const struct gc_plan *plan, const struct gc_opti
 	int outcome;
 
 	memset(result, 0, sizeof(*result));
-	outcome = forget_generations(&run, plan);
+	outcome = reap_check(store);
+	if (outcome == R_OK)
+		outcome = forget_generations(&run, plan);
 	if (outcome == R_OK)
 		outcome = look(&run);
 	if (outcome == R_OK)

@@ -44,9 +44,11 @@ int index_check(struct index_txn *txn, enum index_db db);
 /*
  * Looks at every page of the file that its newest state uses or has as free: whether LMDB can
  * go by what they say.  It cannot tell for itself, and may crash, or write over pages in use.
+ * Without `all`, the tables that grow with the number of pages (index_is_large()) are left out.
  * R_OK, R_DAMAGED, R_FAILED; the last two reported.
  */
-int index_walk(struct index *index);
+int index_walk(struct index *index, bool all);
+bool index_is_large(enum index_db db);
 
 /* Reports `what` as damaged, and remembers it; R_FAILED. */
 int index_damaged(const char *what);

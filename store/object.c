@@ -132,6 +132,14 @@ static bool next_entry(const struct directory *directory, size_t *at, char *name
 	return true;
 }
 
+/* Its pages are as they were written, but make no directory. */
+static int bad_directory(uint64_t generation)
+{
+	warn("the directory of generation %" PRIu64 " does not end with an entry: run snap verify",
+	     generation);
+	return R_DAMAGED;
+}
+
 int store_object(struct store_view *view, uint64_t generation, const char *name,
 		 struct object *object)
 {
@@ -145,7 +153,7 @@ int store_object(struct store_view *view, uint64_t generation, const char *name,
 	while (next_entry(view->directory, &at, there, object))
 		if (strcmp(there, name) == 0)
 			return R_OK;
-	return R_NOT_FOUND;
+	return at == view->directory->len ? R_NOT_FOUND : bad_directory(generation);
 }
 
 int store_object_each(struct store_view *view, uint64_t generation,
@@ -163,7 +171,7 @@ int store_object_each(struct store_view *view, uint64_t generation,
 		if (result != R_OK)
 			return result;
 		if (!next_entry(view->directory, &at, name, &object))
-			return R_OK;
+			return at == view->directory->len ? R_OK : bad_directory(generation);
 		result = fn(name, &object, arg);
 		if (result)
 			return result;

@@ -49,6 +49,11 @@ int reap_write(struct store *store, int (*fn)(struct reap *reap, void *arg), voi
 	return R_FAILED;
 }
 
+int reap_check(struct store *store)
+{
+	return store_walk_all(store);
+}
+
 struct store_view *reap_view(struct reap *reap)
 {
 	return &reap->view;

@@ -8,6 +8,7 @@
 #include "base/warn.h"
 #include "store/hash_index.h"
 #include "store/index_copy.h"
+#include "store/walked.h"
 #include "store/pack.h"
 #include "store/pack_scan.h"
 
@@ -56,7 +57,7 @@ static int look_apart(struct store *store, const char *path)
 	if (pid == 0) {
 		result = index_open(path, false, true, &store->index);
 		if (result == R_OK)
-			result = index_walk(store->index);
+			result = index_walk(store->index, true);
 		if (result == R_OK)
 			result = index_read_begin(store->index, &txn);
 		for (enum index_db db = 0; result == R_OK && db < DB_COUNT; db++)
@@ -294,7 +295,9 @@ static int rebuild(struct repair *repair)
 	store->index = NULL;
 	if (result != R_OK)
 		return R_FAILED;
-	/* The locks of the old index must not outlive it. */
+	/* Neither what was known of the old index nor its locks must outlive it. */
+	if (walked_remove(store) != R_OK)
+		return R_FAILED;
 	if (io_move_file(store->dirfd, NEW_INDEX "/data.mdb", "index/data.mdb") != R_OK) {
 		warn_errno("%s/index/data.mdb: cannot put the new index in its place", store->dir);
 		return R_FAILED;

@@ -6,6 +6,7 @@
 #include "store/index_copy.h"
 #include "store/segment_read.h"
 #include "store/store_internal.h"
+#include "store/walked.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MARK_FILE "snap-store"
@@ -281,6 +283,8 @@ static int fill_new(struct store *store)
 	    sync_directory(store, "index") != R_OK || sync_directory(store, ".") != R_OK ||
 	    sync_directory(store, "..") != R_OK || write_mark(store) != R_OK)
 		return R_FAILED;
+	store->walked_all = true;
+	store->walked_s = (int64_t)time(NULL);
 	return R_OK;
 }
 
@@ -298,30 +302,92 @@ static int load_secret(struct store *store)
 	return result == R_OK ? R_OK : R_FAILED;
 }
 
+static int check_tables(struct store *store, const enum index_db *dbs, size_t n)
+{
+	struct index_txn *txn;
+	int result = R_OK, once;
+
+	if (index_read_begin(store->index, &txn) != R_OK)
+		return R_FAILED;
+	for (size_t i = 0; i < n; i++)
+		if ((once = index_check(txn, dbs[i])) != R_OK)
+			result = once;
+	index_read_end(txn);
+	return result;
+}
+
+/* The last transaction that is in the index. */
+static int last_txn(struct store *store, uint64_t *txn_id)
+{
+	struct index_txn *txn;
+
+	if (index_read_begin(store->index, &txn) != R_OK)
+		return R_FAILED;
+	*txn_id = index_txn_id(txn);
+	index_read_end(txn);
+	return R_OK;
+}
+
+int store_walk_all(struct store *store)
+{
+	static const enum index_db segments[] = { DB_SEGMENT };
+
+	if (store->walked_all)
+		return R_OK;
+	if (index_walk(store->index, true) != R_OK || check_tables(store, segments, 1) != R_OK)
+		return R_FAILED;
+	store->walked_all = true;
+	store->walked_s = (int64_t)time(NULL);
+	return R_OK;
+}
+
 /*
- * What is small is checked at every opening, all but the hashes before anything is written: a gc
- * that sees too few generations would throw away pages.  A store that is only read is read as far
- * as it goes; index_damage_seen() remembers.
+ * What a writer looks at before it writes: all of the index, unless the command before ended as it
+ * should, left the index as it is now, and knew that all of it had been looked at not long ago.
+ * Then the tables that grow with the number of pages are left out: what takes read there is checked
+ * against the packs, and takes destroy nothing.  A gc looks at the rest (store_walk_all()).
+ */
+static int walk_to_write(struct store *store)
+{
+	struct walked walked;
+	uint64_t txn;
+
+	if (last_txn(store, &txn) != R_OK)
+		return R_FAILED;
+	if (!walked_read(store, &walked) || walked.txn != txn)
+		return store_walk_all(store);
+	store->walked_s = walked.time_s;
+	store->walked_txn = walked.txn;
+	return index_walk(store->index, false);
+}
+
+/* A clean end: the next one need not look at everything again. */
+static void note_walked(struct store *store)
+{
+	struct walked walked = { .time_s = store->walked_s };
+
+	if (!store->writable || !store->walked_s || last_txn(store, &walked.txn) != R_OK)
+		return;
+	if (store->walked_all || walked.txn != store->walked_txn)
+		walked_write(store, &walked);
+}
+
+/*
+ * What is small is checked at every opening, before anything is written: a gc that sees too few
+ * generations would throw away pages.  A store that is only read is read as far as it goes;
+ * index_damage_seen() remembers.
  */
 static int check_index(struct store *store)
 {
 	static const enum index_db small[] = { DB_META, DB_GENERATION, DB_LINEAGE };
-	static const enum index_db large[] = { DB_SEGMENT, DB_PACK, DB_CONDEMNED, DB_HOLE };
-	struct index_txn *txn;
-	int result = R_OK, once;
+	static const enum index_db more[] = { DB_PACK, DB_CONDEMNED, DB_HOLE };
+	int result;
 
-	if (store->writable && index_walk(store->index) != R_OK)
+	if (store->writable && walk_to_write(store) != R_OK)
 		return R_FAILED;
-	if (index_read_begin(store->index, &txn) != R_OK)
-		return R_FAILED;
-	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]); i++)
-		if ((once = index_check(txn, small[i])) != R_OK)
-			result = once;
-	for (size_t i = 0;
-	     store->writable && result == R_OK && i < sizeof(large) / sizeof(large[0]); i++)
-		if ((once = index_check(txn, large[i])) != R_OK)
-			result = once;
-	index_read_end(txn);
+	result = check_tables(store, small, sizeof(small) / sizeof(small[0]));
+	if (store->writable && result == R_OK)
+		result = check_tables(store, more, sizeof(more) / sizeof(more[0]));
 	if (result == R_DAMAGED && !store->writable)
 		return R_OK;
 	return result == R_OK ? R_OK : R_FAILED;
@@ -460,6 +526,7 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
+	note_walked(store);
 	unregister_store(store);
 	free_store(store);
 }

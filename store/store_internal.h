@@ -15,6 +15,11 @@ struct store {
 	uint8_t uuid[UUID_BYTES];
 	uint8_t secret[SECRET_BYTES];
 	struct index *index;
+	/* The page-by-page look at the index, see walked.h: when all of it was looked at last (0:
+	 * not known), up to which transaction the note goes, and whether this opening did. */
+	int64_t walked_s;
+	uint64_t walked_txn;
+	bool walked_all;
 	dev_t dev;
 	ino_t ino;
 	struct store *next; /* of the stores open in this process */
@@ -48,5 +53,8 @@ int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation
 /* Removes the packs dead writers left.  `*bytes` (may be NULL) grows by what that gave back.
  * Failures to remove one are reported and passed over; R_OK or R_FAILED. */
 int recover_packs(struct store *store, uint64_t *bytes);
+
+/* Looks at all of the index, unless the opening has.  R_OK or R_FAILED, reported. */
+int store_walk_all(struct store *store);
 
 #endif

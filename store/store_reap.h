@@ -22,6 +22,10 @@ struct reap;
  */
 int reap_write(struct store *store, int (*fn)(struct reap *reap, void *arg), void *arg);
 
+/* To be called before anything is thrown away: whether all of the index is what it should be.  The
+ * opening leaves out what takes can do without.  R_OK or R_FAILED, reported. */
+int reap_check(struct store *store);
+
 /* The store as the transaction sees it, for reading. */
 struct store_view *reap_view(struct reap *reap);
 

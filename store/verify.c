@@ -282,7 +282,7 @@ static int walk(struct verify *verify)
  * command reads in full. */
 static int verify_sums(struct verify *verify)
 {
-	int result = index_walk(verify->view->store->index);
+	int result = index_walk(verify->view->store->index, true);
 	struct index_copy copy;
 
 	if (result == R_DAMAGED)
