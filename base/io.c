@@ -3,6 +3,8 @@
 #include "base/fault.h"
 #include "base/result.h"
 
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -206,4 +208,83 @@ int io_move_file(int dirfd, const char *from, const char *to)
 int io_rename_free(const char *from, const char *to)
 {
 	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+int io_exchange_files(int dirfd, const char *one, const char *other)
+{
+	fault_point("rename");
+	return renameat2(dirfd, one, dirfd, other, RENAME_EXCHANGE) == 0 ? R_OK : R_FAILED;
+}
+
+int io_move_new(int dirfd, const char *from, const char *to)
+{
+	fault_point("rename");
+	return renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0 ? R_OK : R_FAILED;
+}
+
+static int copy_range(int from, int to, off_t at, off_t end)
+{
+	static char buffer[256 << 10];
+
+	while (at < end) {
+		size_t want =
+		    end - at < (off_t)sizeof(buffer) ? (size_t)(end - at) : sizeof(buffer);
+		int result = io_pread_all(from, buffer, want, at);
+
+		if (result == R_OK)
+			result = io_pwrite_all(to, buffer, want, at);
+		if (result != R_OK)
+			return R_FAILED;
+		at += (off_t)want;
+	}
+	return R_OK;
+}
+
+/* Makes a range read as zeroes, if there is anything. */
+static int clear_range(int fd, off_t at, off_t end, off_t size)
+{
+	static const char zeroes[64 << 10];
+
+	if (end > size)
+		end = size;
+	if (at >= end ||
+	    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, end - at) == 0)
+		return R_OK;
+	while (at < end) {
+		size_t n = end - at < (off_t)sizeof(zeroes) ? (size_t)(end - at) : sizeof(zeroes);
+
+		if (io_pwrite_all(fd, zeroes, n, at) != R_OK)
+			return R_FAILED;
+		at += (off_t)n;
+	}
+	return R_OK;
+}
+
+int io_copy_file(int from, int to)
+{
+	struct stat source, target;
+	off_t at = 0;
+
+	if (fstat(from, &source) != 0 || fstat(to, &target) != 0)
+		return R_FAILED;
+	if (ioctl(to, FICLONE, from) == 0)
+		return ftruncate(to, source.st_size) == 0 ? R_OK : R_FAILED;
+	while (at < source.st_size) {
+		off_t data = lseek(from, at, SEEK_DATA), hole;
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		if (data < 0)
+			data = at;
+		hole = lseek(from, data, SEEK_HOLE);
+		if (hole < 0)
+			hole = source.st_size;
+		if (clear_range(to, at, data, target.st_size) != R_OK ||
+		    copy_range(from, to, data, hole) != R_OK)
+			return R_FAILED;
+		at = hole;
+	}
+	if (clear_range(to, at, source.st_size, target.st_size) != R_OK)
+		return R_FAILED;
+	return ftruncate(to, source.st_size) == 0 ? R_OK : R_FAILED;
 }

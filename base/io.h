@@ -36,4 +36,15 @@ int io_move_file(int dirfd, const char *from, const char *to);
  * (EEXIST if it is not).  Nothing is synced. */
 int io_rename_free(const char *from, const char *to);
 
+/* Exchanges two files of one directory at one instant.  R_OK or R_FAILED with errno set (EINVAL
+ * where the file system cannot). */
+int io_exchange_files(int dirfd, const char *one, const char *other);
+
+/* Gives a file another name in the same directory, which must be free.  The same results. */
+int io_move_new(int dirfd, const char *from, const char *to);
+
+/* Makes `to` hold what `from` holds, holes included, from the first byte on, whatever is in it; by
+ * sharing blocks where the file system can.  Offsets of both are lost.  The same results. */
+int io_copy_file(int from, int to);
+
 #endif

@@ -17,12 +17,15 @@ struct restoring {
 	struct store *store;
 	struct restore_options options;
 	struct restore_result result;
+	json_t *differences; /* with --json */
 };
 
 static int do_restore(void *arg)
 {
 	struct restoring *r = arg;
 
+	/* What a try before this one told. */
+	json_array_clear(r->differences);
 	return engine_restore(r->store, &r->options, &r->result);
 }
 
@@ -49,6 +52,53 @@ static void on_running(const struct restore_result *result, void *arg)
 	note("generation %llu is back as process %d after %s",
 	     (unsigned long long)result->generation, result->root_pid,
 	     words_duration(wall, result->wall_ns));
+	if (r->options.with_files)
+		note("%zu file%s put back", result->files_back, result->files_back == 1 ? "" : "s");
+}
+
+static const char *outcome_word(enum file_outcome outcome)
+{
+	switch (outcome) {
+	case FILE_REFUSED:
+		return "refused";
+	case FILE_FROM_STORE:
+		return "stored";
+	case FILE_IGNORED:
+		return "ignored";
+	default:
+		return "accepted";
+	}
+}
+
+static json_t *string_or_marks(const char *text)
+{
+	json_t *string = json_string(text);
+
+	/* A path may be any bytes. */
+	return string ? string : json_string("?");
+}
+
+static void on_difference(const struct file_difference *d, void *arg)
+{
+	struct restoring *r = arg;
+	json_t *kinds = json_array(), *row;
+
+	for (size_t i = 0; i < d->n_kinds; i++)
+		json_array_append_new(kinds, json_string(d->kinds[i]));
+	row = json_pack("{s:o, s:o, s:s, s:b, s:s}", "path", string_or_marks(d->path), "differs",
+			kinds, "text", d->text, "stored", d->stored, "outcome",
+			outcome_word(d->outcome));
+	if (row && d->renamed_to)
+		json_object_set_new(row, "renamed_to", string_or_marks(d->renamed_to));
+	json_array_append_new(r->differences, row);
+}
+
+/* What was found about files is a finding also where nothing was restored. */
+static int print_refusal(const struct restoring *r)
+{
+	return output_json(json_pack("{s:I, s:s, s:O}", "generation",
+				     (json_int_t)r->options.generation, "lineage", r->lineage,
+				     "files", r->differences));
 }
 
 static int print_json(const struct restoring *r)
@@ -58,6 +108,11 @@ static int print_json(const struct restoring *r)
 	    "{s:I, s:s, s:i, s:I}", "generation", (json_int_t)result->generation, "lineage",
 	    r->lineage, "root_pid", (int)result->root_pid, "wall_ns", (json_int_t)result->wall_ns);
 
+	if (object) {
+		json_object_set(object, "files", r->differences);
+		json_object_set_new(object, "files_back",
+				    json_integer((json_int_t)result->files_back));
+	}
 	if (object && r->options.foreground && WIFEXITED(result->status))
 		json_object_set_new(object, "exit_status",
 				    json_integer(WEXITSTATUS(result->status)));
@@ -84,19 +139,48 @@ static int exit_code_of_root(int status)
 	return EXIT_OF_TARGET + WEXITSTATUS(status);
 }
 
+/* Restores, prints, and gives the exit code. */
+static int do_and_tell(const struct options *options, struct restoring *r)
+{
+	int result, code;
+
+	r->options.progress = bar_begin(options);
+	result = with_wait(options, do_restore, r);
+	bar_end();
+	interrupt_pass_on(0);
+	if (result != R_OK) {
+		code = exit_code_of(result);
+		if (options->json && result == R_UNSUPPORTED && json_array_size(r->differences))
+			print_refusal(r);
+		return code;
+	}
+	if (options->json) {
+		code = print_json(r);
+		if (code != EXIT_DONE)
+			return code;
+	} else if (options->foreground) {
+		note_end(&r->result);
+	}
+	return options->foreground ? exit_code_of_root(r->result.status) : EXIT_DONE;
+}
+
 static int restore_generation(const struct options *options, struct store *store,
 			      const struct generation *gen)
 {
+	static const enum restore_files policies[] = { RESTORE_FILES_STRICT, RESTORE_FILES_STRICT,
+						       RESTORE_FILES_STORED, RESTORE_FILES_IGNORE };
 	struct restoring r = { .cli = options,
 			       .lineage = gen->lineage,
 			       .store = store,
 			       .options = { .generation = gen->number,
 					    .replace = options->replace,
 					    .foreground = options->foreground,
+					    .files = policies[options->files],
+					    .with_files = options->with_files,
 					    .running = on_running,
 					    .arg = &r } };
 	struct target target;
-	int result;
+	int code;
 
 	if (options->replace && target_load(options->store_dir, gen->lineage, &target) == R_OK &&
 	    target_alive(&target)) {
@@ -109,21 +193,13 @@ static int restore_generation(const struct options *options, struct store *store
 		r.options.living_pid = target.pid;
 		r.options.living_start = target.start;
 	}
-	r.options.progress = bar_begin(options);
-	result = with_wait(options, do_restore, &r);
-	bar_end();
-	interrupt_pass_on(0);
-	if (result != R_OK)
-		return exit_code_of(result);
 	if (options->json) {
-		int code = print_json(&r);
-
-		if (code != EXIT_DONE)
-			return code;
-	} else if (options->foreground) {
-		note_end(&r.result);
+		r.differences = json_array();
+		r.options.difference = on_difference;
 	}
-	return options->foreground ? exit_code_of_root(r.result.status) : EXIT_DONE;
+	code = do_and_tell(options, &r);
+	json_decref(r.differences);
+	return code;
 }
 
 int cmd_restore(const struct options *options)

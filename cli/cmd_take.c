@@ -2,6 +2,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "cli/config.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 #include "cli/target.h"
@@ -92,6 +93,24 @@ static json_t *json_of_phases(const struct phase_times *times)
 	return object;
 }
 
+static void json_add_files(json_t *object, const struct file_summary *files)
+{
+	json_object_set_new(object, "files_seen", json_integer((json_int_t)files->files));
+	json_object_set_new(object, "files_known", json_integer((json_int_t)files->cached));
+	json_object_set_new(object, "files_read", json_integer((json_int_t)files->read));
+	json_object_set_new(object, "bytes_files_read",
+			    json_integer((json_int_t)files->bytes_read));
+	json_object_set_new(object, "files_stored", json_integer((json_int_t)files->stored));
+	json_object_set_new(object, "bytes_files_stored",
+			    json_integer((json_int_t)files->bytes_stored));
+	json_object_set_new(object, "data_files", json_integer((json_int_t)files->data));
+	json_object_set_new(object, "data_files_known", json_integer((json_int_t)files->data_kept));
+	json_object_set_new(object, "data_files_torn", json_integer((json_int_t)files->data_torn));
+	json_object_set_new(object, "bytes_data_files",
+			    json_integer((json_int_t)files->bytes_data));
+	json_object_set_new(object, "files_ns", json_integer((json_int_t)files->ns));
+}
+
 static json_t *json_of_take(const struct take_result *r)
 {
 	const struct generation *gen = &r->gen;
@@ -133,6 +152,7 @@ static json_t *json_of_take(const struct take_result *r)
 	if (*r->track.reason)
 		json_object_set_new(object, "tracking_reason", json_string(r->track.reason));
 	json_object_set_new(object, "frozen_phases_ns", json_of_phases(&r->phases));
+	json_add_files(object, &r->files);
 out:
 	json_decref(pids);
 	return object;
@@ -194,6 +214,11 @@ static void print_take(const struct take_result *r)
 	     words_bytes(stored, gen->bytes_stored));
 	print_predump(&r->predump);
 	print_tracking(&r->track);
+	if (r->files.read)
+		note(
+		    "files: %zu of %zu read (%s); contents of %zu stored (%s before deduplication)",
+		    r->files.read, r->files.files, words_bytes(looked, r->files.bytes_read),
+		    r->files.stored, words_bytes(added, r->files.bytes_stored));
 }
 
 /* The generation is safe whatever becomes of gc: that one is busy is no failure of the take. */
@@ -267,11 +292,15 @@ int cmd_take(const struct options *options)
 	struct taking t = { 0 };
 	char lineage[LINEAGE_NAME_MAX];
 	struct target target;
+	const char *paths[2 * WITH_PATHS_MAX];
+	struct config config;
 	int result, code;
 
 	result = find_target(options, &target);
 	if (result == R_OK)
 		result = choose_lineage(options, &target, lineage);
+	if (result == R_OK)
+		result = config_load(options->store_dir, lineage, &config);
 	if (result == R_OK)
 		result = open_to_write(options, true, &t.store);
 	if (result != R_OK)
@@ -285,7 +314,17 @@ int cmd_take(const struct options *options)
 					   .kill = options->kill,
 					   .stop = options->stop,
 					   .compare = options->compare,
-					   .ghost_max_bytes = options->ghost_limit_bytes };
+					   .ghost_max_bytes = options->ghost_limit_bytes,
+					   .cookie = (enum file_cookie)options->cookie,
+					   .no_stored = options->no_stored || config.no_stored,
+					   .with_files = options->with_files || config.with_files,
+					   .with_paths = paths };
+	if (!options->cookie)
+		t.options.cookie = (enum file_cookie)config.cookie;
+	for (size_t i = 0; i < options->with_path_count; i++)
+		paths[t.options.n_with_paths++] = options->with_paths[i];
+	for (size_t i = 0; i < config.n_paths; i++)
+		paths[t.options.n_with_paths++] = config.paths[i];
 	t.predump_only = options->pre_dump_only;
 	t.options.progress = bar_begin(options);
 	result = with_wait(options, do_take, &t);
@@ -298,5 +337,6 @@ int cmd_take(const struct options *options)
 		take_result_free(&t.result);
 	}
 	store_close(t.store);
+	config_free(&config);
 	return code;
 }

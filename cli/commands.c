@@ -89,6 +89,11 @@ static const char *check_verify(const struct options *o)
 	return NULL;
 }
 
+static const char *check_config(const struct options *o)
+{
+	return o->name_count ? NULL : "--name is missing: it says which lineage";
+}
+
 static const char *check_check(const struct options *o)
 {
 	return o->pid && o->name_count ? "--pid and --name exclude each other" : NULL;
@@ -148,6 +153,13 @@ const struct command commands[] = {
 	  COMMAND_WRITES, check_one_gen, cmd_pin },
 	{ "unpin", "--gen N", "take a pin off", "Takes the pin off, as pin --off does.",
 	  COMMAND_WRITES, check_one_gen, cmd_unpin },
+	{ "config", "--name NAME [SETTING=VALUE...]",
+	  "say what a lineage is always to be taken with",
+	  "Prints the settings of a lineage, or changes them; every take of it then has them as "
+	  "if\n"
+	  "given as options: with-files=on|off, with-path=DIR (one more; empty: none),\n"
+	  "cookie=" COOKIE_WORDS ", stored=on|off.  They stand in STORE/config/NAME.",
+	  COMMAND_WRITES, check_config, cmd_config },
 	{ "check", "[--pid PID | --name NAME] [--tcp POLICY]",
 	  "tell beforehand what a take would refuse",
 	  "Tells what this kernel lacks or, with --pid or --name, what in that process tree a "

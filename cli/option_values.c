@@ -190,6 +190,20 @@ int value_track(const char *text, unsigned *choice)
 	return R_OK;
 }
 
+int value_word(const char *option, const char *words, const char *text, unsigned *number)
+{
+	size_t len = strlen(text);
+	unsigned n = 1;
+
+	for (const char *at = words; at; at = strchr(at, '|'), at = at ? at + 1 : NULL, n++)
+		if (len && !strncmp(at, text, len) && (at[len] == '|' || !at[len])) {
+			*number = n;
+			return R_OK;
+		}
+	warn("--%s: \"%s\" is none of %s", option, text, words);
+	return R_FAILED;
+}
+
 bool lineage_name_valid(const char *name)
 {
 	size_t len = strlen(name), i;

@@ -28,4 +28,7 @@ int value_tcp(const char *text, unsigned *choice);
 int value_capture(const char *text, unsigned *choice);
 int value_track(const char *text, unsigned *choice);
 
+/* One of the words in `words`, "a|b|c": its number, from 1. */
+int value_word(const char *option, const char *words, const char *text, unsigned *number);
+
 #endif

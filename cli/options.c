@@ -25,6 +25,8 @@ enum value_kind {
 	VALUE_BYTES,
 	VALUE_TRACK,
 	VALUE_RANGE,
+	VALUE_WORD,
+	VALUE_PATHS,
 };
 
 struct option_row {
@@ -43,7 +45,7 @@ static const struct option_row rows[] = {
 	{ "pid", 'p', VALUE_PID, 0, "PID", "take check untrack core mem",
 	  "root of the process tree" },
 	{ "name", 'n', VALUE_NAME, 0, "NAME",
-	  "run take restore ls show gc check untrack core mem search",
+	  "run take restore ls show gc check untrack core mem search config",
 	  "lineage: the named history of one target" },
 	{ "gen", 'g', VALUE_GENERATIONS, 0, "N",
 	  "restore show verify forget pin unpin core mem search",
@@ -83,6 +85,16 @@ static const struct option_row rows[] = {
 	  "read what is known to be unchanged too, and compare it" },
 	{ "ghost-limit", 0, VALUE_BYTES, AT(ghost_limit_bytes), "BYTES", "take",
 	  "refuse deleted files of more than that, such as 64M (default: none)" },
+	{ "cookie", 0, VALUE_WORD, AT(cookie), COOKIE_WORDS, "take",
+	  "what is noted about files for a restore to compare (default: build-id)" },
+	{ "no-stored", 0, VALUE_FLAG, AT(no_stored), NULL, "take",
+	  "do not store the executables and libraries that are mapped" },
+	{ "with-files", 0, VALUE_FLAG, AT(with_files), NULL, "take restore",
+	  "store the files open for writing; put back what was stored" },
+	{ "with-path", 0, VALUE_PATHS, 0, "DIR", "take",
+	  "store this folder, too; may be repeated" },
+	{ "files", 0, VALUE_WORD, AT(files), "strict|stored|ignore", "restore",
+	  "where they differ: refuse (default), use stored ones, or what is there" },
 	{ "replace", 'r', VALUE_FLAG, AT(replace), NULL, "restore",
 	  "end the living target of the same lineage first" },
 	{ "foreground", 0, VALUE_FLAG, AT(foreground), NULL, "restore",
@@ -233,6 +245,17 @@ static int set_name(struct options *o, const struct command *command, const char
 	return R_OK;
 }
 
+static int add_path(struct options *o, const char *value)
+{
+	if (!*value || o->with_path_count == WITH_PATHS_MAX) {
+		warn(*value ? "--with-path: more than %d folders" : "--with-path: an empty path",
+		     WITH_PATHS_MAX);
+		return R_FAILED;
+	}
+	o->with_paths[o->with_path_count++] = value;
+	return R_OK;
+}
+
 static int set_value(struct options *o, const struct command *command, const struct option_row *row,
 		     const char *value)
 {
@@ -272,6 +295,10 @@ static int set_value(struct options *o, const struct command *command, const str
 		return value_track(value, &o->track);
 	case VALUE_RANGE:
 		return value_range(row->name, value, &o->range_start, &o->range_end);
+	case VALUE_WORD:
+		return value_word(row->name, row->argument, value, place);
+	case VALUE_PATHS:
+		return add_path(o, value);
 	}
 	return R_FAILED;
 }
@@ -321,6 +348,11 @@ static int read_operands(const struct command *command, int argc, char **argv, s
 
 	if (!strcmp(command->name, "run")) {
 		o->command = argc > 0 ? argv : NULL;
+		return R_OK;
+	}
+	if (!strcmp(command->name, "config")) {
+		o->operands = argv;
+		o->n_operands = (size_t)argc;
 		return R_OK;
 	}
 	for (i = 0; i < argc; i++) {

@@ -36,6 +36,10 @@ struct generation_range {
 };
 #define GENERATION_RANGES_MAX 1024
 
+/* --cookie, and the setting of that name */
+#define COOKIE_WORDS "stat|build-id|sampled|full"
+#define WITH_PATHS_MAX 16
+
 /* Everything the options of one command line say. */
 struct options {
 	/* of every command */
@@ -50,6 +54,9 @@ struct options {
 	size_t name_count;
 	struct generation_range generations[GENERATION_RANGES_MAX];
 	size_t generation_count;
+	/* config */
+	char **operands;
+	size_t n_operands;
 	/* run */
 	const char *output;
 	char **command; /* NULL-terminated */
@@ -61,6 +68,11 @@ struct options {
 	bool verify_tracking;
 	bool pre_dump, pre_dump_only;
 	uint64_t ghost_limit_bytes; /* 0: none */
+	unsigned cookie;	    /* --cookie: from 1 in the order of the help; 0: not given */
+	bool no_stored, with_files;
+	const char *with_paths[WITH_PATHS_MAX];
+	size_t with_path_count;
+	unsigned files; /* --files, likewise */
 	/* gc; those not given are 0 */
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
 	uint64_t keep_within_seconds;

@@ -89,6 +89,17 @@ void object_drop(struct ingest *ingest, const char *name);
  * (none, or not readable; not reported). */
 int ingest_read_newest(struct ingest *ingest, const char *name, void **data, size_t *len);
 
+/* The view the ingest holds, to read that generation with, between calls of this file only. */
+struct store_view *ingest_view(struct ingest *ingest);
+
+/*
+ * object_same() for whoever has looked the object up: in that generation it is `old`.  Not while
+ * anything is being spooled.  R_OK, R_BUSY if this generation has an object
+ * of that name (not reported), R_FAILED (reported).
+ */
+int object_take_over(struct ingest *ingest, const char *name, const struct object *old,
+		     uint64_t pages);
+
 /* Finishes and names the object within the generation; frees `writer` in any case.
  * `length_bytes` is its true length. */
 int object_end(struct object_writer *writer, uint64_t length_bytes);

@@ -407,6 +407,29 @@ int object_end(struct object_writer *writer, uint64_t length_bytes)
 	return R_FAILED;
 }
 
+struct store_view *ingest_view(struct ingest *ingest)
+{
+	return ingest->view;
+}
+
+int object_take_over(struct ingest *ingest, const char *name, const struct object *old,
+		     uint64_t pages)
+{
+	if (*name == '\0' || strlen(name) > OBJECT_NAME_MAX || ingest->open || ingest->spool) {
+		warn("object %s: taken over beside another, or badly named", name);
+		ingest->failed = true;
+		return R_FAILED;
+	}
+	if (name_list_has(&ingest->names, name))
+		return R_BUSY;
+	ingest->scanned += pages;
+	ingest->shared += pages;
+	if (name_list_add(&ingest->names, name, old) == R_OK)
+		return R_OK;
+	ingest->failed = true;
+	return R_FAILED;
+}
+
 /* Writes bytes as pages, the last one filled up with zeroes. */
 static int write_bytes(struct object_writer *writer, const void *data, size_t len)
 {

@@ -68,6 +68,30 @@ struct track_summary {
 	char reason[160]; /* why it was not used, or why a task is not tracked; "" if all is well */
 };
 
+/* How much of each file is looked at, so that a restore can compare (docs/files.md). */
+enum file_cookie {
+	FILE_COOKIE_DEFAULT,
+	FILE_COOKIE_STAT,
+	FILE_COOKIE_BUILD_ID,
+	FILE_COOKIE_SAMPLED,
+	FILE_COOKIE_FULL,
+};
+
+/* What was done about files; inodes, not descriptors, are counted. */
+struct file_summary {
+	size_t files;  /* regular ones with a path */
+	size_t cached; /* of which the last generation told everything */
+	size_t read;   /* that were read, wholly or in part */
+	uint64_t bytes_read;
+	size_t stored;	       /* executables and libraries whose contents are in the generation */
+	uint64_t bytes_stored; /* of these, before any deduplication */
+	uint64_t ns;
+	size_t data;	     /* files stored to be put back (with_files, with_paths) */
+	size_t data_kept;    /* of which the last generation has the same contents */
+	size_t data_torn;    /* that others wrote to while they were read */
+	uint64_t bytes_data; /* of these, before any deduplication */
+};
+
 struct take_options {
 	pid_t pid;	     /* root of the tree */
 	const char *lineage; /* name under which the generations of this target are kept */
@@ -78,6 +102,11 @@ struct take_options {
 	bool kill;	      /* end the tree after the commit, before it runs again */
 	bool stop;	      /* leave the tree stopped (SIGSTOP) */
 	bool compare;	      /* trust no hash: see ingest_compare() */
+	enum file_cookie cookie;
+	bool with_files;	       /* store regular files that are open for writing */
+	const char *const *with_paths; /* and these folders */
+	size_t n_with_paths;
+	bool no_stored; /* do not store executables and libraries */
 	/* Ghost files (open but deleted) with more allocated bytes are refused; 0: none is. */
 	uint64_t ghost_max_bytes;
 	const struct progress *progress; /* may be NULL */
@@ -91,6 +120,7 @@ struct take_result {
 	struct track_summary track;
 	struct predump_summary predump;
 	uint64_t ghost_bytes_read; /* of deleted files */
+	struct file_summary files;
 	uint64_t tracking_misses;  /* with verify_tracking: kept pages that had changed */
 	uint64_t freezing_ns;	   /* from the first stop to the last */
 	struct phase_times phases; /* of the frozen time */
@@ -123,6 +153,31 @@ int engine_untrack(pid_t pid);
 #define ENGINE_KEEPER_WORD "--keep-tracking"
 int engine_keep_tracking(const char *path);
 
+/* What becomes of files that are not what they were at the take. */
+enum restore_files {
+	RESTORE_FILES_STRICT, /* the restore is refused */
+	RESTORE_FILES_STORED, /* stored contents are used in their place, where there are any */
+	RESTORE_FILES_IGNORE, /* what is there is used; what is missing still stands in the way */
+};
+
+enum file_outcome {
+	FILE_REFUSED,
+	FILE_FROM_STORE,
+	FILE_IGNORED,
+	FILE_ACCEPTED, /* it has another name or inode, or has grown as a log does */
+};
+
+/* One file that is not what it was; all of it is valid in the call only. */
+struct file_difference {
+	const char *path;
+	const char *text;	  /* for people: "size 12 -> 15, mode 100644 -> 100600" */
+	const char *const *kinds; /* for programs: "size", "mode" */
+	size_t n_kinds;
+	const char *renamed_to; /* NULL if it has not been */
+	bool stored;		/* the generation has its contents */
+	enum file_outcome outcome;
+};
+
 struct restore_result;
 struct restore_options {
 	uint64_t generation;
@@ -135,6 +190,10 @@ struct restore_options {
 	uint64_t living_start;
 	/* Wait for the root and give its exit status in restore_result.status. */
 	bool foreground;
+	enum restore_files files;
+	bool with_files; /* put back the files stored with the generation */
+	/* Told of each file that differs, before anything is done.  May be NULL. */
+	void (*difference)(const struct file_difference *difference, void *arg);
 	const struct progress *progress; /* may be NULL */
 	/* Told when all tasks run, before that wait.  May be NULL. */
 	void (*running)(const struct restore_result *result, void *arg);
@@ -145,7 +204,8 @@ struct restore_result {
 	uint64_t generation;
 	pid_t root_pid;
 	uint64_t wall_ns;
-	int status; /* of wait(2), with `foreground` only */
+	size_t files_back; /* put back, because they were not what they were */
+	int status;	   /* of wait(2), with `foreground` only */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "dedup/dedup.h"
 #include "engine/proc/fds/fds.h"
+#include "engine/proc/files/files.h"
 #include "engine/proc/capture/predump.h"
 #include "engine/proc/capture/track.h"
 #include "engine/proc/capture/track_record.h"
@@ -53,6 +54,8 @@ static int commit(struct rounding *r, uint64_t start_ns)
 	r->gen.frozen_ns = r->round->frozen_ns;
 	r->gen.wall_ns = take_clock_ns(CLOCK_MONOTONIC) - start_ns;
 	rc = fds_carry_ghosts(r->ingest);
+	if (rc == R_OK)
+		rc = files_carry(r->ingest);
 	if (rc == R_OK)
 		rc = ingest_commit(r->ingest, &r->gen);
 	if (rc != R_OK)

@@ -7,6 +7,8 @@
 
 #include "base/warn.h"
 #include "engine/proc/fds/fds.h"
+#include "engine/proc/files/back.h"
+#include "engine/proc/files/restore.h"
 #include "engine/rebuild/rebuild.h"
 
 static uint64_t now_ns(void)
@@ -23,10 +25,19 @@ static bool has_space(const struct rebuild_task *t)
 }
 
 /* The files: read and checked, nothing opened. */
-static int plan_files(struct rebuild *r)
+static int plan_files(struct rebuild *r, const struct restore_options *opts)
 {
 	int rc = fds_restore_begin(r->view, r->gen.number, &r->fds);
 
+	r->files = files_restore_new(opts->files, opts->difference, opts->arg);
+	if (!r->files)
+		return R_FAILED;
+	if (rc == R_OK && opts->with_files)
+		rc = back_plan(r->view, r->gen.number, &r->back);
+	if (rc == R_OK) {
+		files_restore_set_back(r->files, r->back);
+		fds_restore_set_files(r->fds, r->files);
+	}
 	for (size_t i = 0; rc == R_OK && i < r->n_tasks; i++) {
 		bool seen = false;
 
@@ -38,7 +49,10 @@ static int plan_files(struct rebuild *r)
 		if (!seen)
 			rc = fds_restore_table(r->fds, r->tasks[i]->files_id);
 	}
-	return rc ? rc : fds_restore_check(r->fds);
+	if (rc == R_OK)
+		rc = fds_restore_check(r->fds);
+	files_restore_conclude(r->files);
+	return rc;
 }
 
 static int describe_for_files(struct rebuild *r)
@@ -161,7 +175,7 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 	if (rc == R_OK)
 		rc = cgroup_check(r);
 	if (rc == R_OK)
-		rc = plan_files(r);
+		rc = plan_files(r, opts);
 	if (rc == R_OK)
 		rc = check_pids(r, opts);
 	if (rc == R_OK)
@@ -172,6 +186,9 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 		rc = cgroup_make(r);
 	if (rc == R_OK && r->living)
 		rc = replace_living(r);
+	/* Whoever wrote to them is gone, and nobody has opened them yet. */
+	if (rc == R_OK && r->back)
+		rc = back_put(r->back);
 	return rc;
 }
 
@@ -204,6 +221,11 @@ static int restore_in_view(struct rebuild *r, const struct restore_options *opts
 	shmem_close(r);
 	if (r->fds)
 		fds_restore_end(r->fds);
+	if (rc == R_OK)
+		back_keep(r->back);
+	else if (back_undo(r->back) == R_OK && back_count(r->back))
+		note("the files are again what they were before");
+	files_restore_free(r->files);
 	scratch_unmap(r);
 	cgroup_end(r, rc != R_OK);
 	return rc;
@@ -228,6 +250,7 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 		*result = (struct restore_result){
 			.generation = r.gen.number,
 			.root_pid = r.root->pid,
+			.files_back = back_count(r.back),
 			.wall_ns = now_ns() - begun,
 		};
 		detail("%llu pages written", (unsigned long long)r.pages_written);
@@ -235,6 +258,7 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 	/* A view that stayed open as long as the root runs would keep gc from giving back space. */
 	store_view_close(r.view);
 	free(r.fds_tasks);
+	back_free(r.back);
 	plan_free(&r);
 	if (rc == R_OK && opts->running)
 		opts->running(result, opts->arg);

@@ -17,6 +17,7 @@
 #include "engine/proc/capture/track_record.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
+#include "engine/proc/files/data.h"
 #include "engine/proc/phases.h"
 #include "engine/take_internal.h"
 
@@ -97,12 +98,32 @@ struct taking {
 	struct capture *capture;
 	struct track *track;
 	struct fds_prepared *prepared;
+	bool damage_noted;
+	struct file_memory *memory;
+	struct data_take *data;
 };
 
 /* A tree that shall not run on need not be spared. */
 static bool runs_on(const struct taking *t)
 {
 	return !t->opts->kill && !t->opts->stop;
+}
+
+/* What is put back with the target is read while nobody in it can write. */
+static int take_data(struct taking *t)
+{
+	const struct take_options *opts = t->opts;
+	const struct data_options options = {
+		.written = opts->with_files,
+		.paths = opts->with_paths,
+		.n_paths = opts->n_with_paths,
+		.read_all = t->damage_noted || opts->compare,
+		.frozen_at_ns = t->result->gen.time_ns,
+	};
+
+	if (!opts->with_files && !opts->n_with_paths)
+		return R_OK;
+	return data_take(&t->ctx, t->memory, &options, &t->result->files, &t->data);
 }
 
 /* Everything that is done while the tree stands still. */
@@ -127,6 +148,8 @@ static int copy_tree(struct taking *t)
 		rc = take_describe(&t->tree, t->opts, &t->result->gen);
 	if (rc == R_OK)
 		rc = dump_collect(ctx);
+	if (rc == R_OK)
+		rc = take_data(t);
 	phase_enter(PHASE_TRACKING);
 	if (rc == R_OK && runs_on(t))
 		rc = track_protect(t->track, ctx);
@@ -145,6 +168,26 @@ static int copy_tree(struct taking *t)
 	return R_OK;
 }
 
+/* What the default costs and tells is measured in docs/files.md. */
+static int take_files(struct taking *t)
+{
+	int rc = t->data ? data_take_finish(t->data) : R_OK;
+	static const enum cookie_level levels[] = {
+		[FILE_COOKIE_DEFAULT] = COOKIE_BUILD_ID,  [FILE_COOKIE_STAT] = COOKIE_STAT,
+		[FILE_COOKIE_BUILD_ID] = COOKIE_BUILD_ID, [FILE_COOKIE_SAMPLED] = COOKIE_SAMPLED,
+		[FILE_COOKIE_FULL] = COOKIE_FULL,
+	};
+	const struct files_options options = {
+		.level = levels[t->opts->cookie],
+		.store_mapped = !t->opts->no_stored,
+		.read_all = t->damage_noted || t->opts->compare,
+		.memory = t->memory,
+		.frozen_at_ns = t->result->gen.time_ns,
+	};
+
+	return rc == R_OK ? files_take(&t->ctx, &options, &t->result->files) : rc;
+}
+
 /*
  * A tree that shall not run on is held until the generation is safe; any other runs on before the
  * commit, whose waiting for the disk is no concern of its.
@@ -152,11 +195,12 @@ static int copy_tree(struct taking *t)
 static int commit_held(struct taking *t)
 {
 	struct generation *gen = &t->result->gen;
-	int rc;
+	int rc = take_files(t);
 
 	gen->frozen_ns = take_clock_ns(CLOCK_MONOTONIC) - t->tree.first_stop_ns;
 	gen->wall_ns = take_clock_ns(CLOCK_MONOTONIC) - t->start_ns;
-	rc = fds_take_store(t->ctx.fds);
+	if (rc == R_OK)
+		rc = fds_take_store(t->ctx.fds);
 	if (rc == R_OK)
 		rc = ingest_commit(t->ingest, gen);
 	if (rc != R_OK) {
@@ -191,6 +235,8 @@ static int commit_running(struct taking *t)
 	/* The target copies no more pages for it. */
 	capture_end(t->capture, &t->result->capture);
 	t->capture = NULL;
+	if (rc == R_OK)
+		rc = take_files(t);
 	gen->wall_ns = take_clock_ns(CLOCK_MONOTONIC) - t->start_ns;
 	t->result->tracking_misses = ingest_misses(t->ingest);
 	if (rc == R_OK)
@@ -243,6 +289,7 @@ static int take(struct taking *t)
 		}
 		track_summarize(t->track, &t->ctx, &t->result->track);
 	}
+	data_take_end(t->data);
 	dump_end(&t->ctx);
 	return rc;
 }
@@ -279,6 +326,7 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 		.opts = opts,
 		.result = result,
 		.start_ns = take_clock_ns(CLOCK_MONOTONIC),
+		.damage_noted = store_damage_noted(store),
 	};
 	char why[sizeof(result->capture.why)] = "";
 	int rc;
@@ -292,9 +340,12 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 	if (rc == R_OK && opts->compare)
 		ingest_compare(t.ingest);
 	if (rc == R_OK)
+		t.memory = file_memory_load(t.ingest);
+	if (rc == R_OK)
 		rc = take(&t);
 	track_end(t.track);
 	fds_prepared_end(t.prepared);
+	file_memory_free(t.memory);
 	if (t.ingest)
 		ingest_abort(t.ingest);
 	memcpy(result->capture.why, why, sizeof(why));

@@ -162,4 +162,8 @@ int64_t arch_call_result(const struct arch_regs *regs);
 /* True if the result says that the call must be done over. */
 bool arch_result_is_restart(int64_t result);
 
+/* Continues a CRC32C (its register, not inverted) over `len` bytes with an instruction for it;
+ * false if this processor has none. */
+bool arch_crc32c(uint32_t *crc, const void *data, size_t len);
+
 #endif

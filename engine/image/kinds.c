@@ -105,6 +105,7 @@ static const struct image_kind kinds[IMAGE_KINDS] = {
 	KIND(SNAP_EPOLL, "snap-epoll", "SNAP_EPOLL", SNAP_MAGIC(17), snap_epoll_entry),
 	KIND(SNAP_GHOSTS, "snap-ghosts", "SNAP_GHOSTS", SNAP_MAGIC(32), snap_ghost_entry),
 	KIND(SNAP_LINKS, "snap-links", "SNAP_LINKS", SNAP_MAGIC(33), snap_link_entry),
+	KIND(SNAP_DATA, "snap-data", "SNAP_DATA", SNAP_MAGIC(24), snap_data_entry),
 	KIND(SNAP_EDIT, "snap-edit", "SNAP_EDIT", SNAP_MAGIC(18), snap_edit_entry),
 };
 

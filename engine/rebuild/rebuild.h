@@ -125,6 +125,8 @@ struct rebuild {
 	char **made_cgroups; /* folders made so far */
 	size_t n_made_cgroups;
 	struct fds_restore *fds;
+	struct files_restore *files;
+	struct back *back;	    /* files to be put back; NULL: none */
 	struct fds_task *fds_tasks; /* of tasks with an address space */
 	size_t n_fds_tasks;
 	/* A mapping at the same address here and in every task, outside of every task's layout: one

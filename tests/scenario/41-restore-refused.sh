@@ -16,7 +16,8 @@ refused() {
 	[ "$(processes)" -le "$before" ] || fail "restore with $2 left a process behind"
 }
 refused 99 "an unknown generation" 3
-mv "$W/a/file" "$W/a/elsewhere"
+cp -p "$W/a/file" "$W/a/elsewhere"
+rm "$W/a/file"
 refused "$GEN" "a missing file" ""
 grep -q "$W/a/file" "$W/restore.json.err" || fail "the missing file is not named: $(cat "$W/restore.json.err")"
 mv "$W/a/elsewhere" "$W/a/file"

@@ -29,12 +29,15 @@ documented() {
 }
 
 cd "$W" || exit 1
-"$SNAP" run --json --name web -- sleep 1000 >"$W/out" || fail "run"
+head -c 1000 /dev/urandom >changed
+"$SNAP" run --json --name web -- bash -c 'exec 3<changed; exec sleep 1000' >"$W/out" || fail "run"
 pid=$(field pid "$W/out")
 grep -oE '"[a-z_]+"' "$W/out" | tr -d '"' | grep -vx web >"$W/keys.run"
 remember "$pid"
 keys take --name web
 keys take --name web --keep-last 5
+keys config --name web with-path=/nowhere
+keys config --name web with-path=
 keys ls
 keys show --gen 1
 keys stats
@@ -47,6 +50,7 @@ keys unpin --gen 3
 keys check
 start_target "$W/refused" "$TARGETS/../refused/traced"
 want=4 keys check --pid "$PID"
+cp -p "$W/changed" "$W/copy" && mv "$W/copy" "$W/changed"
 keys restore --name web --replace
 keys verify
 # Damage, so that it is listed.
@@ -67,8 +71,8 @@ for command in run take ls show stats gc forget pin unpin check restore verify; 
 	[ -z "$missing" ] || fail "$command: docs/commands.md does not tell of $missing"
 	# Words that are no names, what only other options print, and for show what it says it has not.
 	absent=$(comm -13 "$W/printed" "$W/documented" |
-		grep -vxE 'take|gc|copy|clone|auto|not_cloned|wp|none|exit_status|signal' | xargs)
-	[ $command != show ] || absent=$(printf '%s\n' $absent | grep -vxE 'pids|freezing_ns|frozen_phases_ns|calls|files|images|memory|proc|ranges|release|scan|site|stop|capture.*|predump|number|rounds|bytes_(read|vanished|left)|clones|track.*|bytes_kept|ghost_bytes_read' | xargs)
+		grep -vxE 'take|gc|copy|clone|auto|not_cloned|wp|none|exit_status|signal|size|renamed_to' | xargs)
+	[ $command != show ] || absent=$(printf '%s\n' $absent | grep -vxE 'pids|freezing_ns|frozen_phases_ns|calls|files|images|memory|proc|ranges|release|scan|site|stop|capture.*|predump|number|rounds|bytes_(read|vanished|left)|clones|track.*|bytes_kept|files.*|bytes_files.*|data_files.*|bytes_data_files|ghost.*' | xargs)
 	[ -z "$absent" ] || fail "$command: docs/commands.md tells of $absent, which was not printed"
 done
 exit 0

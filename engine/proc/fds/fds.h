@@ -51,6 +51,9 @@ struct taken_file {
 	int mnt_id;
 	FownEntry fown;
 	FileEntry entry; /* what dump fills in: type, id and one member */
+	/* Of those reopened by path, filled in further by files_take(); NULL for all others. */
+	SnapFileEntry *more;
+	bool named; /* `link` is a path that leads to it */
 };
 
 /*
@@ -122,8 +125,10 @@ bool fds_take_has_shmem(struct fds_take *take, uint64_t ino);
 /* Is `pid` one of the tasks given to fds_take_task so far? */
 bool fds_take_has_pid(struct fds_take *take, pid_t pid);
 
-/* Writes "files", "fdinfo-N" and the images of the kinds.  All tasks and mappings are known. */
+/* Writes "fdinfo-N" and the images of the kinds.  All tasks and mappings are known. */
 int fds_take_finish(struct fds_take *take);
+/* Writes "files" and "snap-files", when what is noted about contents is known (files_take()). */
+int fds_take_finish_files(struct fds_take *take);
 
 /* How much of deleted files was read for this take, as far as it has got. */
 uint64_t fds_take_ghost_bytes(const struct fds_take *take);
@@ -190,6 +195,12 @@ struct fds_task {
 
 /* Reads the images of generation `gen`; `view` must stay open until fds_restore_end. */
 int fds_restore_begin(struct store_view *view, uint64_t gen, struct fds_restore **restore);
+
+/* What compares regular files and opens them: before fds_restore_check, kept by the caller until
+ * fds_restore_end.  Without it they are opened as they are. */
+struct files_restore;
+void fds_restore_set_files(struct fds_restore *restore, struct files_restore *files);
+struct files_restore *fds_restore_files(struct fds_restore *restore);
 
 /* Reads "fdinfo-N" of one table; call once for each different table before fds_restore_check. */
 int fds_restore_table(struct fds_restore *restore, uint32_t files_id);

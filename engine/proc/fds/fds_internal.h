@@ -126,6 +126,7 @@ struct fds_restore {
 	pid_t *pids; /* of all tasks, from "pstree" */
 	size_t n_pids, room_pids;
 	struct fds_restore_kinds kinds;
+	struct files_restore *file_check;
 	const FileLockEntry **locks;
 	size_t n_locks, room_locks;
 };

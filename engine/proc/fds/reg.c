@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/fds/ghost.h"
+#include "engine/proc/files/restore.h"
 
 #ifndef MQUEUE_MAGIC
 #define MQUEUE_MAGIC 0x19800202 /* a queue of POSIX messages, whatever its name */
@@ -62,16 +63,35 @@ static pid_t proc_path_pid(const char *name)
 	return pid > 0 && (*end == '/' || *end == '\0' || *end == ' ') ? (pid_t)pid : 0;
 }
 
+/* Files a kernel makes up have no contents and no times that could be compared. */
+static bool is_made_up(const struct taken_file *f)
+{
+	static const uint32_t magics[] = {
+		PROC_SUPER_MAGIC, SYSFS_MAGIC,	  CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+		DEBUGFS_MAGIC,	  TRACEFS_MAGIC,  SECURITYFS_MAGIC,   SELINUX_MAGIC,
+		BPF_FS_MAGIC,	  EFIVARFS_MAGIC, BINFMTFS_MAGIC,
+	};
+	struct statfs fs;
+
+	if (fstatfs(f->local, &fs) != 0)
+		return true;
+	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
+		if ((uint32_t)fs.f_type == magics[i])
+			return true;
+	return false;
+}
+
 static int reg_dump(struct fds_take *take, struct taken_file *f)
 {
 	RegFileEntry *reg = fds_take_alloc(take, sizeof(*reg));
-	SnapFileEntry more = SNAP_FILE_ENTRY__INIT;
+	SnapFileEntry *more = fds_take_alloc(take, sizeof(*more));
 	const char *name = f->link;
 	struct statfs fs;
 	int result = R_OK;
 
-	if (!reg)
+	if (!reg || !more)
 		return R_FAILED;
+	snap_file_entry__init(more);
 	if (is_hidden_memory(f)) {
 		warn("%s: memory of this kind opened as a file cannot be snapshotted",
 		     taken_file_name(f));
@@ -86,6 +106,7 @@ static int reg_dump(struct fds_take *take, struct taken_file *f)
 		}
 	} else {
 		result = path_take(take, f, &name);
+		f->named = name == f->link && !is_made_up(f);
 	}
 	if (result != R_OK)
 		return result;
@@ -97,18 +118,18 @@ static int reg_dump(struct fds_take *take, struct taken_file *f)
 	reg->name = (char *)name;
 	reg->has_mode = 1;
 	reg->mode = f->st.st_mode;
-	more.id = f->id;
+	more->id = f->id;
 	if (S_ISREG(f->st.st_mode)) {
 		reg->has_size = 1;
 		reg->size = (uint64_t)f->st.st_size;
-		more.has_mtime_sec = more.has_mtime_nsec = 1;
-		more.mtime_sec = f->st.st_mtim.tv_sec;
-		more.mtime_nsec = f->st.st_mtim.tv_nsec;
+		more->has_mtime_sec = more->has_mtime_nsec = 1;
+		more->mtime_sec = f->st.st_mtim.tv_sec;
+		more->mtime_nsec = f->st.st_mtim.tv_nsec;
 	}
-	more.has_dev = more.has_ino = 1;
-	more.dev = f->st.st_dev;
-	more.ino = f->st.st_ino;
-	fds_take_put(take, IMAGE_SNAP_FILES, &more.base, NULL, 0);
+	more->has_dev = more->has_ino = 1;
+	more->dev = f->st.st_dev;
+	more->ino = f->st.st_ino;
+	f->more = more;
 	f->entry.reg = reg;
 	return R_OK;
 }
@@ -143,6 +164,21 @@ static int check_path(const RegFileEntry *reg)
 	return R_FAILED;
 }
 
+/* A regular file with a size: everything else has no contents to compare. */
+static bool is_compared(struct fds_restore *restore, const RegFileEntry *reg)
+{
+	return S_ISREG(reg->mode) && reg->has_size && fds_restore_files(restore) &&
+	       strncmp(reg->name, "/proc/", 6) != 0 && strncmp(reg->name, "/sys/", 5) != 0;
+}
+
+static int reg_load(struct fds_restore *restore)
+{
+	struct files_restore *files = fds_restore_files(restore);
+	int result = remap_load(restore);
+
+	return result == R_OK && files ? files_restore_load(files, restore) : result;
+}
+
 static int reg_check(struct fds_restore *restore, struct restored_file *f)
 {
 	const RegFileEntry *reg = f->entry->reg;
@@ -159,6 +195,8 @@ static int reg_check(struct fds_restore *restore, struct restored_file *f)
 		f->late = true;
 		return R_OK;
 	}
+	if (is_compared(restore, reg))
+		return files_restore_check(fds_restore_files(restore), reg);
 	/* Sizes of /proc files say nothing and their check does not hurt: they are zero. */
 	return check_path(reg);
 }
@@ -188,6 +226,10 @@ static int reg_open(struct fds_restore *restore, struct restored_file *f)
 		fd = remap_open(restore, f->id, reg->name, open_flags(reg));
 		if (fd < 0)
 			return R_FAILED;
+	} else if (is_compared(restore, reg)) {
+		fd = files_restore_open(fds_restore_files(restore), restore, reg, open_flags(reg));
+		if (fd < 0)
+			return R_FAILED;
 	} else {
 		fd = open(reg->name, open_flags(reg));
 		if (fd < 0) {
@@ -212,6 +254,13 @@ static int reg_late(struct fds_restore *restore, struct restored_file *f,
 	return reg_open(restore, f);
 }
 
+static void reg_done(struct fds_restore *restore)
+{
+	remap_done(restore);
+	if (fds_restore_files(restore))
+		files_restore_done(fds_restore_files(restore));
+}
+
 static void reg_describe(const FileEntry *entry, char *buf, size_t len)
 {
 	snprintf(buf, len, "%s at %llu", entry->reg->name, (unsigned long long)entry->reg->pos);
@@ -223,11 +272,11 @@ const struct fd_kind fd_kind_reg = {
 	.probe = reg_probe,
 	.dump = reg_dump,
 	.dump_end = ghosts_take,
-	.load = remap_load,
+	.load = reg_load,
 	.check = reg_check,
 	.open = reg_open,
 	.late = reg_late,
 	.finish_all = remap_finish,
-	.done = remap_done,
+	.done = reg_done,
 	.describe = reg_describe,
 };

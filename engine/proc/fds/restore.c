@@ -415,6 +415,16 @@ struct fds_restore_kinds *fds_restore_kinds(struct fds_restore *restore)
 	return &restore->kinds;
 }
 
+void fds_restore_set_files(struct fds_restore *restore, struct files_restore *files)
+{
+	restore->file_check = files;
+}
+
+struct files_restore *fds_restore_files(struct fds_restore *restore)
+{
+	return restore->file_check;
+}
+
 struct store_view *fds_restore_view(struct fds_restore *restore)
 {
 	return restore->view;

@@ -195,14 +195,32 @@ int fds_take_finish(struct fds_take *take)
 	take_note_result(take, locks_take(take));
 	if (take->result != R_OK)
 		return take->result;
-	for (size_t i = 0; i < take->n_files; i++)
-		fds_take_put(take, IMAGE_FILES, &take->files[i]->entry.base, NULL, 0);
 	take_note_result(take, put_tables(take));
 	for (int i = 0; i < IMAGE_KINDS; i++) {
-		if (take->image_used[i])
-			take_note_result(take, put_image(take, &take->images[i],
-							 image_kind((enum image_kind_id)i)->name));
+		if (i == IMAGE_FILES || i == IMAGE_SNAP_FILES || !take->image_used[i])
+			continue;
+		take_note_result(take, put_image(take, &take->images[i],
+						 image_kind((enum image_kind_id)i)->name));
 		take->image_used[i] = false;
+	}
+	return take->result;
+}
+
+int fds_take_finish_files(struct fds_take *take)
+{
+	static const enum image_kind_id images[] = { IMAGE_FILES, IMAGE_SNAP_FILES };
+
+	for (size_t i = 0; i < take->n_files; i++) {
+		fds_take_put(take, IMAGE_FILES, &take->files[i]->entry.base, NULL, 0);
+		if (take->files[i]->more)
+			fds_take_put(take, IMAGE_SNAP_FILES, &take->files[i]->more->base, NULL, 0);
+	}
+	for (size_t i = 0; i < sizeof(images) / sizeof(images[0]); i++) {
+		if (!take->image_used[images[i]])
+			continue;
+		take_note_result(
+		    take, put_image(take, &take->images[images[i]], image_kind(images[i])->name));
+		take->image_used[images[i]] = false;
 	}
 	return take->result;
 }
