@@ -170,6 +170,8 @@ static void print_tracking(const struct track_summary *track)
 		note("tracking: none used: everything was read and compared (%s); writes are noted "
 		     "from now on",
 		     track->reason);
+	else if (*track->reason)
+		note("tracking: not begun (%s)", track->reason);
 }
 
 static void print_predump(const struct predump_summary *predump)

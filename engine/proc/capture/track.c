@@ -44,6 +44,7 @@ struct track {
 	bool committed;
 	char reason[160];
 	uint64_t least_bytes; /* that a task is tracked for */
+	bool too_small;	      /* some have less */
 	struct tracked tasks[TRACK_TASKS_MAX];
 	size_t n;
 };
@@ -338,7 +339,9 @@ int track_protect(struct track *track, struct dump_ctx *ctx)
 		if (!dump_has_own_space(ctx, t))
 			continue;
 		tracked = find(track, t->task->pid);
-		if (!tracked && survey_bytes(&t->survey, SURVEY_OWN) >= track->least_bytes) {
+		if (!tracked && survey_bytes(&t->survey, SURVEY_OWN) < track->least_bytes) {
+			track->too_small = true;
+		} else if (!tracked) {
 			rc = begin_task(track, t);
 			if (rc != R_OK && rc != R_BUSY)
 				return rc;
@@ -446,6 +449,12 @@ void track_summarize(const struct track *track, const struct dump_ctx *ctx,
 	summary->used = summary->kept_bytes > 0;
 	summary->tasks = track->n;
 	memcpy(summary->reason, track->reason, sizeof(summary->reason));
+	if (track->too_small && track->n == 0)
+		snprintf(
+		    summary->reason, sizeof(summary->reason),
+		    "less than %u MiB to a task, which is read faster than it is noted what is "
+		    "written",
+		    (unsigned)(TRACK_TASK_BYTES >> 20));
 }
 
 void track_end(struct track *track)
