@@ -8,6 +8,8 @@
 #define BATCH 512
 /* What one table of page table entries maps. */
 #define TABLE_BYTES ((uint64_t)2 << 20)
+/* A call is as dear as a look at this much. */
+#define GAP_BYTES ((uint64_t)32 * 4096)
 
 static int add(struct survey *survey, uint64_t start, uint64_t end, enum survey_kind kind)
 {
@@ -103,11 +105,15 @@ static int keep(struct survey *survey, struct pagemap *map, uint64_t start, uint
 	return R_OK;
 }
 
-/* Looks closely only at what is not protected; what is protected are the task's own pages. */
+/*
+ * Looks closely only at what is not protected; what is protected are the task's own pages.  A look
+ * at some pages more costs less than another look.
+ */
 static int look_quickly(struct survey *survey, struct pagemap *map, uint64_t start, uint64_t end)
 {
 	struct page_range found[BATCH];
 	uint64_t at = start, kept_from = start;
+	uint64_t from = start, to = start; /* to be looked at closely, so far */
 
 	while (at < end) {
 		size_t n;
@@ -116,14 +122,22 @@ static int look_quickly(struct survey *survey, struct pagemap *map, uint64_t sta
 			/* It is not tracked after all. */
 			return look_closely(survey, map, kept_from, end, SURVEY_UNTRACKED);
 		for (size_t i = 0; i < n; i++) {
-			if (keep(survey, map, kept_from, found[i].start) != R_OK ||
-			    look_closely(survey, map, found[i].start, found[i].end,
-					 SURVEY_TRACKED) != R_OK)
+			if (to > from && found[i].start - to <= GAP_BYTES) {
+				to = found[i].end;
+				continue;
+			}
+			if (keep(survey, map, kept_from, from) != R_OK ||
+			    look_closely(survey, map, from, to, SURVEY_TRACKED) != R_OK)
 				return R_FAILED;
-			kept_from = found[i].end;
+			kept_from = to;
+			from = found[i].start;
+			to = found[i].end;
 		}
 	}
-	return keep(survey, map, kept_from, end);
+	if (keep(survey, map, kept_from, from) != R_OK ||
+	    look_closely(survey, map, from, to, SURVEY_TRACKED) != R_OK)
+		return R_FAILED;
+	return keep(survey, map, to, end);
 }
 
 int survey_range(struct survey *survey, struct pagemap *map, uint64_t start, uint64_t end,
