@@ -4,7 +4,7 @@
 # command gets over it or says what is wrong and exits with 1 (5 for bytes that cannot be read);
 # nothing is lost, and the same command then goes through.
 # timeout: 900
-# LOSS_FULL=1 tries all of them; otherwise the first 8 and then every 25th of each class, and those of
+# LOSS_FULL=1 tries all of them, LOSS_FROM and LOSS_TO a part; otherwise the first 8 and then every 25th of each class, and those of
 # a gc that moves pages only with a full disk.
 . "$(dirname "$0")/lib.sh"
 
@@ -47,9 +47,9 @@ walk() {
 	local command n
 	for command in "${commands[@]}"; do
 		case $command in
-		compact | recompress) [ -n "${LOSS_FULL:-}" ] || [ "$*" = "files $ENOSPC 0" ] || continue ;;
+		compact | recompress | detach) [ -n "${LOSS_FULL:-}" ] || [ "$*" = "files $ENOSPC 0" ] || continue ;;
 		esac
-		for ((n = 1; n < 5000; n++)); do
+		for ((n = ${LOSS_FROM:-1}; n < ${LOSS_TO:-5000}; n++)); do
 			one "$command" "$@" $n || break
 			[ -z "${LOSS_FULL:-}" ] && [ $n -ge 8 ] && n=$((n + 24))
 		done
