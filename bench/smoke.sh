@@ -27,4 +27,8 @@ fi
 told freeze 'r["agreement"][0]["seen_s"] > 0 and r["agreement"][0]["told_s"] > 0'
 ./scale --pages 20000 --each 10000 --folder "$W" --json "$W/scale"
 told scale 'r["stats"]["pages"] >= 20000 and len(r["generations"]) == 2'
+if command -v cc >/dev/null; then
+	./files/cookies --libraries 5 --takes 1 --folder "$W" --json "$W/cookies"
+	told cookies 'len(r["rows"]) == 5 and all(row["repeat_read_bytes"] == 0 for row in r["rows"])'
+fi
 echo "the benches work"

@@ -39,6 +39,52 @@ static int one_object(const char *name, const struct object *object, void *arg)
 	return 0;
 }
 
+/* Contents of files in a generation: "file-HASH" are programs and libraries, "data-HASH" what is
+ * put back. */
+struct contents {
+	uint64_t stored, stored_bytes, data, data_bytes;
+};
+
+static int count_contents(const char *name, const struct object *object, void *arg)
+{
+	struct contents *c = arg;
+
+	if (!strncmp(name, "file-", 5)) {
+		c->stored++;
+		c->stored_bytes += object->length_bytes;
+	} else if (!strncmp(name, "data-", 5)) {
+		c->data++;
+		c->data_bytes += object->length_bytes;
+	}
+	return 0;
+}
+
+static int print_contents(struct store_view *view, const struct generation *gen)
+{
+	char stored[WORDS_MAX], data[WORDS_MAX];
+	struct contents c = { 0 };
+	int result = store_object_each(view, gen->number, count_contents, &c);
+
+	if (result == R_OK)
+		printf("files       %llu programs and libraries (%s), %llu to be put back (%s), "
+		       "before deduplication\n",
+		       (unsigned long long)c.stored, words_bytes(stored, c.stored_bytes),
+		       (unsigned long long)c.data, words_bytes(data, c.data_bytes));
+	return result;
+}
+
+static int json_contents(struct store_view *view, const struct generation *gen, json_t *facts)
+{
+	struct contents c = { 0 };
+	int result = store_object_each(view, gen->number, count_contents, &c);
+
+	json_object_set_new(facts, "files_stored", json_integer((json_int_t)c.stored));
+	json_object_set_new(facts, "bytes_files_stored", json_integer((json_int_t)c.stored_bytes));
+	json_object_set_new(facts, "data_files", json_integer((json_int_t)c.data));
+	json_object_set_new(facts, "bytes_data_files", json_integer((json_int_t)c.data_bytes));
+	return result;
+}
+
 static void print_facts(const struct generation *gen)
 {
 	char a[WORDS_MAX], b[WORDS_MAX];
@@ -93,6 +139,7 @@ static int show_json(struct store_view *view, const struct generation *gen, int 
 	if (result != R_OK)
 		goto out;
 	facts = json_facts(gen);
+	result = json_contents(view, gen, facts);
 	json_object_set(facts, "processes", tree);
 	json_object_set(facts, "objects", o.array);
 	if (o.failed) {
@@ -114,6 +161,9 @@ static int show_text(const struct options *options, struct store_view *view,
 	int result;
 
 	print_facts(gen);
+	result = print_contents(view, gen);
+	if (result != R_OK)
+		return result;
 	result = tree_json(view, gen, &tree);
 	if (result != R_OK)
 		return result;

@@ -85,11 +85,11 @@ struct file_summary {
 	uint64_t bytes_read;
 	size_t stored;	       /* executables and libraries whose contents are in the generation */
 	uint64_t bytes_stored; /* of these, before any deduplication */
-	uint64_t ns;
-	size_t data;	     /* files stored to be put back (with_files, with_paths) */
-	size_t data_kept;    /* of which the last generation has the same contents */
-	size_t data_torn;    /* that others wrote to while they were read */
-	uint64_t bytes_data; /* of these, before any deduplication */
+	uint64_t ns;	       /* for all of that, before and after the freeze */
+	size_t data;	       /* files stored to be put back (with_files, with_paths) */
+	size_t data_kept;      /* of which the last generation has the same contents */
+	size_t data_torn;      /* that others wrote to while they were read */
+	uint64_t bytes_data;   /* of these, before any deduplication */
 };
 
 struct take_options {

@@ -339,8 +339,12 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 		rc = ingest_begin(store, opts->lineage, &t.ingest);
 	if (rc == R_OK && opts->compare)
 		ingest_compare(t.ingest);
-	if (rc == R_OK)
+	if (rc == R_OK) {
+		uint64_t begun = take_clock_ns(CLOCK_MONOTONIC);
+
 		t.memory = file_memory_load(t.ingest);
+		result->files.ns = take_clock_ns(CLOCK_MONOTONIC) - begun;
+	}
 	if (rc == R_OK)
 		rc = take(&t);
 	track_end(t.track);

@@ -312,13 +312,21 @@ int files_restore_check(struct files_restore *files, const RegFileEntry *reg)
 {
 	struct decision *d = decision_of(files, reg);
 
-	if (d)
-		return d->result == R_UNSUPPORTED ? R_UNSUPPORTED : R_OK;
-	d = decision_new(files, reg);
-	if (!d)
-		return R_FAILED;
-	d->result = decide(files, d, reg);
-	return d->result;
+	if (!d) {
+		d = decision_new(files, reg);
+		if (!d)
+			return R_FAILED;
+		d->result = decide(files, d, reg);
+		if (d->result != R_OK)
+			return d->result;
+	}
+	if (d->stored && (reg->flags & O_ACCMODE) != O_RDONLY && !(reg->flags & O_PATH)) {
+		warn("%s: is open for writing, which its stored contents cannot be; restore with "
+		     "--files=ignore",
+		     reg->name);
+		return R_UNSUPPORTED;
+	}
+	return d->result == R_UNSUPPORTED ? R_UNSUPPORTED : R_OK;
 }
 
 void files_restore_conclude(const struct files_restore *files)

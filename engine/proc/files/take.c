@@ -439,7 +439,7 @@ int files_take(struct dump_ctx *ctx, const struct files_options *options,
 		rc = take_inode(&p, &p.inodes[i]);
 	if (rc == R_OK)
 		rc = fds_take_finish_files(ctx->fds);
-	summary->ns = clock_ns() - begun;
+	summary->ns += clock_ns() - begun;
 	free(p.leases.list);
 	free(p.uses);
 	free(p.inodes);
