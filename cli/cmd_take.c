@@ -111,6 +111,11 @@ static void json_add_files(json_t *object, const struct file_summary *files)
 	json_object_set_new(object, "files_ns", json_integer((json_int_t)files->ns));
 }
 
+static const char *track_word(const struct track_summary *track)
+{
+	return !track->used ? "none" : track->soft_dirty ? "soft-dirty" : "wp";
+}
+
 static json_t *json_of_take(const struct take_result *r)
 {
 	const struct generation *gen = &r->gen;
@@ -142,13 +147,14 @@ static json_t *json_of_take(const struct take_result *r)
 	json_object_set_new(object, "clones", json_integer((json_int_t)r->capture.clones));
 	if (*r->capture.reason)
 		json_object_set_new(object, "not_cloned", json_string(r->capture.reason));
-	json_object_set_new(object, "tracking", json_string(r->track.used ? "wp" : "none"));
+	json_object_set_new(object, "tracking", json_string(track_word(&r->track)));
 	json_object_set_new(object, "tracked_tasks", json_integer((json_int_t)r->track.tasks));
 	json_object_set_new(object, "bytes_kept", json_integer((json_int_t)r->track.kept_bytes));
 	json_object_set_new(object, "ghost_bytes_read",
 			    json_integer((json_int_t)r->ghost_bytes_read));
 	json_object_set_new(object, "tracking_misses",
 			    json_integer((json_int_t)r->tracking_misses));
+	json_object_set_new(object, "clone_misses", json_integer((json_int_t)r->clone_misses));
 	if (*r->track.reason)
 		json_object_set_new(object, "tracking_reason", json_string(r->track.reason));
 	json_object_set_new(object, "frozen_phases_ns", json_of_phases(&r->phases));
@@ -290,7 +296,8 @@ static enum capture_method capture_of(const struct options *options)
 int cmd_take(const struct options *options)
 {
 	static const enum tcp_policy policies[] = { TCP_CLOSE, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
-	static const enum track_method tracks[] = { TRACK_NONE, TRACK_AUTO, TRACK_WP };
+	static const enum track_method tracks[] = { TRACK_NONE, TRACK_AUTO, TRACK_WP,
+						    TRACK_SOFT_DIRTY };
 	struct taking t = { 0 };
 	char lineage[LINEAGE_NAME_MAX];
 	struct target target;

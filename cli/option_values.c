@@ -181,10 +181,12 @@ int value_track(const char *text, unsigned *choice)
 		*choice = TRACK_CHOICE_AUTO;
 	else if (!strcmp(text, "wp"))
 		*choice = TRACK_CHOICE_WP;
+	else if (!strcmp(text, "soft-dirty"))
+		*choice = TRACK_CHOICE_SOFT_DIRTY;
 	else if (!strcmp(text, "none"))
 		*choice = TRACK_CHOICE_NONE;
 	else {
-		warn("--track: \"%s\" is none of auto, wp, none", text);
+		warn("--track: \"%s\" is none of auto, wp, soft-dirty, none", text);
 		return R_FAILED;
 	}
 	return R_OK;

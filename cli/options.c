@@ -79,7 +79,7 @@ static const struct option_row rows[] = {
 	  "only read ahead, for the next take; no generation" },
 	{ "compare", 0, VALUE_FLAG, AT(compare), NULL, "take",
 	  "compare bytes where hashes are equal; heals damaged pages of the target" },
-	{ "track", 0, VALUE_TRACK, 0, "none|auto|wp", "take",
+	{ "track", 0, VALUE_TRACK, 0, "auto|wp|soft-dirty|none", "take",
 	  "note writes, so that the next take reads only those (default: none)" },
 	{ "verify-tracking", 0, VALUE_FLAG, AT(verify_tracking), NULL, "take",
 	  "read what is known to be unchanged too, and compare it" },

@@ -28,7 +28,12 @@ enum capture_choice {
 };
 
 /* --track */
-enum track_choice { TRACK_CHOICE_NONE, TRACK_CHOICE_AUTO, TRACK_CHOICE_WP };
+enum track_choice {
+	TRACK_CHOICE_NONE,
+	TRACK_CHOICE_AUTO,
+	TRACK_CHOICE_WP,
+	TRACK_CHOICE_SOFT_DIRTY
+};
 
 /* An ascending range of generations, both ends included. */
 struct generation_range {

@@ -58,11 +58,15 @@ struct predump_summary {
 enum track_method {
 	TRACK_AUTO, /* larger address spaces, where the kernel can */
 	TRACK_WP,   /* all */
+	/* All, by soft-dirty bits.  Only when asked for: whoever else clears them (another tool
+	 * that takes snapshots) leaves no trace of that. */
+	TRACK_SOFT_DIRTY,
 	TRACK_NONE, /* neither relied on nor begun; what is tracked stays as it is */
 };
 
 struct track_summary {
-	bool used; /* pages were kept because of it */
+	bool used;	 /* pages were kept because of it */
+	bool soft_dirty; /* by soft-dirty bits, not by userfaultfd */
 	uint64_t kept_bytes;
 	size_t tasks;	  /* tracked from this generation on */
 	char reason[160]; /* why it was not used, or why a task is not tracked; "" if all is well */
@@ -98,10 +102,11 @@ struct take_options {
 	enum tcp_policy tcp;
 	enum capture_method capture;
 	enum track_method track;
-	bool verify_tracking; /* read what is kept too, and compare it */
-	bool kill;	      /* end the tree after the commit, before it runs again */
-	bool stop;	      /* leave the tree stopped (SIGSTOP) */
-	bool compare;	      /* trust no hash: see ingest_compare() */
+	/* Read what is kept too, and compare it; and clones with the target. */
+	bool verify_tracking;
+	bool kill;    /* end the tree after the commit, before it runs again */
+	bool stop;    /* leave the tree stopped (SIGSTOP) */
+	bool compare; /* trust no hash: see ingest_compare() */
 	enum file_cookie cookie;
 	bool with_files;	       /* store regular files that are open for writing */
 	const char *const *with_paths; /* and these folders */
@@ -122,6 +127,7 @@ struct take_result {
 	uint64_t ghost_bytes_read; /* of deleted files */
 	struct file_summary files;
 	uint64_t tracking_misses;  /* with verify_tracking: kept pages that had changed */
+	uint64_t clone_misses;	   /* with it: pages of a clone that are not the target's */
 	uint64_t freezing_ns;	   /* from the first stop to the last */
 	struct phase_times phases; /* of the frozen time */
 };

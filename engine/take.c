@@ -239,6 +239,7 @@ static int commit_running(struct taking *t)
 		rc = take_files(t);
 	gen->wall_ns = take_clock_ns(CLOCK_MONOTONIC) - t->start_ns;
 	t->result->tracking_misses = ingest_misses(t->ingest);
+	t->result->clone_misses = t->ctx.clone_misses;
 	if (rc == R_OK)
 		rc = ingest_commit(t->ingest, gen);
 	if (rc == R_OK)

@@ -73,8 +73,9 @@ struct dump_ctx {
 	CgroupEntry cgroups; /* how the groups the tasks are in were set up */
 	char **cgroup_lines; /* "controllers:path" of each that is described there */
 	size_t n_cgroup_lines, cgroups_below;
-	size_t refused;	      /* findings so far */
-	uint64_t pages_found; /* that had contents of their own */
+	size_t refused;	       /* findings so far */
+	uint64_t pages_found;  /* that had contents of their own */
+	uint64_t clone_misses; /* with verify_tracking: that a clone gave otherwise */
 	const struct progress *progress;
 	void **memory; /* see dump_alloc() */
 	size_t n_memory, room_memory;

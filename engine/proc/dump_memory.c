@@ -13,6 +13,7 @@
 #include "base/warn.h"
 #include "dedup/dedup.h"
 #include "engine/proc/capture/capture.h"
+#include "engine/proc/capture/witness.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/trace.h"
 
@@ -31,8 +32,9 @@ struct item {
 struct copy {
 	struct dump_ctx *ctx;
 	pid_t pid;
-	int mem;       /* /proc/PID/mem, opened when needed */
-	bool unpinned; /* read by that file only */
+	int mem;		       /* /proc/PID/mem, opened when needed */
+	bool unpinned;		       /* read by that file only */
+	const struct witness *witness; /* of what is read; may be NULL */
 	struct object_writer *writer;
 	struct iovec remote[BATCH_RANGES];
 	size_t n, bytes;
@@ -165,6 +167,8 @@ static int hand_on(struct copy *copy, const struct item *item, const uint8_t *pa
 	size_t n = item->len / PAGE_BYTES;
 
 	copy->end = item->start + item->len;
+	if (copy->witness && (item->kind == SURVEY_OWN || copy->ctx->verify_tracking))
+		copy->ctx->clone_misses += witness_compare(copy->witness, item->start, pages, n);
 	if (item->kind == SURVEY_OWN)
 		return object_pages(copy->writer, index, pages, n);
 	if (copy->ctx->verify_tracking)
@@ -323,6 +327,7 @@ int dump_memory(struct dump_ctx *ctx, struct dump_task *t, pid_t pid,
 	copy->ctx = ctx;
 	copy->pid = source->pid;
 	copy->mem = -1;
+	copy->witness = source->witness;
 	copy->unpinned = source->is_clone || t->shares_pages;
 	snprintf(name, sizeof(name), "pages-%d", pid);
 	rc = object_begin(ctx->ingest, name, &copy->writer);

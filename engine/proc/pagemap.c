@@ -39,6 +39,7 @@ struct scan {
 #define WORD_FILE (1ull << 61)
 #define WORD_GUARD (1ull << 58)
 #define WORD_PROTECTED (1ull << 57)
+#define WORD_SOFT_DIRTY (1ull << 55)
 
 #define REGIONS 512
 
@@ -72,6 +73,17 @@ bool pagemap_is_protected(const struct pagemap *map, uint64_t address)
 	       word & WORD_PROTECTED;
 }
 
+/* What is not in memory may be gone: that is for a close look to find out. */
+static uint32_t marks_of(enum page_question question, uint64_t word)
+{
+	if (word & WORD_GUARD)
+		return PAGE_MARK_GUARD;
+	if (question != PAGES_SOFT_DIRTY)
+		return PAGE_MARK_WRITTEN;
+	return (word & WORD_SOFT_DIRTY ? PAGE_MARK_WRITTEN : 0) |
+	       (word & WORD_PRESENT ? PAGE_MARK_PRESENT : 0);
+}
+
 size_t pagemap_words(enum page_question question, const uint64_t *words, size_t count,
 		     uint64_t start, struct page_range *ranges, size_t room, size_t *n)
 {
@@ -80,7 +92,7 @@ size_t pagemap_words(enum page_question question, const uint64_t *words, size_t 
 		uint64_t at = start + i * PAGE, word = words[i];
 		bool guard = (word & WORD_GUARD) != 0;
 		bool own = (word & (WORD_PRESENT | WORD_SWAPPED)) && !guard && !(word & WORD_FILE);
-		uint32_t marks = guard ? PAGE_MARK_GUARD : PAGE_MARK_WRITTEN;
+		uint32_t marks = marks_of(question, word);
 
 		if (!(own && question != PAGES_GUARD) && !(guard && question != PAGES_OWN))
 			continue;
@@ -151,6 +163,7 @@ static void ask(const struct pagemap *map, enum page_question question, struct s
 		scan->return_mask = IS_PRESENT | IS_WRITTEN | (map->no_guard ? 0 : IS_GUARD);
 		break;
 	case PAGES_OWN:
+	case PAGES_SOFT_DIRTY: /* never asked this way */
 		break;
 	}
 	if (!map->no_guard && question != PAGES_OWN_OR_GUARD)
@@ -201,7 +214,7 @@ int pagemap_next(struct pagemap *map, enum page_question question, uint64_t *at,
 	*n = 0;
 	if (*at >= end)
 		return R_OK;
-	while (!map->no_scan) {
+	while (!map->no_scan && question != PAGES_SOFT_DIRTY) {
 		if (question == PAGES_GUARD && map->no_guard) {
 			/* The kernel's own way to tell them is missing, so there are none. */
 			*at = end;

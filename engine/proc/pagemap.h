@@ -12,7 +12,7 @@
 /* A run of whole pages. */
 struct page_range {
 	uint64_t start, end;
-	uint32_t marks; /* of pagemap_next() with PAGES_OWN_OR_GUARD: PAGE_MARK_* */
+	uint32_t marks; /* for PAGES_OWN_OR_GUARD and PAGES_SOFT_DIRTY: PAGE_MARK_* */
 };
 #define PAGE_MARK_GUARD 1
 #define PAGE_MARK_PRESENT 4 /* in memory */
@@ -27,6 +27,9 @@ enum page_question {
 	PAGES_GUARD,
 	/* Both of these. */
 	PAGES_OWN_OR_GUARD,
+	/* The same; PAGE_MARK_WRITTEN is then what soft-dirty bits say, of all pages if the kernel
+	 * has none, and PAGE_MARK_PRESENT is told as well. */
+	PAGES_SOFT_DIRTY,
 	/* Those of PAGES_OWN that were written since they were protected, by userfaultfd in its
 	 * asynchronous mode; they are protected anew.  Other modes fail. */
 	PAGES_PROTECT,

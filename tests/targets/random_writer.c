@@ -1,7 +1,9 @@
 /* Does to its memory, at random, all that can be done to it, in threads, children, programs it
- * executes and signal handlers.  What a take keeps without reading must be what is there. */
+ * executes and signal handlers.  What a take keeps without reading must be what is there.
+ * random_writer [SEED] repeats a run, as far as threads and takes let it. */
 #include "target.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,14 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096UL
-#define SLOTS 40
-#define SLOT_PAGES 700
+#define SLOTS 24
+#define SLOT_PAGES 600
+#define COMMON_PAGES 200
 #define THREADS 2
 #define CHILDREN 2
 
@@ -32,6 +36,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int stop;
 static unsigned char handled[64 * PAGE] __attribute__((aligned(4096)));
 static _Thread_local uint64_t seed;
+static uint64_t first_seed = 4711;
+/* A memfd that all tasks keep mapped and open, and write to both ways. */
+static unsigned char *common;
+static int common_fd = -1;
+/* A file that is read past the page cache, where the file system can. */
+static int direct_fd = -1;
 
 static uint64_t rnd(uint64_t below)
 {
@@ -82,6 +92,19 @@ static void scribble(struct slot *s)
 		s->at[i * PAGE + rnd(PAGE)] += 1 + rnd(255);
 }
 
+/* In memory that has no protection of its own, and whose pages are not only written in place. */
+static void write_common(void)
+{
+	size_t page = rnd(COMMON_PAGES);
+
+	if (rnd(3) == 0)
+		CHECK(pwrite(common_fd, &seed, 8, page * PAGE + 8 * rnd(500)) == 8);
+	else if (rnd(20) == 0) /* a hole, read as zeroes */
+		CHECK(!madvise(common + page * PAGE, PAGE, MADV_REMOVE));
+	else
+		common[page * PAGE + rnd(PAGE)]++;
+}
+
 /* Writes that the kernel does. */
 static void by_kernel(struct slot *s)
 {
@@ -90,6 +113,12 @@ static void by_kernel(struct slot *s)
 
 	if (!(s->prot & PROT_WRITE))
 		return;
+	if (direct_fd >= 0 && rnd(3) == 0) {
+		/* The kernel may find no way to write to a page directly. */
+		CHECK(pread(direct_fd, s->at + page * PAGE, PAGE, rnd(16) * PAGE) == PAGE ||
+		      errno == EFAULT || errno == EINVAL);
+		return;
+	}
 	CHECK(!pipe(ends) && write(ends[1], &seed, 8) == 8);
 	CHECK(read(ends[0], s->at + page * PAGE + 16, 8) == 8);
 	close(ends[0]);
@@ -105,13 +134,13 @@ static void rearrange(struct slot *s)
 {
 	size_t from = rnd(s->pages), n = 1 + rnd(s->pages - from);
 	unsigned char *at = s->at + from * PAGE, *moved;
-	static const int advice[] = { MADV_DONTNEED,   MADV_FREE,
-				      MADV_COLD,       MADV_PAGEOUT,
-				      MADV_NOHUGEPAGE, MADV_HUGEPAGE,
-				      MADV_MERGEABLE,  MADV_DONTFORK,
-				      MADV_DOFORK,     25 /* MADV_COLLAPSE */ };
+	static const int advice[] = { MADV_DONTNEED,	      MADV_FREE,       MADV_COLD,
+				      MADV_PAGEOUT,	      MADV_NOHUGEPAGE, MADV_HUGEPAGE,
+				      MADV_MERGEABLE,	      MADV_DONTFORK,   MADV_DOFORK,
+				      25 /* MADV_COLLAPSE */, MADV_WIPEONFORK, MADV_KEEPONFORK,
+				      MADV_UNMERGEABLE };
 
-	switch (rnd(7)) {
+	switch (rnd(10)) {
 	case 0: /* away, and something else there or not */
 		CHECK(!munmap(s->at, s->pages * PAGE));
 		make(s);
@@ -136,9 +165,31 @@ static void rearrange(struct slot *s)
 	case 3:
 		mprotect(at, n * PAGE, PROT_READ);
 		mprotect(at, n * PAGE, PROT_READ | PROT_WRITE);
+		if (s->prot == PROT_NONE)
+			mprotect(s->at, s->pages * PAGE, PROT_NONE);
+		break;
+	case 5: /* not even readable, with what was there */
+		if (rnd(2) && !mprotect(s->at, s->pages * PAGE, PROT_NONE))
+			s->prot = PROT_NONE;
+		else if (!mprotect(s->at, s->pages * PAGE, PROT_READ | PROT_WRITE))
+			s->prot = PROT_READ | PROT_WRITE;
+		break;
+	case 6: /* pages taken away, with the range left behind, and put back */
+		if (s->shared || !(s->prot & PROT_WRITE))
+			break;
+		moved =
+		    mremap(at, n * PAGE, n * PAGE, MREMAP_MAYMOVE | 4 /* MREMAP_DONTUNMAP */, NULL);
+		if (moved == MAP_FAILED)
+			break;
+		at[0]++;
+		if (rnd(2))
+			CHECK(mremap(moved, n * PAGE, n * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				     at) == at);
+		else
+			CHECK(!munmap(moved, n * PAGE));
 		break;
 	case 4: /* pages of one range put where others were */
-		if (s->shared || from == 0)
+		if (s->shared || from == 0 || s->prot == PROT_NONE)
 			break;
 		moved = mmap(NULL, n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			     -1, 0);
@@ -166,6 +217,7 @@ static void step(void)
 		break;
 	case 2:
 		by_kernel(&slots[i]);
+		write_common();
 		break;
 	case 3:
 		i %= 16;
@@ -186,7 +238,7 @@ static void step(void)
 
 static void *thread(void *arg)
 {
-	seed = 0x9e3779b97f4a7c15ull * (1 + (uintptr_t)arg);
+	seed = first_seed + 0x9e3779b97f4a7c15ull * (1 + (uintptr_t)arg);
 	while (!stop) {
 		for (int i = 0; i < 20; i++)
 			step();
@@ -213,8 +265,23 @@ static void child(char **argv, int n)
 	_exit(0);
 }
 
+static void open_common(void)
+{
+	static unsigned char block[16 * PAGE] = { 1 };
+
+	common_fd = memfd_create("common", 0);
+	CHECK(common_fd >= 0 && !ftruncate(common_fd, COMMON_PAGES * PAGE));
+	common = mmap(NULL, COMMON_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, common_fd, 0);
+	CHECK(common != MAP_FAILED);
+	direct_fd = open("direct", O_RDWR | O_CREAT, 0600);
+	CHECK(direct_fd >= 0 && write(direct_fd, block, sizeof(block)) == sizeof(block));
+	close(direct_fd);
+	direct_fd = open("direct", O_RDONLY | O_DIRECT | O_CLOEXEC);
+}
+
 static void again(void)
 {
+	open_common();
 	seed = (uint64_t)getpid() << 20 | 5;
 	for (int i = 0; i < SLOTS; i++)
 		make(&slots[i]);
@@ -233,10 +300,15 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "again"))
 		again();
-	seed = 4711;
+	if (argc > 1)
+		first_seed = strtoull(argv[1], NULL, 10);
+	seed = first_seed;
+	open_common();
 	for (int i = 0; i < SLOTS; i++)
 		make(&slots[i]);
 	signal(SIGALRM, on_alarm);
+	/* Its handler also writes in the middle of anything else. */
+	setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 7000 }, { 0, 7000 } }, NULL);
 	for (long i = 0; i < THREADS; i++)
 		CHECK(!pthread_create(&ids[i], NULL, thread, (void *)i));
 	target_say_ready();
@@ -268,6 +340,7 @@ int main(int argc, char **argv)
 		nanosleep(&pause, NULL);
 	}
 	stop = 1;
+	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
 	for (int i = 0; i < THREADS; i++)
 		CHECK(!pthread_join(ids[i], NULL));
 	for (int i = 0; i < CHILDREN; i++)

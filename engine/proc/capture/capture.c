@@ -9,6 +9,7 @@
 #include "base/warn.h"
 #include "engine/proc/capture/clone.h"
 #include "engine/proc/capture/limits.h"
+#include "engine/proc/capture/witness.h"
 #include "engine/proc/dump.h"
 #include "store/store.h"
 
@@ -35,6 +36,7 @@ struct captured {
 	size_t owner;	     /* the first task with the same address space: itself, usually */
 	struct capture_aside *asides;
 	size_t n_asides;
+	struct witness *witness; /* with verify_tracking: what the clone has to give */
 };
 
 struct capture {
@@ -141,6 +143,8 @@ static int clone_task(struct capture *capture, struct captured *c)
 		rc = R_BUSY;
 	} else {
 		rc = read_aside(capture->ctx, c);
+		if (rc == R_OK && capture->ctx->verify_tracking)
+			rc = witness_new(c->t->task, &c->t->survey, &c->witness);
 		if (rc == R_OK)
 			rc = make_clone(c, reason);
 		else if (rc == R_BUSY)
@@ -247,7 +251,8 @@ int capture_store(struct capture *capture)
 			rc = clone_settle(capture->tasks[i].clone);
 	for (size_t i = 0; rc == R_OK && i < capture->n; i++) {
 		const struct captured *c = &capture->tasks[i], *from = &capture->tasks[c->owner];
-		struct capture_source source = { 0, true, from->asides, from->n_asides };
+		struct capture_source source = { 0, true, from->asides, from->n_asides,
+						 from->witness };
 
 		if (!from->clone)
 			continue;
@@ -264,6 +269,7 @@ void capture_end(struct capture *capture, struct capture_summary *summary)
 	for (size_t i = 0; i < capture->n; i++) {
 		clone_end(capture->tasks[i].clone);
 		drop_asides(&capture->tasks[i]);
+		witness_free(capture->tasks[i].witness);
 	}
 	*summary = capture->summary;
 	free(capture->tasks);

@@ -19,6 +19,7 @@
 struct capture;
 struct dump_ctx;
 struct dump_task;
+struct witness;
 
 /* Pages read aside while frozen. */
 struct capture_aside {
@@ -32,6 +33,7 @@ struct capture_source {
 	bool is_clone; /* ranges that a clone lacks are in `asides`, ascending */
 	const struct capture_aside *asides;
 	size_t n_asides;
+	const struct witness *witness; /* NULL: nothing is checked */
 };
 
 /*

@@ -40,13 +40,15 @@ static int add(struct survey *survey, uint64_t start, uint64_t end, enum survey_
 static int look_closely(struct survey *survey, struct pagemap *map, uint64_t start, uint64_t end,
 			enum survey_trust trust)
 {
+	enum page_question question =
+	    trust == SURVEY_SOFT_DIRTY ? PAGES_SOFT_DIRTY : PAGES_OWN_OR_GUARD;
 	struct page_range found[BATCH];
 	uint64_t at = start;
 
 	while (at < end) {
 		size_t n;
 
-		if (pagemap_next(map, PAGES_OWN_OR_GUARD, &at, end, found, BATCH, &n) != R_OK)
+		if (pagemap_next(map, question, &at, end, found, BATCH, &n) != R_OK)
 			return R_FAILED;
 		for (size_t i = 0; i < n; i++) {
 			enum survey_kind kind = SURVEY_OWN;

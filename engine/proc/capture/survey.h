@@ -39,6 +39,8 @@ enum survey_trust {
 	/* The same of anonymous memory, all of whose protected pages are the task's own.  What was
 	 * not written is found out without a look at each page. */
 	SURVEY_TRACKED_ANON,
+	/* Pages without a soft-dirty bit were not written since. */
+	SURVEY_SOFT_DIRTY,
 };
 
 /* Appends the regions of start .. end, which lies behind all before.  R_OK, R_FAILED (reported). */

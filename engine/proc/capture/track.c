@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/capture/clone.h"
+#include "engine/proc/capture/soft_dirty.h"
 #include "engine/proc/capture/track_record.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/maps.h"
@@ -42,6 +43,7 @@ struct track {
 	bool proven;		    /* the record names the newest generation */
 	bool changed;		    /* the keeper does not hold what is in `tasks` */
 	bool committed;
+	bool soft_dirty; /* in place of userfaultfds */
 	char reason[160];
 	uint64_t least_bytes; /* that a task is tracked for */
 	bool too_small;	      /* some have less */
@@ -57,7 +59,8 @@ static void because(struct track *track, const char *reason)
 
 static void drop(struct track *track, size_t i)
 {
-	close(track->tasks[i].uffd);
+	if (track->tasks[i].uffd >= 0)
+		close(track->tasks[i].uffd);
 	track->tasks[i] = track->tasks[--track->n];
 	track->changed = true;
 }
@@ -72,8 +75,8 @@ static void take_over(struct track *track)
 
 		*t = (struct tracked){ .pid = record->tasks[i].pid,
 				       .start = record->tasks[i].start };
-		t->uffd = track_keeper_fd(record, record->tasks[i].fd);
-		if (t->uffd >= 0)
+		t->uffd = track->soft_dirty ? -1 : track_keeper_fd(record, record->tasks[i].fd);
+		if (t->uffd >= 0 || track->soft_dirty)
 			track->n++;
 		else
 			track->changed = true;
@@ -113,13 +116,24 @@ void track_begin(pid_t root, enum track_method method, const struct track_point 
 	if (!new)
 		return;
 	*track = new;
-	new->least_bytes = method == TRACK_WP ? 0 : TRACK_TASK_BYTES;
+	new->least_bytes = method == TRACK_AUTO ? TRACK_TASK_BYTES : 0;
 	if (!track_record_path(root, stat.start_time, new->path, &reason)) {
 		new->path[0] = '\0';
 		because(new, reason);
 		return;
 	}
+	if (method == TRACK_SOFT_DIRTY && !soft_dirty_works()) {
+		new->path[0] = '\0';
+		because(new, "this kernel has no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)");
+		return;
+	}
+	new->soft_dirty = method == TRACK_SOFT_DIRTY;
 	new->claimed = track_record_claim(new->path, &new->record);
+	if (new->claimed &&new->record.soft_dirty != new->soft_dirty) {
+		track_keeper_end(&new->record);
+		new->claimed = false;
+		because(new, "writes were noted in another way before");
+	}
 	if (new->claimed) {
 		take_over(new);
 		new->proven = is_proof(&new->record.point, point);
@@ -129,6 +143,7 @@ void track_begin(pid_t root, enum track_method method, const struct track_point 
 		because(new, "writes were not noted before");
 		memset(&new->record, 0, sizeof(new->record));
 	}
+	new->record.soft_dirty = new->soft_dirty;
 	new->record.root = root;
 	new->record.root_start = stat.start_time;
 }
@@ -209,6 +224,10 @@ void track_look(struct track *track, pid_t pid, struct maps *maps)
 
 		if (!track_may_note(vma))
 			continue;
+		if (track->soft_dirty) {
+			vma->tracked = track->proven;
+			continue;
+		}
 		/* Only our own userfaultfd may be asked for twice. */
 		if (enroll(t->uffd, vma) == R_OK)
 			vma->tracked = track->proven && vma->marks & VMA_MARK_UFFD_WP;
@@ -220,7 +239,9 @@ void track_look(struct track *track, pid_t pid, struct maps *maps)
 
 enum survey_trust track_trust(const struct track *track, const struct vma *vma)
 {
-	return track && vma->tracked ? SURVEY_TRACKED_ANON : SURVEY_UNTRACKED;
+	if (!track || !vma->tracked)
+		return SURVEY_UNTRACKED;
+	return track->soft_dirty ? SURVEY_SOFT_DIRTY : SURVEY_TRACKED_ANON;
 }
 
 static int open_api(int uffd)
@@ -245,6 +266,11 @@ static int begin_task(struct track *track, struct dump_task *t)
 	if (track->n == TRACK_TASKS_MAX) {
 		because(track, "too many tasks");
 		return R_BUSY;
+	}
+	if (track->soft_dirty) {
+		*new = (struct tracked){ t->task->pid, t->task->start_time, -1, false };
+		track->n++;
+		return R_OK;
 	}
 	rc = inject_site_find(th, &t->site);
 	if (rc != R_OK)
@@ -298,6 +324,11 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 {
 	struct pagemap map;
 
+	if (track->soft_dirty) {
+		if (soft_dirty_clear(t->pid) != R_OK)
+			drop(track, (size_t)(t - track->tasks));
+		return;
+	}
 	if (pagemap_open(t->pid, &map) != R_OK)
 		return;
 	for (size_t i = 0; i < task->maps.n; i++) {
@@ -306,7 +337,9 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 		if (!track_may_note(vma))
 			continue;
 		if (enroll(t->uffd, vma) != R_OK) {
-			because(track, "some ranges are watched by another userfaultfd");
+			because(track, errno == EBUSY
+					   ? "some ranges are watched by another userfaultfd"
+					   : "the kernel does not watch some ranges");
 			continue;
 		}
 		if (task->survey.stale && !vma->tracked) {
@@ -389,11 +422,18 @@ void track_commit(struct track *track, const struct track_point *point)
 			record->tasks[i].pid = track->tasks[i].pid;
 			record->tasks[i].start = track->tasks[i].start;
 		}
-		if (track_keeper_start(track->path, fds, track->n, record) != R_OK)
+		if (track_keeper_start(track->path, fds, track->soft_dirty ? 0 : track->n,
+				       record) != R_OK)
 			goto failed;
 		if (track->claimed)
 			track_keeper_end(&old);
 		track->claimed = true;
+	}
+	/* Of userfaultfds the keeper that lives has just these. */
+	for (size_t i = 0; track->soft_dirty && i < track->n; i++) {
+		record->tasks[i].pid = track->tasks[i].pid;
+		record->tasks[i].start = track->tasks[i].start;
+		record->n_tasks = (uint32_t)track->n;
 	}
 	if (track->n == 0 && !track->claimed)
 		return;
@@ -424,6 +464,11 @@ void track_lift(struct track *track, pid_t pid, uint64_t page)
 	struct tracked *t = find(track, pid);
 	struct uffdio_writeprotect order = { .range = { page, PAGE_BYTES } };
 
+	if (t && track->soft_dirty) {
+		/* No bit can be set from outside: then nothing of it is known. */
+		drop(track, (size_t)(t - track->tasks));
+		return;
+	}
 	while (t && ioctl(t->uffd, UFFDIO_WRITEPROTECT, &order) < 0) {
 		if (errno == EAGAIN)
 			continue;
@@ -447,6 +492,7 @@ void track_summarize(const struct track *track, const struct dump_ctx *ctx,
 	for (size_t i = 0; i < ctx->n_tasks; i++)
 		summary->kept_bytes += survey_bytes(&ctx->tasks[i].survey, SURVEY_KEPT);
 	summary->used = summary->kept_bytes > 0;
+	summary->soft_dirty = track->soft_dirty;
 	summary->tasks = track->n;
 	memcpy(summary->reason, track->reason, sizeof(summary->reason));
 	if (track->too_small && track->n == 0)
@@ -464,8 +510,8 @@ void track_end(struct track *track)
 	/* Nothing can be relied on: then the target is not to be slowed down either. */
 	if (track->claimed && !track->committed)
 		track_keeper_end(&track->record);
-	for (size_t i = 0; i < track->n; i++)
-		close(track->tasks[i].uffd);
+	for (size_t i = track->n; i-- > 0;)
+		drop(track, i);
 	free(track);
 }
 

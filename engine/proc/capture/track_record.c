@@ -20,7 +20,7 @@
 #include "engine/engine.h"
 #include "engine/proc/stat.h"
 
-#define MAGIC "SNTRACK1"
+#define MAGIC "SNTRACK2"
 /* The first descriptor of a keeper is a pidfd of the root, the userfaultfds follow. */
 #define KEEPER_FIRST_FD 3
 /* A keeper that no record names for two such times was forgotten by a snap that was killed. */

@@ -34,7 +34,8 @@ struct track_record {
 	uint64_t root_start, keeper_start;
 	struct track_point point;
 	uint64_t written_bytes; /* between the last two generations */
-	uint32_t n_tasks, pad;
+	uint32_t n_tasks;
+	uint32_t soft_dirty; /* 1: noted by soft-dirty bits, the keeper holds no userfaultfds */
 	struct track_record_task tasks[TRACK_TASKS_MAX];
 };
 
