@@ -255,6 +255,15 @@ void take_newest_point(const struct ingest *ingest, const struct take_options *o
 	snprintf(point->lineage, sizeof(point->lineage), "%s", opts->lineage);
 }
 
+/* What to make room for before anything stands still. */
+static uint64_t expected_bytes(const struct taking *t)
+{
+	const struct predump_summary *predump = &t->result->predump;
+
+	return predump->n ? predump->rounds[predump->n - 1].left_bytes
+			  : track_expected_bytes(t->track);
+}
+
 /* Freezes, copies and commits. */
 static int take(struct taking *t)
 {
@@ -267,8 +276,8 @@ static int take(struct taking *t)
 		    &t->track);
 	rc = fds_prepare(t->ingest, t->opts->pid, &t->prepared);
 	if (rc == R_OK && runs_on(t))
-		rc = ingest_spool(t->ingest, SPOOL_MAX_BYTES,
-				  SPOOL_READY_BYTES + track_expected_bytes(t->track));
+		rc =
+		    ingest_spool(t->ingest, SPOOL_MAX_BYTES, SPOOL_READY_BYTES + expected_bytes(t));
 	phase_collect(&t->result->phases); /* of reading ahead */
 	if (rc == R_OK)
 		rc = tree_freeze(t->opts->pid, &t->tree);

@@ -300,24 +300,58 @@ static int begin_task(struct track *track, struct dump_task *t)
 	return rc;
 }
 
-/* Exactly what is going to be read, no page beside it. */
-static void protect(struct pagemap *map, const struct survey *survey, const struct vma *vma)
+static int lift(int uffd, uint64_t page)
+{
+	struct uffdio_writeprotect order = { .range = { page, PAGE_BYTES } };
+
+	while (ioctl(uffd, UFFDIO_WRITEPROTECT, &order) < 0) {
+		if (errno == EAGAIN)
+			continue;
+		/* What is not registered any more will be read anyway. */
+		return errno == ENOENT || errno == ESRCH ? R_OK : R_FAILED;
+	}
+	return R_OK;
+}
+
+static bool is_read(const struct survey *survey, size_t *at, const struct page_range *pages)
 {
 	struct survey_region region;
-	struct page_range found[64];
-	uint64_t start = vma->start;
+
+	return survey_next(survey, at, pages->start, pages->end, &region) &&
+	       region.kind == SURVEY_OWN && region.start == pages->start &&
+	       region.end == pages->end;
+}
+
+/*
+ * The whole of a range at once, as each call costs as much as many pages: what was written, which
+ * is what the survey has found to be read.  Whatever else should be there, since others may write
+ * to the task too, is lifted again.  A page that stays unprotected is read next time.  R_OK, or
+ * R_FAILED if something is protected that is not going to be read.
+ */
+static int protect(struct pagemap *map, const struct survey *survey, const struct vma *vma,
+		   int uffd)
+{
+	struct page_range found[512];
+	uint64_t from = vma->start;
 	size_t at = 0, n;
 
-	while (survey_next(survey, &at, start, vma->end, &region)) {
-		uint64_t from = region.start;
+	while (from < vma->end) {
+		if (pagemap_next(map, PAGES_PROTECT, &from, vma->end, found,
+				 sizeof(found) / sizeof(found[0]), &n) != R_OK)
+			return R_OK;
+		for (size_t i = 0; i < n; i++) {
+			if (is_read(survey, &at, &found[i]))
+				continue;
+			for (uint64_t page = found[i].start; page < found[i].end;
+			     page += PAGE_BYTES) {
+				struct page_range one = { page, page + PAGE_BYTES, 0 };
 
-		start = region.end;
-		/* A page that stays unprotected is read next time. */
-		while (region.kind == SURVEY_OWN && from < region.end)
-			if (pagemap_next(map, PAGES_PROTECT, &from, region.end, found, 64, &n) !=
-			    R_OK)
-				break;
+				if (!is_read(survey, &at, &one) && lift(uffd, page) != R_OK)
+					return R_FAILED;
+			}
+		}
 	}
+	return R_OK;
 }
 
 static void protect_task(struct track *track, struct tracked *t, const struct dump_task *task)
@@ -350,7 +384,10 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 			    enroll(t->uffd, vma) != R_OK)
 				continue;
 		}
-		protect(&map, &task->survey, vma);
+		if (protect(&map, &task->survey, vma, t->uffd) == R_OK)
+			continue;
+		drop(track, (size_t)(t - track->tasks));
+		break;
 	}
 	pagemap_close(&map);
 }
@@ -462,21 +499,10 @@ bool track_is_kept(const struct track *track)
 void track_lift(struct track *track, pid_t pid, uint64_t page)
 {
 	struct tracked *t = find(track, pid);
-	struct uffdio_writeprotect order = { .range = { page, PAGE_BYTES } };
 
-	if (t && track->soft_dirty) {
-		/* No bit can be set from outside: then nothing of it is known. */
+	/* No soft-dirty bit can be set from outside: then nothing of it is known. */
+	if (t && (track->soft_dirty || lift(t->uffd, page) != R_OK))
 		drop(track, (size_t)(t - track->tasks));
-		return;
-	}
-	while (t && ioctl(t->uffd, UFFDIO_WRITEPROTECT, &order) < 0) {
-		if (errno == EAGAIN)
-			continue;
-		/* What is not registered any more will be read anyway. */
-		if (errno != ENOENT && errno != ESRCH)
-			drop(track, (size_t)(t - track->tasks));
-		return;
-	}
 }
 
 uint64_t track_expected_bytes(const struct track *track)
