@@ -20,6 +20,9 @@
 /* In smaller ones, reading all takes less than a page fault for each page written. */
 #define TRACK_TASK_BYTES ((uint64_t)32 << 20)
 
+/* A call costs about as much as this many pages more. */
+#define NEAR_BYTES ((uint64_t)32 * 4096)
+
 /* Of newer headers. */
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
@@ -322,21 +325,17 @@ static bool is_read(const struct survey *survey, size_t *at, const struct page_r
 	       region.end == pages->end;
 }
 
-/*
- * The whole of a range at once, as each call costs as much as many pages: what was written, which
- * is what the survey has found to be read.  Whatever else should be there, since others may write
- * to the task too, is lifted again.  A page that stays unprotected is read next time.  R_OK, or
- * R_FAILED if something is protected that is not going to be read.
- */
-static int protect(struct pagemap *map, const struct survey *survey, const struct vma *vma,
-		   int uffd)
+/* What was written from start to end is what the survey has found to be read.  Whatever else should
+ * be there, since others may write to the task too, is lifted again. */
+static int protect_at_once(struct pagemap *map, const struct survey *survey, uint64_t start,
+			   uint64_t end, int uffd)
 {
 	struct page_range found[512];
-	uint64_t from = vma->start;
 	size_t at = 0, n;
 
-	while (from < vma->end) {
-		if (pagemap_next(map, PAGES_PROTECT, &from, vma->end, found,
+	while (start < end) {
+		/* A page that stays unprotected is read next time. */
+		if (pagemap_next(map, PAGES_PROTECT, &start, end, found,
 				 sizeof(found) / sizeof(found[0]), &n) != R_OK)
 			return R_OK;
 		for (size_t i = 0; i < n; i++) {
@@ -352,6 +351,31 @@ static int protect(struct pagemap *map, const struct survey *survey, const struc
 		}
 	}
 	return R_OK;
+}
+
+/* Regions near each other in one call.  R_OK, or R_FAILED if something is protected that is not
+ * going to be read. */
+static int protect(struct pagemap *map, const struct survey *survey, const struct vma *vma,
+		   int uffd)
+{
+	struct survey_region region;
+	uint64_t start = vma->start, from = 0, to = 0;
+	size_t at = 0;
+
+	while (survey_next(survey, &at, start, vma->end, &region)) {
+		start = region.end;
+		if (region.kind != SURVEY_OWN)
+			continue;
+		if (to && region.start - to > NEAR_BYTES) {
+			if (protect_at_once(map, survey, from, to, uffd) != R_OK)
+				return R_FAILED;
+			to = 0;
+		}
+		if (!to)
+			from = region.start;
+		to = region.end;
+	}
+	return to ? protect_at_once(map, survey, from, to, uffd) : R_OK;
 }
 
 static void protect_task(struct track *track, struct tracked *t, const struct dump_task *task)
