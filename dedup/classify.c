@@ -55,7 +55,11 @@ int classify_page(struct classifier *classifier, enum page_kind kind, const void
 {
 	int result;
 
-	*is_new = false;
+	*is_new = kind == KIND_SEALED;
+	/* Encrypted anew each time: nothing equal is looked for, and nothing shall find it. */
+	if (kind == KIND_SEALED)
+		return segment_writer_add(classifier->writer, kind, hash, page, PAGE_ABSENT,
+					  number);
 	result = unchanged(classifier, expected, page, hash);
 	if (result == R_OK) {
 		*number = expected;

@@ -45,6 +45,12 @@ struct object_writer;
 int object_begin(struct ingest *ingest, const char *name, struct object_writer **writer);
 
 /*
+ * The same for pages that have been encrypted: they are stored as they are, are never compared with
+ * others, no difference is made to or of them, and no hash look-up finds them.
+ */
+int object_begin_sealed(struct ingest *ingest, const char *name, struct object_writer **writer);
+
+/*
  * Appends `n` pages with consecutive indexes from `index`, which must lie behind everything written
  * before.  All-zero pages are found out and cost nothing.  Indexes left out are absent.
  */

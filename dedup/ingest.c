@@ -120,6 +120,9 @@ static int open_previous(struct object_writer *writer)
 	struct object old;
 	int result = R_NOT_FOUND;
 
+	/* Encrypted pages are made anew each time. */
+	if (writer->kind == KIND_SEALED)
+		return R_OK;
 	for (size_t i = 0; writer->name && i < 2 && result != R_OK; i++) {
 		if (last[i] == 0)
 			continue;
@@ -203,6 +206,11 @@ static int begin_named(struct ingest *ingest, const char *name, enum page_kind k
 int object_begin(struct ingest *ingest, const char *name, struct object_writer **writer)
 {
 	return begin_named(ingest, name, KIND_DATA, writer);
+}
+
+int object_begin_sealed(struct ingest *ingest, const char *name, struct object_writer **writer)
+{
+	return begin_named(ingest, name, KIND_SEALED, writer);
 }
 
 static int check_order(struct object_writer *writer, uint64_t index, size_t n)
@@ -477,7 +485,7 @@ static void count_bytes(const struct segment_writer *writer, struct generation *
 {
 	struct segment_bytes bytes = segment_writer_bytes(writer);
 
-	gen->bytes_data = bytes.kinds[KIND_DATA];
+	gen->bytes_data = bytes.kinds[KIND_DATA] + bytes.kinds[KIND_SEALED];
 	gen->bytes_trees = bytes.kinds[KIND_NODE];
 	gen->bytes_images = bytes.kinds[KIND_IMAGE];
 	gen->bytes_headers =

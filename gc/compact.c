@@ -66,7 +66,8 @@ static bool may_copy(const struct run *run, const struct reap_segment *segment,
 		return false;
 	if (now.live == segment->record.pages)
 		return run->detaching ||
-		       (run->options->recompress && !(segment->record.flags & SEGMENT_STRONG));
+		       (run->options->recompress &&
+			!(segment->record.flags & (SEGMENT_STRONG | SEGMENT_SEALED)));
 	if (!segment->condemned_txn || now.digest != segment->digest ||
 	    segment->condemned_txn > oldest)
 		return false;
@@ -79,6 +80,12 @@ static bool is_strong(const struct run *run, const struct reap_segment *segment)
 	return run->options->recompress || segment->record.flags & SEGMENT_STRONG;
 }
 
+/* Encrypted pages have segments of their own. */
+static bool is_sealed(const struct reap_segment *segment)
+{
+	return segment->record.flags & SEGMENT_SEALED;
+}
+
 /* A span goes on over neighbours.  A gap in the numbers may be filled by a take at work, unless the
  * segment behind it was condemned before the oldest view. */
 static bool continues(const struct unit *unit, const struct reap_segment *segment)
@@ -88,6 +95,7 @@ static bool continues(const struct unit *unit, const struct reap_segment *segmen
 
 	return span->n_old < SPAN_SEGMENTS &&
 	       is_strong(unit->run, last) == is_strong(unit->run, segment) &&
+	       is_sealed(last) == is_sealed(segment) &&
 	       (last->record.last + 1 == segment->record.first || segment->condemned_txn);
 }
 

@@ -34,6 +34,7 @@ enum segment_flags {
 	SEGMENT_SPARSE = 1, /* its numbers have gaps */
 	SEGMENT_DELTAS = 2, /* some of its pages are differences to others */
 	SEGMENT_STRONG = 4, /* compressed as strongly as gc does */
+	SEGMENT_SEALED = 8, /* of encrypted pages: not to be found by hash, stored as they are */
 };
 
 /* How the bytes of a cluster are stored: its pages, or their differences; as such, or a zstd frame

@@ -265,6 +265,8 @@ static int put_hashes(struct reap *reap, const struct segment *segment, const st
 	struct hash_entry entries[SEGMENT_PAGES];
 	size_t n = 0;
 
+	if (segment->record.flags & SEGMENT_SEALED)
+		return R_OK;
 	for (uint32_t i = 0; i < segment->record.pages; i++) {
 		page_no number = segment_number(segment, i);
 

@@ -102,6 +102,7 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 		return result;
 	memcpy(copier->hashes[i], segment_hash(segment, place), HASH_BYTES);
 	page->raw = segment->cluster[segment->pages[place].cluster].codec == CODEC_RAW;
+	page->sealed = segment->record.flags & SEGMENT_SEALED;
 	if (!full)
 		page->base = segment_base(segment, place);
 	result = view_page(copier->view, number, &from);

@@ -99,6 +99,8 @@ static int gather(const struct segment *segment, bool whole, void *arg)
 	if (grow((void **)&s->records, s->n, &s->room, sizeof(*s->records)) != R_OK)
 		return R_FAILED;
 	s->records[s->n++] = segment->record;
+	if (segment->record.flags & SEGMENT_SEALED)
+		return R_OK;
 	for (uint32_t i = 0; i < segment->record.pages; i++) {
 		if (grow((void **)&s->hashes, s->n_hashes, &s->room_hashes, sizeof(*s->hashes)) !=
 		    R_OK)

@@ -147,13 +147,15 @@ static void add_full(struct segment_encoder *encoder, const struct segment_page 
 	bool raw = false;
 
 	for (uint32_t i = 0; i < n; i++) {
+		bool as_it_is = pages[i].raw || pages[i].sealed;
+
 		if (encoder->delta[i])
 			continue;
-		if (held > 0 && (held == encoder->coding.cluster_pages || pages[i].raw != raw)) {
+		if (held > 0 && (held == encoder->coding.cluster_pages || as_it_is != raw)) {
 			add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false, !raw);
 			held = 0;
 		}
-		raw = pages[i].raw;
+		raw = as_it_is;
 		memcpy(encoder->scratch + (size_t)held++ * PAGE_BYTES, pages[i].bytes, PAGE_BYTES);
 	}
 	if (held > 0)
@@ -240,10 +242,13 @@ const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segm
 	};
 	for (uint32_t i = 0; i < n; i++) {
 		encoder->delta[i] =
-		    pages[i].base != PAGE_ABSENT && pages[i].base < pages[i].number &&
+		    !pages[i].sealed && pages[i].base != PAGE_ABSENT &&
+		    pages[i].base < pages[i].number &&
 		    delta_count(pages[i].bytes, pages[i].base_bytes) <= DELTA_WORDS_MAX;
 		deltas += encoder->delta[i];
 	}
+	if (pages[0].sealed)
+		record->flags |= SEGMENT_SEALED;
 	if (record->last - record->first != n - 1)
 		record->flags |= SEGMENT_SPARSE;
 	if (deltas > 0)

@@ -18,6 +18,8 @@ struct segment_page {
 	const uint8_t *bytes;
 	const uint8_t *base_bytes; /* of the base, if there is one */
 	bool raw; /* known not to get smaller: it is stored as it is, without being tried again */
+	/* Encrypted: as `raw`, and never a difference.  All pages of a segment are or none is. */
+	bool sealed;
 };
 
 /* Half a page: a difference beyond that saves little and costs a reader the base as well. */

@@ -149,6 +149,7 @@ static int gather_pages(const struct segment_writer *writer, struct press *press
 			.number = slot->first + i,
 			.hash = slot->hashes[i],
 			.bytes = slot->data + (size_t)i * PAGE_BYTES,
+			.sealed = slot->kind == KIND_SEALED,
 		};
 		if (slot->bases[i] == PAGE_ABSENT)
 			continue;

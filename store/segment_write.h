@@ -10,7 +10,13 @@
 struct segment_writer;
 
 /* What is read together and dies together is kept together: each kind has segments of its own. */
-enum page_kind { KIND_DATA, KIND_NODE, KIND_IMAGE, KIND_COUNT };
+enum page_kind {
+	KIND_DATA,
+	KIND_NODE,
+	KIND_IMAGE,
+	KIND_SEALED, /* encrypted: no base, no compression, no entry in the index of hashes */
+	KIND_COUNT
+};
 
 /* Begins, with a first range of page numbers reserved.  R_OK or R_FAILED. */
 int segment_writer_open(struct store *store, struct segment_writer **writer);
