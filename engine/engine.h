@@ -14,6 +14,7 @@
 
 #include "base/progress.h"
 #include "engine/proc/phases.h"
+#include "store/keys.h"
 #include "store/store.h"
 
 /* What becomes of established TCP connections and of unix connections to peers outside the tree. */
@@ -114,6 +115,9 @@ struct take_options {
 	bool no_stored; /* do not store executables and libraries */
 	/* Ghost files (open but deleted) with more allocated bytes are refused; 0: none is. */
 	uint64_t ghost_max_bytes;
+	/* Where the key to secret memory comes from, of which nothing is asked unless the tree has
+	 * some; NULL: from where the store says. */
+	const struct key_source *keys;
 	const struct progress *progress; /* may be NULL */
 };
 
@@ -200,6 +204,7 @@ struct restore_options {
 	bool with_files; /* put back the files stored with the generation */
 	/* Told of each file that differs, before anything is done.  May be NULL. */
 	void (*difference)(const struct file_difference *difference, void *arg);
+	const struct key_source *keys;	 /* as in take_options */
 	const struct progress *progress; /* may be NULL */
 	/* Told when all tasks run, before that wait.  May be NULL. */
 	void (*running)(const struct restore_result *result, void *arg);

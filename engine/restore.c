@@ -38,6 +38,8 @@ static int plan_files(struct rebuild *r, const struct restore_options *opts)
 		files_restore_set_back(r->files, r->back);
 		fds_restore_set_files(r->fds, r->files);
 	}
+	if (rc == R_OK)
+		fds_restore_set_keys(r->fds, r->store, r->keys);
 	for (size_t i = 0; rc == R_OK && i < r->n_tasks; i++) {
 		bool seen = false;
 
@@ -237,6 +239,7 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 	struct rebuild r = {
 		.store = store,
 		.foreground = opts->foreground,
+		.keys = opts->keys,
 		.progress = opts->progress,
 	};
 	uint64_t begun = now_ns();

@@ -20,6 +20,7 @@
 #include "engine/proc/files/data.h"
 #include "engine/proc/phases.h"
 #include "engine/take_internal.h"
+#include "store/keys.h"
 
 /* What is kept in memory while the tree stands still, and how much of that is there beforehand. */
 #define SPOOL_MAX_BYTES ((size_t)256 << 20)
@@ -101,6 +102,8 @@ struct taking {
 	bool damage_noted;
 	struct file_memory *memory;
 	struct data_take *data;
+	struct store_keys *keys; /* to secret memory; NULL: not opened */
+	bool wants_keys;	 /* it has been found that they are needed */
 };
 
 /* A tree that shall not run on need not be spared. */
@@ -126,6 +129,18 @@ static int take_data(struct taking *t)
 	return data_take(&t->ctx, t->memory, &options, &t->result->files, &t->data);
 }
 
+/* A passphrase that has to be typed, or made a key of, is not waited for while the tree stands
+ * still: R_BUSY, and the take begins anew with the key. */
+static int need_keys(struct taking *t)
+{
+	size_t n;
+
+	t->ctx.keys = t->keys;
+	fds_take_secrets(t->ctx.fds, &n);
+	t->wants_keys = n > 0 && !t->keys;
+	return t->wants_keys ? R_BUSY : R_OK;
+}
+
 /* Everything that is done while the tree stands still. */
 static int copy_tree(struct taking *t)
 {
@@ -148,6 +163,8 @@ static int copy_tree(struct taking *t)
 		rc = take_describe(&t->tree, t->opts, &t->result->gen);
 	if (rc == R_OK)
 		rc = dump_collect(ctx);
+	if (rc == R_OK)
+		rc = need_keys(t);
 	if (rc == R_OK)
 		rc = take_data(t);
 	phase_enter(PHASE_TRACKING);
@@ -330,14 +347,45 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 	return bytes >= PREDUMP_BYTES;
 }
 
+/* One try.  Everything but what is in `result` is let go of in any case. */
+static int try_take(struct store *store, struct taking *t)
+{
+	int rc = ingest_begin(store, t->opts->lineage, &t->ingest);
+
+	if (rc == R_OK && t->opts->compare)
+		ingest_compare(t->ingest);
+	if (rc == R_OK) {
+		uint64_t begun = take_clock_ns(CLOCK_MONOTONIC);
+
+		t->memory = file_memory_load(t->ingest);
+		t->result->files.ns = take_clock_ns(CLOCK_MONOTONIC) - begun;
+	}
+	if (rc == R_OK)
+		rc = take(t);
+	track_end(t->track);
+	fds_prepared_end(t->prepared);
+	file_memory_free(t->memory);
+	if (t->ingest)
+		ingest_abort(t->ingest);
+	if (rc == R_OK)
+		/* What the record holds could not include its own commit. */
+		t->result->gen.wall_ns = take_clock_ns(CLOCK_MONOTONIC) - t->start_ns;
+	else
+		take_result_free(t->result);
+	return rc;
+}
+
 int engine_take(struct store *store, const struct take_options *opts, struct take_result *result)
 {
-	struct taking t = {
+	static const struct key_source nowhere;
+	const struct key_source *source = opts->keys ? opts->keys : &nowhere;
+	const struct taking fresh = {
 		.opts = opts,
 		.result = result,
 		.start_ns = take_clock_ns(CLOCK_MONOTONIC),
 		.damage_noted = store_damage_noted(store),
 	};
+	struct taking t = fresh;
 	char why[sizeof(result->capture.why)] = "";
 	int rc;
 
@@ -345,29 +393,22 @@ int engine_take(struct store *store, const struct take_options *opts, struct tak
 	rc = dump_check_root(opts->pid);
 	if (rc == R_OK && wants_predump(store, opts, why))
 		rc = engine_predump(store, opts, &result->predump);
-	if (rc == R_OK)
-		rc = ingest_begin(store, opts->lineage, &t.ingest);
-	if (rc == R_OK && opts->compare)
-		ingest_compare(t.ingest);
 	if (rc == R_OK) {
-		uint64_t begun = take_clock_ns(CLOCK_MONOTONIC);
-
-		t.memory = file_memory_load(t.ingest);
-		result->files.ns = take_clock_ns(CLOCK_MONOTONIC) - begun;
+		t.keys = store_keys_at_hand(store, source);
+		rc = try_take(store, &t);
 	}
-	if (rc == R_OK)
-		rc = take(&t);
-	track_end(t.track);
-	fds_prepared_end(t.prepared);
-	file_memory_free(t.memory);
-	if (t.ingest)
-		ingest_abort(t.ingest);
+	if (t.wants_keys) {
+		t = fresh;
+		rc = store_keys_open(store, source, true, &t.keys);
+		if (rc == R_UNSUPPORTED)
+			warn("pid %d: the tree has secret memory (memfd_secret), which is stored "
+			     "only encrypted, and there is no key; nothing was taken",
+			     opts->pid);
+		if (rc == R_OK)
+			rc = try_take(store, &t);
+	}
+	store_keys_close(t.keys);
 	memcpy(result->capture.why, why, sizeof(why));
-	if (rc == R_OK)
-		/* What the record holds could not include its own commit. */
-		result->gen.wall_ns = take_clock_ns(CLOCK_MONOTONIC) - t.start_ns;
-	else
-		take_result_free(result);
 	return rc;
 }
 

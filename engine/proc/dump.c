@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/capture/track.h"
+#include "engine/proc/dump_secret.h"
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/phases.h"
 #include "engine/proc/stat.h"
@@ -303,6 +304,8 @@ int dump_collect(struct dump_ctx *ctx)
 	phase_enter(PHASE_FILES);
 	if (rc == R_OK)
 		rc = count_refusal(ctx, fds_take_finish(ctx->fds));
+	if (rc == R_OK)
+		dump_secrets_look(ctx);
 	/* What is refused anyway is not touched; a mere look goes on to find the rest. */
 	if (rc == R_OK && ctx->ingest && ctx->refused)
 		return R_UNSUPPORTED;

@@ -27,6 +27,7 @@ struct stat;
 struct track;
 struct fds_take;
 struct ingest;
+struct store_keys;
 struct dump_shmem;
 struct dump_mapped;
 struct proc_status;
@@ -56,7 +57,8 @@ struct dump_task {
 struct dump_ctx {
 	struct ingest *ingest; /* NULL: look only */
 	struct fds_take *fds;
-	struct track *track; /* NULL: writes are not noted */
+	const struct store_keys *keys; /* for secret memory; NULL: there are none yet */
+	struct track *track;	       /* NULL: writes are not noted */
 	bool verify_tracking;
 	const struct capture *capture; /* NULL: all is copied */
 	const struct tree *tree;

@@ -57,7 +57,6 @@ static const struct {
 } refused_names[] = {
 	{ "[uprobes]", "belongs to a uprobe that is in use" },
 	{ "/SYSV", "is System V shared memory" },
-	{ "/secretmem", "is secret memory (memfd_secret)" },
 	{ "/[aio]", "is the ring of an asynchronous I/O context (io_setup)" },
 	{ "/anon_hugepage", "is made of huge pages (hugetlb)" },
 	{ "anon_inode:[io_uring]", "is a ring of io_uring" },
@@ -171,6 +170,8 @@ static int file_range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, Vm
 	if (vma->deleted && starts(vma->name, "/memfd:"))
 		entry->status |= VMA_STATUS_MEMFD;
 	rc = mapped_file(ctx, pid, vma, flags, &id);
+	if (rc == R_OK && fds_take_is_secret(ctx->fds, id))
+		entry->status |= VMA_STATUS_MEMFD;
 	entry->shmid = id;
 	entry->has_fdflags = true;
 	entry->fdflags = (uint32_t)flags;

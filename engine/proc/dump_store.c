@@ -10,6 +10,7 @@
 #include "engine/proc/capture/capture.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/phases.h"
+#include "engine/proc/dump_secret.h"
 
 #define IMAGE_VERSION 2 /* 1.1, with two magic words */
 #define META_VERSION 1
@@ -170,5 +171,7 @@ int dump_store(struct dump_ctx *ctx)
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
 		if (!ctx->tasks[i].task->zombie)
 			rc = store_memory(ctx, &ctx->tasks[i]);
-	return rc == R_OK ? dump_shmems(ctx) : rc;
+	if (rc == R_OK)
+		rc = dump_shmems(ctx);
+	return rc == R_OK ? dump_secrets(ctx) : rc;
 }

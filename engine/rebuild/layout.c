@@ -16,6 +16,9 @@
 #ifndef ARCH_MAP_VDSO_64
 #define ARCH_MAP_VDSO_64 0x2003
 #endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -150,6 +153,37 @@ static int advise(struct rebuild_task *t, const VmaEntry *vma)
 	return R_OK;
 }
 
+static bool is_secret(const struct rebuild_task *t, const VmaEntry *vma)
+{
+	return vma->status & VMA_STATUS_MEMFD &&
+	       fds_restore_is_secret(t->r->fds, (uint32_t)vma->shmid);
+}
+
+/*
+ * Secret memory is locked and left out of core dumps by its mmap(2).  A mapping that came by fork
+ * is not locked, and no munlock(2) makes it so; but moving the pages of a mapping away from where
+ * it stays does (MREMAP_DONTUNMAP).
+ */
+static int loosen_secret(struct rebuild_task *t, const VmaEntry *vma)
+{
+	struct rebuild_thread *th = &t->threads[0];
+	uint64_t bytes = vma->end - vma->start;
+	int64_t moved;
+	int rc = R_OK;
+
+	if (!(vma->flags & MAP_LOCKED)) {
+		rc = remote_try(th, &moved, SYS_mremap, vma->start, bytes, bytes,
+				MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
+		if (rc == R_OK && moved > 0)
+			rc = remote_must(th, "munmap", SYS_munmap, (uint64_t)moved, bytes, 0, 0, 0,
+					 0);
+	}
+	if (rc == R_OK && !(vma->madv >> MADV_DONTDUMP & 1))
+		rc = remote_must(th, "madvise(MADV_DODUMP)", SYS_madvise, vma->start, bytes,
+				 MADV_DODUMP, 0, 0, 0);
+	return rc;
+}
+
 int layout_map_range(struct rebuild_task *t, size_t i)
 {
 	const VmaEntry *vma = t->mm->vmas[i];
@@ -160,7 +194,11 @@ int layout_map_range(struct rebuild_task *t, size_t i)
 		prot = PROT_READ | PROT_WRITE;
 		t->vmas[i].opened = true;
 	}
+	if (is_secret(t, vma))
+		secret_may_lock(t->pid);
 	rc = map_one(t, vma, prot);
+	if (rc == R_OK && is_secret(t, vma))
+		rc = loosen_secret(t, vma);
 	if (rc == R_OK && vma->has_madv)
 		rc = advise(t, vma);
 	t->vmas[i].mapped = true;
@@ -263,7 +301,7 @@ int layout_seal(struct rebuild_task *t)
 		if (t->vmas[i].opened)
 			rc = remote_must(th, "mprotect", SYS_mprotect, vma->start,
 					 vma->end - vma->start, vma->prot, 0, 0, 0);
-		if (rc == R_OK && vma->flags & MAP_LOCKED)
+		if (rc == R_OK && vma->flags & MAP_LOCKED && !is_secret(t, vma))
 			rc = lock_range(t, vma);
 	}
 	return rc;

@@ -103,6 +103,7 @@ struct rebuild_shmem {
 };
 
 struct restore_options;
+struct key_source;
 struct rebuild_cgroup;
 struct fill;
 
@@ -111,6 +112,7 @@ struct rebuild {
 	struct store_view *view;
 	struct generation gen;
 	bool foreground;
+	const struct key_source *keys;
 	const struct progress *progress;
 	pid_t living;		     /* root of the tree to be ended first, 0: none */
 	struct rebuild_task **tasks; /* parents before children; helpers behind all others */

@@ -222,8 +222,39 @@ static int remember_area(struct clone *clone, const struct inject_site *site)
 	return R_OK;
 }
 
+/* What the intermediate is for; NULL: not wanted. */
+struct wanted {
+	struct clone *clone;
+	int *uffd;
+	int (*work)(const struct puppet *puppet, void *arg); /* in the clone, if there is one */
+	void *arg;
+};
+
+/* A clone that was only for this ends first, and the intermediate takes note of that: nobody else
+ * ever becomes its parent. */
+static int let_work(struct making *m, const struct wanted *wanted)
+{
+	struct clone *clone = wanted->clone;
+	struct puppet puppet = {
+		.tracee = clone ? &clone->tracee : m->intermediate,
+		.site = clone ? &clone->site : &m->puppet_site,
+		.data = m->site->data + 2 * ARCH_STEP_BYTES,
+		.data_bytes = m->site->data_bytes - 2 * ARCH_STEP_BYTES,
+	};
+	int rc = wanted->work(&puppet, wanted->arg), end;
+	int64_t ret;
+
+	if (!clone)
+		return rc;
+	end_puppet(&clone->tracee, &clone->site);
+	end = inject_syscall(m->intermediate, &m->puppet_site, &ret, SYS_wait4,
+			     (uint64_t)clone->tracee.pid, 0, __WALL, 0, 0, 0);
+	clone->tracee.pid = 0;
+	return rc == R_OK ? end : rc;
+}
+
 /* What is to be made, in the order in which the intermediate makes it. */
-static int make_wanted(struct making *m, struct clone *clone, int *uffd)
+static int make_wanted(struct making *m, const struct wanted *wanted)
 {
 	int64_t ret;
 	int rc;
@@ -234,11 +265,11 @@ static int make_wanted(struct making *m, struct clone *clone, int *uffd)
 		say(m, "close_range failed", ret);
 		rc = R_BUSY;
 	}
-	if (rc == R_OK && uffd)
-		rc = make_uffd(m, uffd);
-	if (rc == R_OK && clone)
-		rc = make_clone(m, clone);
-	return rc;
+	if (rc == R_OK && wanted->uffd)
+		rc = make_uffd(m, wanted->uffd);
+	if (rc == R_OK && wanted->clone)
+		rc = make_clone(m, wanted->clone);
+	return rc == R_OK && wanted->work ? let_work(m, wanted) : rc;
 }
 
 static struct clone *new_clone(const struct inject_site *site)
@@ -257,33 +288,57 @@ static struct clone *new_clone(const struct inject_site *site)
 	return NULL;
 }
 
+/* From the intermediate's birth to its end, and between them what is wanted of it. */
+static int use_intermediate(struct making *m, const struct wanted *wanted)
+{
+	int rc, end;
+
+	m->intermediate = new_tracee();
+	rc = m->intermediate ? write_steps(m) : R_FAILED;
+	if (rc == R_OK) {
+		rc = make_intermediate(m);
+		if (rc == R_OK)
+			rc = make_wanted(m, wanted);
+		if (m->pid) {
+			end = end_intermediate(m);
+			if (end != R_OK)
+				rc = end;
+		}
+		m->site->frame = m->home;
+		end = trace_set_options(m->t, 0);
+		if (rc == R_OK)
+			rc = end;
+	}
+	free(m->intermediate);
+	return rc;
+}
+
+int clone_borrow(struct tracee *t, struct inject_site *site, bool copied,
+		 int (*work)(const struct puppet *puppet, void *arg), void *arg,
+		 char reason[CLONE_REASON_BYTES])
+{
+	struct making m = { .t = t, .site = site, .reason = reason };
+	struct wanted wanted = { .work = work, .arg = arg };
+	int rc;
+
+	if (copied && !(wanted.clone = new_clone(site)))
+		return R_FAILED;
+	rc = use_intermediate(&m, &wanted);
+	/* Ended already, unless something went wrong before. */
+	clone_end(wanted.clone);
+	return rc;
+}
+
 int clone_make(struct tracee *t, struct inject_site *site, struct clone **clone, int *uffd,
 	       char reason[CLONE_REASON_BYTES])
 {
 	struct making m = { .t = t, .site = site, .reason = reason };
 	struct clone *new = clone ? new_clone(site) : NULL;
-	int rc = R_FAILED, end;
+	struct wanted wanted = { .clone = new, .uffd = uffd };
+	int rc = R_FAILED;
 
-	m.intermediate = new_tracee();
-	if ((clone && !new) || !m.intermediate)
-		goto out;
-	rc = write_steps(&m);
-	if (rc != R_OK)
-		goto out;
-	rc = make_intermediate(&m);
-	if (rc == R_OK)
-		rc = make_wanted(&m, new, uffd);
-	if (m.pid) {
-		end = end_intermediate(&m);
-		if (end != R_OK)
-			rc = end;
-	}
-	site->frame = m.home;
-	end = trace_set_options(t, 0);
-	if (rc == R_OK)
-		rc = end;
-out:
-	free(m.intermediate);
+	if (!clone || new)
+		rc = use_intermediate(&m, &wanted);
 	if (rc != R_OK) {
 		clone_end(new);
 		if (uffd && *uffd >= 0)

@@ -9,7 +9,9 @@
 #ifndef SNAP_ENGINE_PROC_CAPTURE_CLONE_H
 #define SNAP_ENGINE_PROC_CAPTURE_CLONE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct clone;
@@ -27,6 +29,24 @@ struct tracee;
  */
 int clone_make(struct tracee *t, struct inject_site *site, struct clone **clone, int *uffd,
 	       char reason[CLONE_REASON_BYTES]);
+
+/* A process that does calls for us: one with the memory of a target's task, or a copy of it, and
+ * with descriptors of its own, none at first. */
+struct puppet {
+	struct tracee *tracee;
+	struct inject_site *site;
+	uint64_t data; /* room for arguments */
+	size_t data_bytes;
+};
+
+/*
+ * Makes one, under the conditions of clone_make(), lets `work` use it, and ends it: what has the
+ * memory itself (with `copied`, a copy) without the target being able to tell.  The result of
+ * `work`, or as clone_make().
+ */
+int clone_borrow(struct tracee *t, struct inject_site *site, bool copied,
+		 int (*work)(const struct puppet *puppet, void *arg), void *arg,
+		 char reason[CLONE_REASON_BYTES]);
 
 /* When the target runs again, before the clone is read: what the remote calls themselves wrote is
  * taken out, and signals meant for the target's group reach it no more.  R_OK or R_FAILED. */

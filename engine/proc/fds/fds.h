@@ -26,7 +26,9 @@
 #include "engine/image/image.h"
 
 struct ingest;
+struct store;
 struct store_view;
+struct key_source;
 struct tracee;
 struct inject_site;
 struct fds_take;
@@ -122,6 +124,19 @@ int fds_take_twin(struct fds_take *take, const struct taken_file *f, const struc
 /* Is inode `ino` shared anonymous memory that is open as a file, and so kept with the files? */
 bool fds_take_has_shmem(struct fds_take *take, uint64_t ino);
 
+/* One inode of memfd_secret(2): `local` is a descriptor of ours of it, -1 if it is only mapped. */
+struct taken_secret {
+	dev_t dev;
+	ino_t ino;
+	uint64_t size;
+	uint32_t shmid;
+	int local;
+};
+/* Those met so far.  For dump_secret.c. */
+const struct taken_secret *fds_take_secrets(struct fds_take *take, size_t *n);
+/* Is file `id` secret memory? */
+bool fds_take_is_secret(struct fds_take *take, uint32_t id);
+
 /* Is `pid` one of the tasks given to fds_take_task so far? */
 bool fds_take_has_pid(struct fds_take *take, pid_t pid);
 
@@ -201,6 +216,16 @@ int fds_restore_begin(struct store_view *view, uint64_t gen, struct fds_restore 
 struct files_restore;
 void fds_restore_set_files(struct fds_restore *restore, struct files_restore *files);
 struct files_restore *fds_restore_files(struct fds_restore *restore);
+
+/* Where the key to secret memory comes from (NULL: from where the store says); before
+ * fds_restore_check.  Both have to stay. */
+void fds_restore_set_keys(struct fds_restore *restore, struct store *store,
+			  const struct key_source *source);
+/* Is file `id` secret memory?  After fds_restore_check. */
+bool fds_restore_is_secret(struct fds_restore *restore, uint32_t id);
+/* Lets a process (0: this one) lock as much memory as it may be let.  Who has secret memory mapped
+ * needs that; a restored task gets its own limit later. */
+void secret_may_lock(pid_t pid);
 
 /* Reads "fdinfo-N" of one table; call once for each different table before fds_restore_check. */
 int fds_restore_table(struct fds_restore *restore, uint32_t files_id);

@@ -56,6 +56,8 @@ struct fds_take {
 	size_t n_inodes, room_inodes;
 	struct taken_lock *locks;
 	size_t n_locks, room_locks;
+	struct taken_secret *secrets;
+	size_t n_secrets, room_secrets;
 	struct arena_block *arena;
 	struct image_writer images[IMAGE_KINDS];
 	bool image_used[IMAGE_KINDS];
@@ -113,6 +115,9 @@ struct restored_table {
 
 struct fds_restore {
 	struct store_view *view;
+	struct store *store; /* and where keys come from, and these once opened */
+	const struct key_source *key_source;
+	struct store_keys *keys;
 	uint64_t generation;
 	struct restored_file *files; /* ascending by id */
 	size_t n_files, room_files;

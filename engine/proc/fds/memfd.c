@@ -3,6 +3,7 @@
  * or both. */
 #include "engine/proc/fds/fds_internal.h"
 #include "engine/proc/fds/ghost.h"
+#include "engine/proc/fds/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +20,14 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/seal.h"
 
 #define PREFIX "/memfd:"
 /* What the kernel calls memory of mmap(MAP_SHARED | MAP_ANONYMOUS). */
 #define ANONYMOUS "/dev/zero (deleted)"
+/* Numbers of other file systems. */
+#define SHMID_HUGE 0x40000000u
+#define SHMID_SECRET 0x20000000u
 
 /* One inode being brought back. */
 struct memfd {
@@ -30,7 +35,9 @@ struct memfd {
 	int master;
 	bool given; /* the description memfd_create(2) made has gone to a file */
 	bool sealed;
-	bool anonymous; /* of mmap, not of memfd_create */
+	bool anonymous;		 /* of mmap, not of memfd_create */
+	bool secret;		 /* of memfd_secret */
+	struct sealed *contents; /* if so, checked */
 };
 
 struct memfds {
@@ -64,6 +71,8 @@ static bool memfd_probe(const struct taken_file *f)
 {
 	struct statfs fs;
 
+	if (is_secret_memory(f))
+		return true;
 	if (!S_ISREG(f->st.st_mode) || (f->flags & O_PATH) || fstatfs(f->local, &fs) != 0)
 		return false;
 	if (strncmp(f->link, PREFIX, strlen(PREFIX)) == 0)
@@ -93,6 +102,28 @@ static uint32_t huge_flag(uint64_t page_bytes)
 	while (page_bytes >> (log + 1))
 		log++;
 	return log << MFD_HUGE_SHIFT;
+}
+
+/* It has no name and no seals; the contents follow when all is known (dump_secret.c). */
+static int put_secret(struct fds_take *take, struct taken_file *f, uint32_t inode_id)
+{
+	MemfdInodeEntry *inode = fds_take_alloc(take, sizeof(*inode));
+
+	if (!inode)
+		return R_FAILED;
+	memfd_inode_entry__init(inode);
+	inode->name = fds_take_strdup(take, "secretmem");
+	if (!inode->name)
+		return R_FAILED;
+	inode->uid = f->st.st_uid;
+	inode->gid = f->st.st_gid;
+	inode->size = (uint64_t)f->st.st_size;
+	inode->shmid = (uint32_t)f->st.st_ino | SHMID_SECRET;
+	inode->inode_id = inode_id;
+	inode->has_mode = 1;
+	inode->mode = f->st.st_mode & 07777;
+	fds_take_put(take, IMAGE_MEMFD, &inode->base, NULL, 0);
+	return R_OK;
 }
 
 static int put_inode(struct fds_take *take, struct taken_file *f, uint32_t inode_id)
@@ -127,7 +158,7 @@ static int put_inode(struct fds_take *take, struct taken_file *f, uint32_t inode
 	if (fs.f_type == HUGETLBFS_MAGIC) {
 		inode->has_hugetlb_flag = 1;
 		inode->hugetlb_flag = huge_flag((uint64_t)fs.f_bsize);
-		inode->shmid |= 0x40000000u;
+		inode->shmid |= SHMID_HUGE;
 	}
 	fds_take_put(take, IMAGE_MEMFD, &inode->base, NULL, 0);
 	snprintf(object, sizeof(object), "pages-shmem-%u", inode->shmid);
@@ -158,8 +189,15 @@ static int memfd_dump(struct fds_take *take, struct taken_file *f)
 	memfd->fown = &f->fown;
 	memfd->inode_id = fds_take_inode_id(take, "memfd", f->st.st_dev, f->st.st_ino, &fresh);
 	f->entry.memfd = memfd;
+	more.id = f->id;
+	if (is_secret_memory(f)) {
+		more.has_secret = more.secret = true;
+		fds_take_put(take, IMAGE_SNAP_FILES, &more.base, NULL, 0);
+		if (fresh && put_secret(take, f, memfd->inode_id) != R_OK)
+			return R_FAILED;
+		return secret_note(take, f, (uint32_t)f->st.st_ino | SHMID_SECRET);
+	}
 	if (is_anonymous(f)) {
-		more.id = f->id;
 		more.has_shared_memory = more.shared_memory = true;
 		fds_take_put(take, IMAGE_SNAP_FILES, &more.base, NULL, 0);
 	}
@@ -204,12 +242,14 @@ static int load_origin(struct fds_restore *restore, const ProtobufCMessage *mess
 
 	(void)payload;
 	(void)bytes;
-	if (!entry->shared_memory)
+	if (!entry->shared_memory && !entry->secret)
 		return R_OK;
 	f = fds_restore_known(restore, entry->id);
 	memfd = f ? find_memfd(restore, f) : NULL;
-	if (memfd)
-		memfd->anonymous = true;
+	if (memfd) {
+		memfd->anonymous = entry->shared_memory;
+		memfd->secret = entry->secret;
+	}
 	return R_OK;
 }
 
@@ -229,7 +269,11 @@ static int memfd_load(struct fds_restore *restore)
 
 static int memfd_check(struct fds_restore *restore, struct restored_file *f)
 {
-	if (find_memfd(restore, f))
+	struct memfd *memfd = find_memfd(restore, f);
+
+	if (memfd && memfd->secret && !memfd->contents)
+		return secret_check(restore, memfd->entry, &memfd->contents);
+	if (memfd)
 		return R_OK;
 	warn("open file %u: its memfd is not in the images; run 'snap verify'", f->id);
 	return R_DAMAGED;
@@ -255,6 +299,23 @@ static int make_anonymous(const MemfdInodeEntry *entry)
 	return fd;
 }
 
+bool fds_restore_is_secret(struct fds_restore *restore, uint32_t id)
+{
+	const struct restored_file *f = fds_restore_known(restore, id);
+	const struct memfd *memfd = f && f->kind == &fd_kind_memfd ? find_memfd(restore, f) : NULL;
+
+	return memfd && memfd->secret;
+}
+
+static int make_secret(struct fds_restore *restore, struct memfd *memfd)
+{
+	int fd = secret_make(memfd->entry, memfd->contents);
+
+	if (fd >= 0)
+		memfd->master = fds_restore_high(restore, fd);
+	return memfd->master < 0 ? R_FAILED : R_OK;
+}
+
 static int make_memfd(struct fds_restore *restore, struct memfd *memfd)
 {
 	const MemfdInodeEntry *entry = memfd->entry;
@@ -262,6 +323,8 @@ static int make_memfd(struct fds_restore *restore, struct memfd *memfd)
 	char object[32];
 	int fd;
 
+	if (memfd->secret)
+		return make_secret(restore, memfd);
 	if (entry->has_hugetlb_flag)
 		flags |= MFD_HUGETLB | entry->hugetlb_flag;
 	fd = memfd->anonymous ? make_anonymous(entry) : memfd_create(entry->name, flags);
@@ -308,6 +371,13 @@ static int memfd_open(struct fds_restore *restore, struct restored_file *f)
 
 	if (memfd->master < 0 && make_memfd(restore, memfd) != R_OK)
 		return R_FAILED;
+	/* Secret memory cannot be opened again: all there is is this description. */
+	if (memfd->secret) {
+		fd = fcntl(memfd->master, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0 || fds_restore_adopt(restore, f, fd) != R_OK)
+			return R_FAILED;
+		return fds_restore_flags(f, entry->flags, -1);
+	}
 	/* What memfd_create(2) gave does not count as open for writing, so that the memfd can be
 	 * executed; one opened anew does.  Mappings hold it, too, and share it as they have no
 	 * offset. */
@@ -338,7 +408,7 @@ static int memfd_finish(struct fds_restore *restore, struct restored_file *f,
 
 	(void)task;
 	(void)fd;
-	if (memfd->sealed)
+	if (memfd->sealed || memfd->secret)
 		return R_OK;
 	memfd->sealed = true;
 	now = fcntl(memfd->master, F_GET_SEALS);
@@ -356,6 +426,7 @@ static void memfd_done(struct fds_restore *restore)
 	for (size_t i = 0; kinds->memfds && i < kinds->memfds->n; i++) {
 		if (kinds->memfds->list[i].master >= 0)
 			close(kinds->memfds->list[i].master);
+		sealed_close(kinds->memfds->list[i].contents);
 	}
 	if (kinds->memfds)
 		free(kinds->memfds->list);

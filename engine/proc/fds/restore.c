@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/keys.h"
 #include "store/store.h"
 
 /* Our own descriptors below: standard ones, store, terminals, pidfds. */
@@ -534,5 +535,6 @@ void fds_restore_end(struct fds_restore *restore)
 	free(restore->files);
 	free(restore->pids);
 	free(restore->locks);
+	store_keys_close(restore->keys);
 	free(restore);
 }

@@ -259,5 +259,6 @@ void fds_take_end(struct fds_take *take)
 	free(take->pids);
 	free(take->inodes);
 	free(take->locks);
+	free(take->secrets);
 	free(take);
 }
