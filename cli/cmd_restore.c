@@ -5,6 +5,7 @@
 #include "cli/exit_codes.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/secrets.h"
 #include "cli/target.h"
 #include "engine/engine.h"
 
@@ -180,6 +181,7 @@ static int restore_generation(const struct options *options, struct store *store
 					    .running = on_running,
 					    .arg = &r } };
 	struct target target;
+	struct key_source keys = secrets_source(options, false);
 	int code;
 
 	if (options->replace && target_load(options->store_dir, gen->lineage, &target) == R_OK &&
@@ -193,6 +195,7 @@ static int restore_generation(const struct options *options, struct store *store
 		r.options.living_pid = target.pid;
 		r.options.living_start = target.start;
 	}
+	r.options.keys = &keys;
 	if (options->json) {
 		r.differences = json_array();
 		r.options.difference = on_difference;

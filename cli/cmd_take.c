@@ -5,6 +5,7 @@
 #include "cli/config.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "cli/secrets.h"
 #include "cli/target.h"
 #include "engine/engine.h"
 #include "engine/proc/stat.h"
@@ -299,6 +300,7 @@ int cmd_take(const struct options *options)
 	static const enum track_method tracks[] = { TRACK_NONE, TRACK_AUTO, TRACK_WP,
 						    TRACK_SOFT_DIRTY };
 	struct taking t = { 0 };
+	struct key_source keys;
 	char lineage[LINEAGE_NAME_MAX];
 	struct target target;
 	const char *paths[2 * WITH_PATHS_MAX];
@@ -335,6 +337,8 @@ int cmd_take(const struct options *options)
 	for (size_t i = 0; i < config.n_paths; i++)
 		paths[t.options.n_with_paths++] = config.paths[i];
 	t.predump_only = options->pre_dump_only;
+	keys = secrets_source(options, false);
+	t.options.keys = &keys;
 	t.options.progress = bar_begin(options);
 	result = with_wait(options, do_take, &t);
 	bar_end();

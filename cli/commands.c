@@ -1,6 +1,9 @@
 #include "cli/commands.h"
 
+#include "cli/secrets.h"
+
 #include <stddef.h>
+#include <string.h>
 
 static const char *check_run(const struct options *o)
 {
@@ -24,7 +27,7 @@ static const char *check_take(const struct options *o)
 		return "--pre-dump and another --capture exclude each other";
 	if (o->pre_dump_only && (o->kill || o->stop))
 		return "--pre-dump-only leaves the target as it is, without --kill and --stop";
-	return NULL;
+	return secrets_check(o);
 }
 
 static const char *check_untrack(const struct options *o)
@@ -99,7 +102,40 @@ static const char *check_check(const struct options *o)
 	return o->pid && o->name_count ? "--pid and --name exclude each other" : NULL;
 }
 
+static const char *check_init(const struct options *o)
+{
+	if (o->key_file && (o->passphrase || o->passphrase_fd || o->passphrase_file))
+		return "a key is either in a file or made of a passphrase";
+	return secrets_check(o);
+}
+
+static const char *check_key(const struct options *o)
+{
+	bool file = o->new_key_file, store = o->new_in_store;
+	bool phrase = o->new_passphrase || o->new_passphrase_fd || o->new_passphrase_file;
+
+	if (!o->verb || (strcmp(o->verb, "status") && strcmp(o->verb, "rotate")))
+		return "say either key status or key rotate";
+	if (strcmp(o->verb, "status") == 0 && (file || phrase || store))
+		return "what is new is for key rotate";
+	if (file + phrase + store > 1)
+		return "the new key is either in a file, or in the store, or made of a passphrase";
+	return secrets_check(o);
+}
+
+static const char *check_restore(const struct options *o)
+{
+	const char *wrong = check_gen_or_name(o);
+
+	return wrong ? wrong : secrets_check(o);
+}
+
 const struct command commands[] = {
+	{ "init", "[--key-file FILE | --passphrase]", "make a store, and say how its secrets open",
+	  "Makes the store, unless it is there.  With an option, gives it a key for secrets\n"
+	  "(memory of memfd_secret): in FILE, or made of a passphrase.  Without, the first take\n"
+	  "that needs a key makes one, in a file of the store's own folder.",
+	  COMMAND_WRITES, check_init, cmd_init },
 	{ "run", "--name NAME [--output FILE] -- COMMAND [ARGUMENT...]",
 	  "start a command as a target, print its pid",
 	  "Starts COMMAND in a session of its own, with standard input from /dev/null, standard\n"
@@ -119,7 +155,7 @@ const struct command commands[] = {
 	  "Brings generation N, or the newest of NAME, back to life, detached and with the pids "
 	  "it\n"
 	  "had, and prints the pid of its root.",
-	  COMMAND_REBUILDS, check_gen_or_name, cmd_restore },
+	  COMMAND_REBUILDS, check_restore, cmd_restore },
 	{ "ls", "[--name NAME]", "list the generations",
 	  "Lists all generations, or those of one lineage.  LOGICAL is what one holds, UNIQUE "
 	  "what\n"
@@ -160,6 +196,12 @@ const struct command commands[] = {
 	  "given as options: with-files=on|off, with-path=DIR (one more; empty: none),\n"
 	  "cookie=" COOKIE_WORDS ", stored=on|off.  They stand in STORE/config/NAME.",
 	  COMMAND_WRITES, check_config, cmd_config },
+	{ "key", "status | rotate [--new-key-file FILE | --new-passphrase | --new-in-store]",
+	  "tell about the key of the store's secrets, or change it",
+	  "status tells how the store's secrets open, and shows no key.  rotate makes a new key\n"
+	  "and a new data key for takes to come; what is stored stays readable.  Without an\n"
+	  "option the new key is kept as the old one was.",
+	  COMMAND_WRITES, check_key, cmd_key },
 	{ "check", "[--pid PID | --name NAME] [--tcp POLICY]",
 	  "tell beforehand what a take would refuse",
 	  "Tells what this kernel lacks or, with --pid or --name, what in that process tree a "

@@ -11,6 +11,7 @@ struct gc_policy;
 struct gc_options;
 struct gc_result;
 
+int cmd_init(const struct options *options);
 int cmd_run(const struct options *options);
 int cmd_take(const struct options *options);
 int cmd_untrack(const struct options *options);
@@ -28,6 +29,7 @@ int cmd_mem(const struct options *options);
 int cmd_search(const struct options *options);
 int cmd_config(const struct options *options);
 int cmd_check(const struct options *options);
+int cmd_key(const struct options *options);
 
 /*
  * Does `work` again while it results in R_BUSY and --wait has seconds left.  What it reports in a

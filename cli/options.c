@@ -123,6 +123,24 @@ static const struct option_row rows[] = {
 	{ "repair", 0, VALUE_FLAG, AT(repair), NULL, "verify",
 	  "make a damaged index anew, and say what is given up" },
 	{ "off", 0, VALUE_FLAG, AT(off), NULL, "pin", "remove the pin" },
+	{ "key-file", 0, VALUE_TEXT, AT(key_file), "FILE", "take restore init key",
+	  "key of the store's secrets; else $SNAP_KEY_FILE, or as the store says" },
+	{ "passphrase", 0, VALUE_FLAG, AT(passphrase), NULL, "init",
+	  "open the store's secrets with a passphrase, asked for at the terminal" },
+	{ "passphrase-file", 0, VALUE_TEXT, AT(passphrase_file), "FILE", "take restore init key",
+	  "the passphrase is the first line of FILE; else $SNAP_PASSPHRASE_FILE" },
+	{ "passphrase-fd", 0, VALUE_TEXT, AT(passphrase_fd), "N", "take restore init key",
+	  "the passphrase is the next line of the open descriptor N" },
+	{ "new-key-file", 0, VALUE_TEXT, AT(new_key_file), "FILE", "key",
+	  "rotate: from now on the key is in FILE, which is made if it is not there" },
+	{ "new-passphrase", 0, VALUE_FLAG, AT(new_passphrase), NULL, "key",
+	  "rotate: from now on it is made of a passphrase asked for" },
+	{ "new-passphrase-file", 0, VALUE_TEXT, AT(new_passphrase_file), "FILE", "key",
+	  "rotate: likewise, of the first line of FILE" },
+	{ "new-passphrase-fd", 0, VALUE_TEXT, AT(new_passphrase_fd), "N", "key",
+	  "rotate: likewise, of the next line of the open descriptor N" },
+	{ "new-in-store", 0, VALUE_FLAG, AT(new_in_store), NULL, "key",
+	  "rotate: from now on the key is in a file of the store's own folder" },
 	{ "store", 's', VALUE_TEXT, AT(store_dir), "DIR", NULL,
 	  "the store; else $SNAP_STORE, /var/lib/snap, $XDG_DATA_HOME/snap" },
 	{ "wait", 'w', VALUE_DURATION, AT(wait_seconds), "SECONDS", NULL,
@@ -353,6 +371,10 @@ static int read_operands(const struct command *command, int argc, char **argv, s
 	if (!strcmp(command->name, "config")) {
 		o->operands = argv;
 		o->n_operands = (size_t)argc;
+		return R_OK;
+	}
+	if (!strcmp(command->name, "key") && argc == 1) {
+		o->verb = argv[0];
 		return R_OK;
 	}
 	for (i = 0; i < argc; i++) {

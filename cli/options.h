@@ -91,6 +91,11 @@ struct options {
 	/* mem: addresses; end 0: not given */
 	uint64_t range_start, range_end;
 	bool raw;
+	/* init, key, and what needs secrets */
+	const char *key_file, *passphrase_fd, *passphrase_file;
+	const char *new_key_file, *new_passphrase_fd, *new_passphrase_file;
+	bool passphrase, new_passphrase, new_in_store;
+	const char *verb; /* of key */
 	/* verify, pin */
 	bool data, off, repair;
 };
