@@ -34,6 +34,8 @@ head -c 1000 /dev/urandom >changed
 pid=$(field pid "$W/out")
 grep -oE '"[a-z_]+"' "$W/out" | tr -d '"' | grep -vx web >"$W/keys.run"
 remember "$pid"
+keys init --key-file "$W/key"
+keys key status
 keys take --name web
 keys take --name web --keep-last 5
 keys config --name web with-path=/nowhere
@@ -61,7 +63,7 @@ data[len(data) // 2] ^= 0x40
 open(sys.argv[1], "wb").write(data)' "$pack"
 want=5 keys verify --data
 
-for command in run take ls show stats gc forget pin unpin check restore verify; do
+for command in init key run take ls show stats gc forget pin unpin check restore verify; do
 	sort -u "$W/keys.$command" >"$W/printed"
 	documented $command | sort -u >"$W/documented"
 	case $command in

@@ -1,0 +1,111 @@
+#!/bin/bash
+# Secret memory at rest: the word in it is nowhere in the store nor in what is printed; without the
+# right key nothing is taken, nothing restored, and nothing else is in the way; keys that change.
+# timeout: 120
+. "$(dirname "$0")/lib.sh"
+grep_program=$TARGETS/../../scenario/programs/store_grep
+[ -x "$grep_program" ] || fail "no $grep_program"
+
+# spell STEP: the word of ../targets/secret_word.c
+spell() {
+	local i letters=ABCDEFGHIJKLMNOPQRSTUVWXYZ
+	for ((i = 0; i < 26; i++)); do
+		printf %s "${letters:$((i * $1 % 26)):1}"
+	done
+}
+secret=$(spell 7)
+known=$(spell 9)
+
+# refused CODE WORD ARGS...: snap ends with CODE and says WORD; nothing of it is left running.
+refused() {
+	local code=$1 word=$2 rc
+	shift 2
+	"$SNAP" "$@" >"$W/refused.out" 2>"$W/refused.err"
+	rc=$?
+	[ $rc = "$code" ] || fail "snap $*: exit code $rc instead of $code: $(cat "$W/refused.err")"
+	grep -q "$word" "$W/refused.err" || fail "snap $*: does not speak of $word: $(cat "$W/refused.err")"
+	cat "$W/refused.out" "$W/refused.err" >>"$W/log"
+}
+# not_restored CODE WORD ARGS...: likewise, for a restore of the process that was $PID.
+not_restored() {
+	refused "$@"
+	gone "$PID" || fail "restore was refused, and process $PID is there"
+}
+generations() { "$SNAP" ls --json | grep -c '"generation"'; }
+
+start_target "$W/a" "$TARGETS/secret_word"
+"$SNAP" take --verbose --pid "$PID" --name word >"$W/log" 2>&1 || fail "take: $(cat "$W/log")"
+grep -q "^generation 1" "$W/log" || fail "no generation: $(cat "$W/log")"
+"$SNAP" take --verbose --pid "$PID" --name word --kill >>"$W/log" 2>&1 || fail "take: $(cat "$W/log")"
+wait_for 5 gone "$PID" || fail "still there"
+
+# The key is made by itself, private, and not among the packs.
+key=$(cd "$SNAP_STORE" && echo key-*)
+[ "$(cd "$SNAP_STORE" && stat -c %a keys "$key" | sort -u)" = 600 ] || fail "keys: $(ls -l "$SNAP_STORE")"
+
+# Neither as it lies there nor after decompression; the other word is found.
+grep -rqF "$secret" "$SNAP_STORE" && fail "the secret is in the store as it is"
+"$grep_program" "$SNAP_STORE" <<<"$known" >"$W/found" || fail "what is no secret is not found"
+"$grep_program" "$SNAP_STORE" <<<"$secret" >"$W/found" && fail "the secret is in the store: $(cat "$W/found")"
+"$SNAP" show --gen 2 >>"$W/log" 2>&1 || fail "show"
+
+# Without the key: everything but secrets works, and no secret is taken or comes back.
+mv "$SNAP_STORE/$key" "$W/key"
+"$SNAP" verify --data >>"$W/log" 2>&1 || fail "verify without the key: $(tail -n 3 "$W/log")"
+not_restored 4 key restore --gen 2
+"$SNAP" --store "$W/other" init --key-file "$W/other.key" >>"$W/log" 2>&1 || fail "init: $(tail -n 3 "$W/log")"
+not_restored 4 "not the key" restore --gen 2 --key-file "$W/other.key"
+chmod 644 "$W/key"
+not_restored 4 "chmod 600" restore --gen 2 --key-file "$W/key"
+chmod 600 "$W/key"
+SNAP_WITHOUT=memfd_secret not_restored 4 memfd_secret restore --gen 2 --key-file "$W/key"
+cp "$SNAP_STORE/keys" "$W/keys"
+sed -i 's/^key ./key f/; s/^method store/method stone/' "$SNAP_STORE/keys"
+not_restored 5 damaged restore --gen 2 --key-file "$W/key"
+cp "$W/keys" "$SNAP_STORE/keys"
+first=$PID
+start_target "$W/b" "$TARGETS/secret_word"
+before=$(cat /proc/"$PID"/maps; ls /proc/"$PID"/fd)
+refused 4 key take --pid "$PID" --name other
+refused 4 key take --pid "$PID" --name other --kill
+[ "$(generations)" = 2 ] || fail "a refused take left a generation"
+[ "$before" = "$(cat /proc/"$PID"/maps; ls /proc/"$PID"/fd)" ] || fail "a refused take changed its target"
+"$SNAP" take --pid "$PID" --name other --key-file "$W/key" --quiet >>"$W/log" 2>&1 || fail "take with --key-file"
+judge "$W/b" "$PID" "after a refused and another take"
+PID=$first
+
+# With it all of it works, wherever the key lies.
+SNAP_KEY_FILE=$W/key restore 2
+judge "$W/a" "$PID" "after restore with the key elsewhere"
+
+# Another key: what is stored stays readable, and the old key opens nothing.
+printf 'open sesame\n' >"$W/words"
+"$SNAP" key rotate --key-file "$W/key" --new-passphrase-file "$W/words" >>"$W/log" 2>&1 || fail "rotate: $(tail -n 3 "$W/log")"
+rm "$W/a/judge" "$W/a/verdict"
+not_restored 4 passphrase restore --gen 2 --key-file "$W/key" </dev/null
+printf 'open barley\n' >"$W/wrong"
+not_restored 4 "wrong passphrase" restore --gen 2 --passphrase-file "$W/wrong"
+SNAP_PASSPHRASE_FILE=$W/words restore 1
+take "$PID" --name word --passphrase-file "$W/words"
+start_target "$W/c" "$TARGETS/secret_word"
+refused 4 passphrase take --pid "$PID" --name third
+judge "$W/c" "$PID" "after a take without the passphrase"
+PID=$first
+"$SNAP" key rotate --passphrase-fd 9 --new-key-file "$W/new.key" 9<"$W/words" >>"$W/log" 2>&1 || fail "rotate: $(tail -n 3 "$W/log")"
+"$SNAP" key rotate >>"$W/log" 2>&1 || fail "rotate in place: $(tail -n 3 "$W/log")"
+take_kill "$PID" --name word
+restore "$GEN"
+judge "$W/a" "$PID" "after three rotations"
+"$SNAP" key status --json >"$W/status" || fail "key status"
+[ "$(field method "$W/status")" = file ] && [ "$(field data_keys "$W/status")" = 4 ] || fail "$(cat "$W/status")"
+grep -q "$(tail -n 1 "$W/new.key")" "$W/log" "$W/status" && fail "a key was printed"
+[ "$(cd "$SNAP_STORE" && echo key-*)" = "key-*" ] || fail "an old key file is left: $(ls "$SNAP_STORE")"
+
+# gc needs no key.
+mv "$W/new.key" "$W/away"
+"$SNAP" gc --keep-last 1 >>"$W/log" 2>&1 || fail "gc: $(tail -n 3 "$W/log")"
+"$SNAP" verify --data >>"$W/log" 2>&1 || fail "verify after gc: $(tail -n 3 "$W/log")"
+grep -qF "$secret" "$W"/log "$W"/*.err "$W"/*.json && fail "the secret was printed"
+grep -rqF "$secret" "$SNAP_STORE" && fail "the secret is in the store as it is"
+"$grep_program" "$SNAP_STORE" <<<"$secret" >"$W/found" && fail "the secret is in the store: $(cat "$W/found")"
+exit 0
