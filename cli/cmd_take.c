@@ -131,6 +131,9 @@ static json_t *json_of_take(const struct take_result *r)
 	json_object_set(object, "pids", pids);
 	json_object_set_new(object, "freezing_ns", json_integer((json_int_t)r->freezing_ns));
 	json_object_set_new(object, "frozen_ns", json_integer((json_int_t)gen->frozen_ns));
+	json_object_set_new(object, "frozen_total_ns",
+			    json_integer((json_int_t)r->frozen_total_ns));
+	json_object_set_new(object, "frozen_last_ns", json_integer((json_int_t)r->frozen_last_ns));
 	json_object_set_new(object, "wall_ns", json_integer((json_int_t)gen->wall_ns));
 	json_object_set_new(object, "pages_scanned", json_integer((json_int_t)gen->pages_scanned));
 	json_object_set_new(object, "pages_new", json_integer((json_int_t)gen->pages_new));

@@ -130,10 +130,13 @@ struct take_result {
 	struct predump_summary predump;
 	uint64_t ghost_bytes_read; /* of deleted files */
 	struct file_summary files;
-	uint64_t tracking_misses;  /* with verify_tracking: kept pages that had changed */
-	uint64_t clone_misses;	   /* with it: pages of a clone that are not the target's */
-	uint64_t freezing_ns;	   /* from the first stop to the last */
-	struct phase_times phases; /* of the frozen time */
+	uint64_t tracking_misses; /* with verify_tracking: kept pages that had changed */
+	uint64_t clone_misses;	  /* with it: pages of a clone that are not the target's */
+	uint64_t freezing_ns;	  /* from the first stop to the last */
+	/* A pre-dump stops the tree too: how long it stood still in all, and for the take proper;
+	 * gen.frozen_ns is the longest of its stops. */
+	uint64_t frozen_total_ns, frozen_last_ns;
+	struct phase_times phases; /* of frozen_last_ns */
 };
 
 /*

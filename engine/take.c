@@ -205,6 +205,21 @@ static int take_files(struct taking *t)
 	return rc == R_OK ? files_take(&t->ctx, &options, &t->result->files) : rc;
 }
 
+/* What is told is what the target sees: each stop counts, those for reading ahead too. */
+static void tell_frozen(struct take_result *result, uint64_t last_ns)
+{
+	result->frozen_last_ns = last_ns;
+	result->frozen_total_ns = last_ns;
+	result->gen.frozen_ns = last_ns;
+	for (size_t i = 0; i < result->predump.n; i++) {
+		uint64_t ns = result->predump.rounds[i].frozen_ns;
+
+		result->frozen_total_ns += ns;
+		if (ns > result->gen.frozen_ns)
+			result->gen.frozen_ns = ns;
+	}
+}
+
 /*
  * A tree that shall not run on is held until the generation is safe; any other runs on before the
  * commit, whose waiting for the disk is no concern of its.
@@ -214,7 +229,7 @@ static int commit_held(struct taking *t)
 	struct generation *gen = &t->result->gen;
 	int rc = take_files(t);
 
-	gen->frozen_ns = take_clock_ns(CLOCK_MONOTONIC) - t->tree.first_stop_ns;
+	tell_frozen(t->result, take_clock_ns(CLOCK_MONOTONIC) - t->tree.first_stop_ns);
 	gen->wall_ns = take_clock_ns(CLOCK_MONOTONIC) - t->start_ns;
 	if (rc == R_OK)
 		rc = fds_take_store(t->ctx.fds);
@@ -242,7 +257,7 @@ static int commit_running(struct taking *t)
 	struct generation *gen = &t->result->gen;
 	int rc = tree_release(&t->tree);
 
-	gen->frozen_ns = t->tree.frozen_ns;
+	tell_frozen(t->result, t->tree.frozen_ns);
 	if (rc == R_OK)
 		rc = ingest_unspool(t->ingest);
 	if (rc == R_OK)

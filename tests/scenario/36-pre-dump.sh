@@ -24,6 +24,14 @@ done
 note "$kept of $TAKES takes relied on what was read ahead"
 [ "$kept" -gt $((TAKES / 2)) ] || fail "what was read ahead was hardly ever used: $(cat "$W/take.json")"
 judge "$W/writer" "$PID" "after $TAKES takes with pre-dumps"
+# Every stop of the tree is told.
+python3 - "$W/take.json" <<'end' || fail "stops are not told: $(cat "$W/take.json")"
+import json, sys
+told = json.load(open(sys.argv[1]))
+stops = [r["frozen_ns"] for r in told["predump"]["rounds"]] + [told["frozen_last_ns"]]
+sys.exit(not (min(stops) > 0 and told["frozen_ns"] == max(stops) and
+              told["frozen_total_ns"] == sum(stops)))
+end
 
 # Alone: no generation, but the next take keeps it.
 export SNAP_STORE=$W/second
