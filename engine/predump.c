@@ -79,7 +79,9 @@ static int one_round(struct rounding *r)
 	take_newest_point(r->ingest, r->opts, &r->point);
 	track_begin(r->opts->pid, r->opts->compare ? TRACK_NONE : r->opts->track, &r->point,
 		    &r->track);
-	rc = tree_freeze(r->opts->pid, &r->tree);
+	rc = track_protect_ahead(r->track);
+	if (rc == R_OK)
+		rc = tree_freeze(r->opts->pid, &r->tree);
 	if (rc == R_OK) {
 		r->gen.time_ns = (int64_t)take_clock_ns(CLOCK_REALTIME);
 		rc = look(r);

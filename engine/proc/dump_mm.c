@@ -368,14 +368,19 @@ static int marks(struct dump_task *t)
 
 static bool has_many_nodes(void)
 {
+	static int nodes; /* 0: not known yet */
 	char *text = NULL;
 	size_t len;
-	bool many =
-	    io_read_file(AT_FDCWD, "/sys/devices/system/node/online", 4096, &text, &len) == R_OK &&
-	    strpbrk(text, ",-");
 
-	free(text);
-	return many;
+	if (nodes == 0) {
+		bool many = io_read_file(AT_FDCWD, "/sys/devices/system/node/online", 4096, &text,
+					 &len) == R_OK &&
+			    strpbrk(text, ",-");
+
+		nodes = many ? 2 : 1;
+		free(text);
+	}
+	return nodes > 1;
 }
 
 /*

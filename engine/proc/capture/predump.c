@@ -19,6 +19,7 @@ struct space {
 	struct dump_task *t;
 	pid_t pid;
 	int mem; /* /proc/PID/mem: stays that of the address space, whatever the task executes */
+	struct survey written; /* protected before the stop, and to be read as well */
 };
 
 struct predump {
@@ -108,6 +109,7 @@ static int look_at(struct predump *predump, struct dump_task *t)
 		warn_errno("pid %d: cannot open %s", space->pid, path);
 		return R_FAILED;
 	}
+	track_take_written(predump->ctx->track, t->task->pid, &space->written);
 	predump->n++;
 	return R_OK;
 }
@@ -214,6 +216,9 @@ static int read_space(struct predump *predump, const struct space *space,
 	char name[32];
 	int rc;
 
+	rc = survey_read_too(&space->t->survey, &space->written);
+	if (rc != R_OK)
+		return rc;
 	snprintf(name, sizeof(name), "pages-%d", space->pid);
 	rc = object_begin(predump->ctx->ingest, name, &r.writer);
 	if (rc != R_OK)
@@ -319,8 +324,10 @@ void predump_free(struct predump *predump)
 {
 	if (!predump)
 		return;
-	for (size_t i = 0; i < predump->n; i++)
+	for (size_t i = 0; i < predump->n; i++) {
 		close(predump->spaces[i].mem);
+		survey_free(&predump->spaces[i].written);
+	}
 	free(predump->spaces);
 	free(predump);
 }

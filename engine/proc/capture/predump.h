@@ -1,6 +1,6 @@
 /*
- * One round of a pre-dump: what is to be read is found out, and protected, while the tree stands
- * still; it is read when the tree runs again.
+ * One round of a pre-dump: what is to be read is found out, and protected, before (see
+ * track_protect_ahead()) and while the tree stands still; it is read when the tree runs again.
  *
  * A page that is written meanwhile loses its protection, so that whatever was read of it is not
  * relied on.  It has to stand still for the protecting because the kernel may be about to write to

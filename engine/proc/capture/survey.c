@@ -150,6 +150,43 @@ int survey_range(struct survey *survey, struct pagemap *map, uint64_t start, uin
 	return look_closely(survey, map, start, end, trust);
 }
 
+int survey_add_own(struct survey *survey, uint64_t start, uint64_t end)
+{
+	return add(survey, start, end, SURVEY_OWN);
+}
+
+int survey_read_too(struct survey *survey, const struct survey *written)
+{
+	struct survey merged = { .stale = survey->stale };
+	struct survey_region part;
+	size_t at = 0;
+	int rc = R_OK;
+
+	if (written->n == 0)
+		return R_OK;
+	for (size_t i = 0; rc == R_OK && i < survey->n; i++) {
+		const struct survey_region *region = &survey->regions[i];
+		uint64_t start = region->start;
+
+		while (rc == R_OK && region->kind == SURVEY_KEPT &&
+		       survey_next(written, &at, start, region->end, &part)) {
+			rc = add(&merged, start, part.start, SURVEY_KEPT);
+			if (rc == R_OK)
+				rc = add(&merged, part.start, part.end, SURVEY_OWN);
+			start = part.end;
+		}
+		if (rc == R_OK)
+			rc = add(&merged, start, region->end, region->kind);
+	}
+	if (rc != R_OK) {
+		survey_free(&merged);
+		return rc;
+	}
+	survey_free(survey);
+	*survey = merged;
+	return R_OK;
+}
+
 void survey_free(struct survey *survey)
 {
 	free(survey->regions);

@@ -48,6 +48,13 @@ int survey_range(struct survey *survey, struct pagemap *map, uint64_t start, uin
 		 enum survey_trust trust);
 void survey_free(struct survey *survey);
 
+/* Appends a region of SURVEY_OWN, which must lie behind all before.  R_OK, R_FAILED (reported). */
+int survey_add_own(struct survey *survey, uint64_t start, uint64_t end);
+
+/* What is kept of `survey` and among the regions of `written` is to be read.  R_OK, R_FAILED
+ * (reported). */
+int survey_read_too(struct survey *survey, const struct survey *written);
+
 /* Bytes of one kind. */
 uint64_t survey_bytes(const struct survey *survey, enum survey_kind kind);
 

@@ -12,6 +12,7 @@
 #include "base/warn.h"
 #include "engine/proc/capture/clone.h"
 #include "engine/proc/capture/soft_dirty.h"
+#include "engine/proc/capture/track_internal.h"
 #include "engine/proc/capture/track_record.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/maps.h"
@@ -31,29 +32,6 @@
 #define UFFD_FEATURE_WP_ASYNC (1 << 15)
 #endif
 
-/* One address space. */
-struct tracked {
-	pid_t pid;
-	uint64_t start;
-	int uffd;
-	bool gone; /* it is of an address space the task no longer has */
-};
-
-struct track {
-	char path[TRACK_PATH_BYTES];
-	struct track_record record; /* as claimed, later as put */
-	bool claimed;		    /* there is a keeper */
-	bool proven;		    /* the record names the newest generation */
-	bool changed;		    /* the keeper does not hold what is in `tasks` */
-	bool committed;
-	bool soft_dirty; /* in place of userfaultfds */
-	char reason[160];
-	uint64_t least_bytes; /* that a task is tracked for */
-	bool too_small;	      /* some have less */
-	struct tracked tasks[TRACK_TASKS_MAX];
-	size_t n;
-};
-
 static void because(struct track *track, const char *reason)
 {
 	if (!*track->reason)
@@ -64,6 +42,7 @@ static void drop(struct track *track, size_t i)
 {
 	if (track->tasks[i].uffd >= 0)
 		close(track->tasks[i].uffd);
+	survey_free(&track->tasks[i].written);
 	track->tasks[i] = track->tasks[--track->n];
 	track->changed = true;
 }
@@ -151,7 +130,7 @@ void track_begin(pid_t root, enum track_method method, const struct track_point 
 	new->record.root_start = stat.start_time;
 }
 
-static struct tracked *find(struct track *track, pid_t pid)
+struct tracked *track_find(struct track *track, pid_t pid)
 {
 	struct proc_stat stat;
 
@@ -177,7 +156,7 @@ bool track_may_note(const struct vma *vma)
 	       strcmp(vma->name, "[vsyscall]") != 0 && strncmp(vma->name, "[anon_shmem:", 12) != 0;
 }
 
-static int enroll(int uffd, const struct vma *vma)
+int track_enroll(int uffd, const struct vma *vma)
 {
 	struct uffdio_register order = {
 		.range = { .start = vma->start, .len = vma->end - vma->start },
@@ -187,16 +166,16 @@ static int enroll(int uffd, const struct vma *vma)
 	return ioctl(uffd, UFFDIO_REGISTER, &order) == 0 ? R_OK : R_FAILED;
 }
 
+/* Which is so for a whole range; more of it would be looked through page by page. */
 static bool is_async(struct pagemap *map, const struct vma *vma)
 {
 	struct page_range found;
 	uint64_t at = vma->start;
-	size_t n = 0;
+	size_t n;
 
-	while (at < vma->end && n == 0)
-		if (pagemap_next(map, PAGES_ASYNC, &at, vma->end, &found, 1, &n) != R_OK)
-			return false;
-	return n > 0;
+	return pagemap_next(map, PAGES_ASYNC, &at, vma->start + PAGE_BYTES, &found, 1, &n) ==
+		   R_OK &&
+	       n > 0;
 }
 
 /* Write protection that never stops anybody is nothing to a snapshot, whoever asked for it: a
@@ -220,7 +199,7 @@ static void forgive(pid_t pid, struct maps *maps)
 
 void track_look(struct track *track, pid_t pid, struct maps *maps)
 {
-	struct tracked *t = find(track, pid);
+	struct tracked *t = track_find(track, pid);
 
 	for (size_t i = 0; t && i < maps->n; i++) {
 		struct vma *vma = &maps->vmas[i];
@@ -232,7 +211,7 @@ void track_look(struct track *track, pid_t pid, struct maps *maps)
 			continue;
 		}
 		/* Only our own userfaultfd may be asked for twice. */
-		if (enroll(t->uffd, vma) == R_OK)
+		if (track_enroll(t->uffd, vma) == R_OK)
 			vma->tracked = track->proven && vma->marks & VMA_MARK_UFFD_WP;
 		else if (errno == ESRCH)
 			t->gone = true; /* execve, or it ended */
@@ -394,7 +373,7 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 
 		if (!track_may_note(vma))
 			continue;
-		if (enroll(t->uffd, vma) != R_OK) {
+		if (track_enroll(t->uffd, vma) != R_OK) {
 			because(track, errno == EBUSY
 					   ? "some ranges are watched by another userfaultfd"
 					   : "the kernel does not watch some ranges");
@@ -405,7 +384,7 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 
 			/* This also takes old marks off. */
 			if (ioctl(t->uffd, UFFDIO_UNREGISTER, &range) < 0 ||
-			    enroll(t->uffd, vma) != R_OK)
+			    track_enroll(t->uffd, vma) != R_OK)
 				continue;
 		}
 		if (protect(&map, &task->survey, vma, t->uffd) == R_OK)
@@ -432,14 +411,14 @@ int track_protect(struct track *track, struct dump_ctx *ctx)
 
 		if (!dump_has_own_space(ctx, t))
 			continue;
-		tracked = find(track, t->task->pid);
+		tracked = track_find(track, t->task->pid);
 		if (!tracked && survey_bytes(&t->survey, SURVEY_OWN) < track->least_bytes) {
 			track->too_small = true;
 		} else if (!tracked) {
 			rc = begin_task(track, t);
 			if (rc != R_OK && rc != R_BUSY)
 				return rc;
-			tracked = find(track, t->task->pid);
+			tracked = track_find(track, t->task->pid);
 		}
 		if (tracked)
 			written += survey_bytes(&t->survey, SURVEY_OWN);
@@ -462,7 +441,7 @@ static bool keeper_lives(const struct track *track)
 static void drop_ended(struct track *track)
 {
 	for (size_t i = track->n; i-- > 0;)
-		if (find(track, track->tasks[i].pid) != &track->tasks[i])
+		if (track_find(track, track->tasks[i].pid) != &track->tasks[i])
 			drop(track, i);
 }
 
@@ -522,7 +501,7 @@ bool track_is_kept(const struct track *track)
 
 void track_lift(struct track *track, pid_t pid, uint64_t page)
 {
-	struct tracked *t = find(track, pid);
+	struct tracked *t = track_find(track, pid);
 
 	/* No soft-dirty bit can be set from outside: then nothing of it is known. */
 	if (t && (track->soft_dirty || lift(t->uffd, page) != R_OK))

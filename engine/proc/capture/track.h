@@ -44,6 +44,16 @@ void track_look(struct track *track, pid_t pid, struct maps *maps);
 enum survey_trust track_trust(const struct track *track, const struct vma *vma);
 
 /*
+ * Before a freeze after which memory is read while the tree runs (never before one that memory is
+ * copied in): protects what was written since the proof, while it runs.  What that was stays noted,
+ * as the freeze then finds it protected.  R_OK, or R_FAILED (reported): nothing may be committed.
+ */
+int track_protect_ahead(struct track *track);
+
+/* Hands over what was noted so of one task: regions of SURVEY_OWN, for survey_free(). */
+void track_take_written(struct track *track, pid_t pid, struct survey *written);
+
+/*
  * When it is known that nothing is refused, before anything is read: begins to track the larger
  * address spaces that are not, and protects anew what was written.  Failures only mean that less is
  * tracked; R_NOT_FOUND (a task died), R_FAILED (reported: the target could not be put right).

@@ -137,12 +137,45 @@ static void probe_tells(void **state)
 	munmap((void *)page, PAGE);
 }
 
+/* What was protected ahead is read where it is still kept, and nowhere else. */
+static void reads_what_was_written(void **state)
+{
+	const uint64_t words[] = { PRESENT, PRESENT, PRESENT, PRESENT, 0, PRESENT | SOFT_DIRTY,
+				   PRESENT, PRESENT };
+	size_t n = sizeof(words) / sizeof(words[0]);
+	struct pagemap map = fake(BASE, words, n);
+	struct survey survey = { 0 }, written = { 0 };
+
+	(void)state;
+	assert_int_equal(survey_range(&survey, &map, BASE, BASE + n * PAGE, SURVEY_SOFT_DIRTY),
+			 R_OK);
+	assert_int_equal(survey_read_too(&survey, &written), R_OK);
+	expect(&survey, 0, 0, 4, SURVEY_KEPT);
+	assert_int_equal(survey.n, 3);
+
+	assert_int_equal(survey_add_own(&written, BASE + PAGE, BASE + 2 * PAGE), R_OK);
+	/* Over something that is gone, what is read anyway, and the beginning of what is kept. */
+	assert_int_equal(survey_add_own(&written, BASE + 3 * PAGE, BASE + 7 * PAGE), R_OK);
+	assert_int_equal(survey_read_too(&survey, &written), R_OK);
+	expect(&survey, 0, 0, 1, SURVEY_KEPT);
+	expect(&survey, 1, 1, 2, SURVEY_OWN);
+	expect(&survey, 2, 2, 3, SURVEY_KEPT);
+	expect(&survey, 3, 3, 4, SURVEY_OWN);
+	expect(&survey, 4, 5, 7, SURVEY_OWN);
+	expect(&survey, 5, 7, 8, SURVEY_KEPT);
+	assert_int_equal(survey.n, 6);
+	survey_free(&survey);
+	survey_free(&written);
+	pagemap_close(&map);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_clean_pages),
 		cmocka_unit_test(keeps_many),
 		cmocka_unit_test(probe_tells),
+		cmocka_unit_test(reads_what_was_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
