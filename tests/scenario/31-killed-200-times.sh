@@ -26,6 +26,8 @@ clone_left() {
 no_clone() { ! clone_left; }
 
 start_target "$W/a" "$TARGETS/unharmed"
+# The first one makes the store, and a key for the target's secret memory.
+take "$PID" ${TAKE_OPTIONS:-}
 from=$(date +%s%N)
 take "$PID" ${TAKE_OPTIONS:-}
 take "$PID" ${TAKE_OPTIONS:-}

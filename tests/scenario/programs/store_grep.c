@@ -55,6 +55,7 @@ int main(int argc, char **argv)
 	struct search *s = calloc(1, sizeof(*s));
 	static char word[256];
 	struct store *store;
+	bool found;
 
 	if (argc != 2 || !s || !fgets(word, sizeof(word), stdin))
 		return 2;
@@ -65,5 +66,7 @@ int main(int argc, char **argv)
 		return 2;
 	store_view_close(s->view);
 	store_close(store);
-	return s->found ? 0 : 1;
+	found = s->found;
+	free(s);
+	return found ? 0 : 1;
 }
