@@ -113,4 +113,10 @@ int object_end(struct object_writer *writer, uint64_t length_bytes);
 /* A whole small object at once (an image); the tail of the last page is zeroes. */
 int object_put(struct ingest *ingest, const char *name, const void *data, size_t len);
 
+/*
+ * Takes the object of another generation over as it is: all its pages are shared, none is read.
+ * R_OK, or R_NOT_FOUND, R_DAMAGED (a tree that cannot be read) or R_FAILED, reported.
+ */
+int object_adopt(struct ingest *ingest, uint64_t generation, const char *name);
+
 #endif

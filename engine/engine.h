@@ -244,4 +244,14 @@ struct check_finding {
 int engine_check(pid_t pid, enum tcp_policy tcp,
 		 void (*fn)(const struct check_finding *finding, void *arg), void *arg);
 
+/*
+ * Makes a generation of `lineage` that has `len` bytes of `data` in place of the image `name` of
+ * generation `of`, and shares all else with it; its image "snap-edit" tells so.  `view` is one of
+ * `store` that has `of`.  R_OK with `made`, R_NOT_FOUND (no such image), R_DAMAGED, R_FAILED, all
+ * reported, and then nothing has changed.
+ */
+int engine_edit(struct store *store, struct store_view *view, const struct generation *of,
+		const char *name, const void *data, size_t len, const char *lineage,
+		struct generation *made);
+
 #endif
