@@ -71,7 +71,7 @@ int io_pwrite_all(int fd, const void *buf, size_t len, off_t offset)
 	return R_OK;
 }
 
-static int read_to_end(int fd, size_t max_bytes, char **data, size_t *len)
+int io_read_fd(int fd, size_t max_bytes, char **data, size_t *len)
 {
 	size_t room = 4096, used = 0;
 	char *buf = malloc(room + 1);
@@ -118,7 +118,7 @@ int io_read_file(int dirfd, const char *path, size_t max_bytes, char **data, siz
 	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return R_FAILED;
-	result = read_to_end(fd, max_bytes, data, len);
+	result = io_read_fd(fd, max_bytes, data, len);
 	saved = errno;
 	close(fd);
 	errno = saved;

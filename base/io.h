@@ -17,6 +17,8 @@ int io_pwrite_all(int fd, const void *buf, size_t len, off_t offset);
  * by a NUL that `*len` does not count and is freed by the caller.  `max_bytes` bounds it: a longer
  * file is R_FAILED with errno EFBIG.  Otherwise R_OK, or R_FAILED with errno set. */
 int io_read_file(int dirfd, const char *path, size_t max_bytes, char **data, size_t *len);
+/* The same for what is left to read from an open file, which may be a pipe. */
+int io_read_fd(int fd, size_t max_bytes, char **data, size_t *len);
 
 /* Writes `len` bytes to an existing file by one write(2), as /proc files want it. */
 int io_write_file(int dirfd, const char *path, const void *data, size_t len);

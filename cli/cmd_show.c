@@ -3,6 +3,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "cli/exit_codes.h"
+#include "cli/image_explore.h"
 #include "cli/output.h"
 #include "cli/show_tree.h"
 
@@ -127,13 +128,49 @@ static json_t *json_facts(const struct generation *gen)
 	return facts;
 }
 
+/* The edits that led to this generation, the newest last; an empty list mostly.  R_OK, R_DAMAGED or
+ * R_FAILED, reported. */
+static int read_edits(struct store_view *view, const struct generation *gen, json_t **edits)
+{
+	const struct image_source source = { .dirfd = -1, .view = view, .gen = *gen };
+	ProtobufCMessage **entries;
+	size_t n;
+	int result;
+
+	result = read_entries(&source, IMAGE_SNAP_EDIT, "snap-edit", true, &entries, &n);
+	if (result != R_OK)
+		return result;
+	*edits = json_array();
+	for (size_t i = 0; i < n; i++) {
+		const SnapEditEntry *edit = (const SnapEditEntry *)entries[i];
+
+		json_array_append_new(*edits, json_pack("{s:I, s:s}", "edit_of",
+							(json_int_t)edit->generation, "image",
+							edit->object));
+	}
+	free_entries(entries, n);
+	return R_OK;
+}
+
+static void print_edits(const json_t *edits)
+{
+	const json_t *last = json_array_get(edits, json_array_size(edits) - 1);
+
+	if (last)
+		printf("edited      %s of generation %lld\n",
+		       json_string_value(json_object_get(last, "image")),
+		       (long long)json_integer_value(json_object_get(last, "edit_of")));
+}
+
 static int show_json(struct store_view *view, const struct generation *gen, int *code)
 {
 	struct objects o = { .array = json_array() };
-	json_t *facts, *tree = NULL;
+	json_t *facts, *tree = NULL, *edits = NULL;
 	int result;
 
 	result = tree_json(view, gen, &tree);
+	if (result == R_OK)
+		result = read_edits(view, gen, &edits);
 	if (result == R_OK)
 		result = store_object_each(view, gen->number, one_object, &o);
 	if (result != R_OK)
@@ -142,6 +179,8 @@ static int show_json(struct store_view *view, const struct generation *gen, int 
 	result = json_contents(view, gen, facts);
 	json_object_set(facts, "processes", tree);
 	json_object_set(facts, "objects", o.array);
+	if (json_array_size(edits) > 0)
+		json_object_set(facts, "edits", edits);
 	if (o.failed) {
 		json_decref(facts);
 		facts = NULL;
@@ -149,6 +188,7 @@ static int show_json(struct store_view *view, const struct generation *gen, int 
 	*code = output_json(facts);
 out:
 	json_decref(tree);
+	json_decref(edits);
 	json_decref(o.array);
 	return result;
 }
@@ -157,13 +197,18 @@ static int show_text(const struct options *options, struct store_view *view,
 		     const struct generation *gen)
 {
 	struct objects o = { 0 };
-	json_t *tree;
+	json_t *tree, *edits;
 	int result;
 
 	print_facts(gen);
 	result = print_contents(view, gen);
 	if (result != R_OK)
 		return result;
+	result = read_edits(view, gen, &edits);
+	if (result != R_OK)
+		return result;
+	print_edits(edits);
+	json_decref(edits);
 	result = tree_json(view, gen, &tree);
 	if (result != R_OK)
 		return result;

@@ -225,5 +225,11 @@ const struct command commands[] = {
 	  "many\n"
 	  "generations it stands; each place is told of once, with the generations that have it.",
 	  COMMAND_READS, check_search, cmd_search },
+	{ .name = "image",
+	  .synopsis = "decode|encode|show|info|x|edit ...",
+	  .summary = "view and edit images, as crit does",
+	  .description = "Views images, CRIU's as well as those of generations, and changes them.",
+	  .kind = COMMAND_READS,
+	  .subcommands = image_commands },
 	{ 0 },
 };

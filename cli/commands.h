@@ -30,6 +30,15 @@ int cmd_search(const struct options *options);
 int cmd_config(const struct options *options);
 int cmd_check(const struct options *options);
 int cmd_key(const struct options *options);
+int cmd_image_decode(const struct options *options);
+int cmd_image_encode(const struct options *options);
+int cmd_image_show(const struct options *options);
+int cmd_image_info(const struct options *options);
+int cmd_image_x(const struct options *options);
+int cmd_image_edit(const struct options *options);
+
+/* The subcommands of image, ended by one without name. */
+extern const struct command image_commands[];
 
 /*
  * Does `work` again while it results in R_BUSY and --wait has seconds left.  What it reports in a

@@ -141,6 +141,21 @@ static const struct option_row rows[] = {
 	  "rotate: likewise, of the next line of the open descriptor N" },
 	{ "new-in-store", 0, VALUE_FLAG, AT(new_in_store), NULL, "key",
 	  "rotate: from now on the key is in a file of the store's own folder" },
+	{ "gen", 'g', VALUE_GENERATIONS, 0, "N",
+	  "image.decode image.show image.info image.x image.edit",
+	  "read the images of generation N instead of files" },
+	{ "name", 'n', VALUE_NAME, 0, "NEW", "image.edit",
+	  "file the new generation under the lineage NEW (default: that of N)" },
+	{ "in", 'i', VALUE_TEXT, AT(input), "FILE", "image.decode image.encode image.edit",
+	  "read FILE (default: standard input; of edit: what $EDITOR leaves)" },
+	{ "out", 'o', VALUE_TEXT, AT(output), "FILE", "image.decode image.encode",
+	  "write FILE (default: standard output)" },
+	{ "pretty", 0, VALUE_FLAG, AT(pretty), NULL, "image.decode",
+	  "in lines, with addresses, flags and devices as such" },
+	{ "nopl", 0, VALUE_FLAG, AT(no_payload), NULL, "image.show",
+	  "of contents behind entries show the size only" },
+	{ "list", 'l', VALUE_FLAG, AT(list), NULL, "image.decode image.show image.info",
+	  "list the images of generation N" },
 	{ "store", 's', VALUE_TEXT, AT(store_dir), "DIR", NULL,
 	  "the store; else $SNAP_STORE, /var/lib/snap, $XDG_DATA_HOME/snap" },
 	{ "wait", 'w', VALUE_DURATION, AT(wait_seconds), "SECONDS", NULL,
@@ -158,29 +173,40 @@ static const struct option_row rows[] = {
 /* getopt_long gives back LONG_BASE + the row, for short and long forms alike. */
 #define LONG_BASE 256
 
+/* True if the word at the front of `list` is the command, in which " " stands for ".", or, for a
+ * command with subcommands, one of these. */
+static bool names_command(const char *list, const struct command *command)
+{
+	const char *name = command->name;
+
+	for (; *name; name++, list++)
+		if (*list != *name && !(*list == '.' && *name == ' '))
+			return false;
+	return *list == ' ' || *list == '\0' || (*list == '.' && command->subcommands);
+}
+
 static bool row_applies(const struct option_row *row, const struct command *command)
 {
-	size_t len;
 	const char *at;
 
 	if (!row->commands)
 		return true;
 	if (!command)
 		return false;
-	len = strlen(command->name);
 	for (at = row->commands; at; at = strchr(at, ' '), at = at ? at + 1 : NULL)
-		if (!strncmp(at, command->name, len) && (at[len] == ' ' || !at[len]))
+		if (names_command(at, command))
 			return true;
 	return false;
 }
 
-static const struct command *find_command(const char *name)
+static const struct command *find_command(const struct command *list, const char *name)
 {
-	const struct command *c;
+	for (const struct command *c = list; c->name; c++) {
+		const char *last = strrchr(c->name, ' ');
 
-	for (c = commands; c->name; c++)
-		if (!strcmp(c->name, name))
+		if (!strcmp(last ? last + 1 : c->name, name))
 			return c;
+	}
 	return NULL;
 }
 
@@ -222,6 +248,8 @@ static void print_help(const struct command *command)
 	if (command) {
 		printf("usage: snap %s %s\n\n%s\n", command->name, command->synopsis,
 		       command->description);
+		for (c = command->subcommands; c && c->name; c++)
+			printf("\n  snap %s %s\n      %s\n", c->name, c->synopsis, c->summary);
 		if (has_own_rows(command)) {
 			printf("\noptions:\n");
 			print_rows(command, false);
@@ -377,7 +405,17 @@ static int read_operands(const struct command *command, int argc, char **argv, s
 		o->verb = argv[0];
 		return R_OK;
 	}
+	if (command->operands && (size_t)argc <= command->operands) {
+		o->operands = argv;
+		o->n_operands = (size_t)argc;
+		return R_OK;
+	}
 	for (i = 0; i < argc; i++) {
+		if (command->operands) {
+			warn("%s: \"%s\" is one operand too many", command->name,
+			     argv[command->operands]);
+			return R_FAILED;
+		}
 		if (!strstr(command->synopsis, "N...")) {
 			warn("%s: what is \"%s\"?  generations are given by --gen, targets by "
 			     "--name or --pid",
@@ -442,9 +480,20 @@ int options_parse(int argc, char **argv, const struct command **found, struct op
 		return usage_error(NULL, o);
 	argc -= optind;
 	argv += optind;
-	if (argc > 0 && !(command = find_command(argv[0]))) {
+	if (argc > 0 && !(command = find_command(commands, argv[0]))) {
 		warn("there is no command \"%s\"", argv[0]);
 		return usage_error(NULL, o);
+	}
+	if (command && command->subcommands && argc > 1 && *argv[1] != '-') {
+		const struct command *sub = find_command(command->subcommands, argv[1]);
+
+		if (!sub) {
+			warn("%s: there is no subcommand \"%s\"", command->name, argv[1]);
+			return usage_error(command, o);
+		}
+		command = sub;
+		argc--;
+		argv++;
 	}
 	if (command) {
 		bool in_order = !strcmp(command->name, "run");
@@ -465,6 +514,10 @@ int options_parse(int argc, char **argv, const struct command **found, struct op
 	if (!command) {
 		warn("a command is missing");
 		return usage_error(NULL, o);
+	}
+	if (command->subcommands) {
+		warn("%s: a subcommand is missing", command->name);
+		return usage_error(command, o);
 	}
 	if (read_operands(command, argc - optind, argv + optind, o) != R_OK)
 		return usage_error(command, o);

@@ -98,6 +98,9 @@ struct options {
 	const char *verb; /* of key */
 	/* verify, pin */
 	bool data, off, repair;
+	/* image: files to read and (as `output`) to write, and how */
+	const char *input;
+	bool pretty, no_payload, list;
 };
 
 struct command {
@@ -109,6 +112,10 @@ struct command {
 	/* Checks what the table cannot; NULL or an option's complaint to print.  May be NULL. */
 	const char *(*check)(const struct options *options);
 	int (*run)(const struct options *options); /* an exit code */
+	size_t operands;			   /* at most so many; 0: none, or generations */
+	/* NULL, or its subcommands, each named "COMMAND SUBCOMMAND"; it has no run() then.  In the
+	 * table of options they are "COMMAND.SUBCOMMAND". */
+	const struct command *subcommands;
 };
 
 /* All commands, ended by one without name. */

@@ -55,6 +55,10 @@ want=4 keys check --pid "$PID"
 cp -p "$W/changed" "$W/copy" && mv "$W/copy" "$W/changed"
 keys restore --name web --replace
 keys verify
+gen=$("$SNAP" ls --name web | awk 'END { print $1 }')
+"$SNAP" image decode --gen "$gen" "fs-$pid" | sed 's/"umask": [0-9]*/"umask": 63/' >"$W/edited.json"
+"$SNAP" image edit --gen "$gen" "fs-$pid" -i "$W/edited.json" --name edited >"$W/edited" || fail "image edit"
+keys show --name edited
 # Damage, so that it is listed.
 pack=$(find "$SNAP_STORE/packs" -type f | sort | tail -n 1)
 python3 -c 'import sys
