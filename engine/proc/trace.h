@@ -150,7 +150,8 @@ struct inject_question {
 #define INJECT_OUT_MAX_BYTES 1024
 
 /* A signal that is nothing to a thread with this status and these signals blocked: it is ignored,
- * not blocked, and none is pending; or 0. */
+ * not blocked, and none is pending; or 0.  Also 0 for one with a seccomp filter, which must never
+ * be left alone in a chain. */
 struct proc_status;
 int inject_idle_signal(const struct proc_status *status, uint64_t sigmask);
 
