@@ -294,7 +294,8 @@ void cookie_from_images(const RegFileEntry *reg, const SnapFileEntry *more, stru
 	cookie->build_id_bytes = reg->n_build_id * sizeof(uint32_t);
 	if (cookie->build_id_bytes > BUILD_ID_MAX_BYTES)
 		cookie->build_id_bytes = 0;
-	memcpy(cookie->build_id, reg->build_id, cookie->build_id_bytes);
+	if (cookie->build_id_bytes)
+		memcpy(cookie->build_id, reg->build_id, cookie->build_id_bytes);
 	if (reg->has_checksum &&
 	    (reg->checksum_config == SUM_FULL || reg->checksum_config == SUM_SAMPLED)) {
 		cookie->sum.kind = (enum sum_kind)reg->checksum_config;
