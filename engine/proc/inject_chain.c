@@ -25,8 +25,8 @@ int inject_idle_signal(const struct proc_status *status, uint64_t sigmask)
 	const uint64_t not_these = BIT(SIGKILL) | BIT(SIGSTOP) | BIT(SIGCHLD) | BIT(SIGCONT);
 	uint64_t idle = status->sig_ignored | (by_default & ~status->sig_caught);
 
-	/* Without us its filter judges each call that is left of a chain, and may end the target for
-	 * one. */
+	/* Without us its filter judges each call that is left of a chain, and may end the target
+	 * for one. */
 	if (status->seccomp)
 		return 0;
 	idle &= ~(sigmask | status->sig_pending | status->shared_pending | not_these);
