@@ -1,10 +1,14 @@
 #include "engine/proc/capture/witness.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
+#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/dump.h"
@@ -12,9 +16,16 @@
 
 #define BATCH_PAGES 64
 
+/* Documentation/admin-guide/mm/pagemap.rst and include/uapi/linux/kernel-page-flags.h. */
+#define PAGEMAP_PRESENT (1ull << 63)
+#define PAGEMAP_FRAME ((1ull << 55) - 1)
+#define KPF_ANON (1ull << 12)
+#define KPF_SWAPBACKED (1ull << 14)
+
 struct range {
 	uint64_t start, end;
 	uint64_t *sums;
+	bool *free; /* given back by MADV_FREE: the kernel may take it, to be zero, at any time */
 };
 
 /* What is not compared. */
@@ -50,15 +61,44 @@ static uint64_t sum(const struct witness *witness, uint64_t address, const uint8
 	return XXH3_64bits(page, PAGE_BYTES);
 }
 
+/* Where the kernel does not tell, no page counts as given back. */
+static void note_free(pid_t pid, struct range *range)
+{
+	size_t n = (range->end - range->start) / PAGE_BYTES;
+	int flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC), map;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	map = open(path, O_RDONLY | O_CLOEXEC);
+	for (size_t i = 0; flags >= 0 && map >= 0 && i < n; i++) {
+		uint64_t entry, flag;
+
+		if (io_pread_all(map, &entry, sizeof(entry),
+				 (off_t)((range->start / PAGE_BYTES + i) * sizeof(entry))) !=
+			R_OK ||
+		    !(entry & PAGEMAP_PRESENT) || !(entry & PAGEMAP_FRAME))
+			continue;
+		if (io_pread_all(flags, &flag, sizeof(flag),
+				 (off_t)((entry & PAGEMAP_FRAME) * sizeof(flag))) == R_OK)
+			range->free[i] = flag & KPF_ANON && !(flag & KPF_SWAPBACKED);
+	}
+	if (map >= 0)
+		close(map);
+	if (flags >= 0)
+		close(flags);
+}
+
 static int add_sums(const struct witness *witness, struct range *range, uint8_t *buffer)
 {
 	size_t n = (range->end - range->start) / PAGE_BYTES;
 
 	range->sums = calloc(n, sizeof(*range->sums));
-	if (!range->sums) {
+	range->free = calloc(n, sizeof(*range->free));
+	if (!range->sums || !range->free) {
 		warn("no memory to check a capture");
 		return R_FAILED;
 	}
+	note_free(witness->pid, range);
 	for (size_t i = 0; i < n; i += BATCH_PAGES) {
 		size_t batch = n - i < BATCH_PAGES ? n - i : BATCH_PAGES;
 
@@ -119,7 +159,8 @@ int witness_new(const struct tree_task *task, const struct survey *survey, struc
 	return R_FAILED;
 }
 
-static const uint64_t *sum_of(const struct witness *witness, uint64_t address)
+/* The range that has the address, NULL if none has. */
+static const struct range *range_of(const struct witness *witness, uint64_t address)
 {
 	size_t low = 0, high = witness->n;
 
@@ -132,7 +173,7 @@ static const uint64_t *sum_of(const struct witness *witness, uint64_t address)
 		else if (address >= range->end)
 			low = mid + 1;
 		else
-			return &range->sums[(address - range->start) / PAGE_BYTES];
+			return range;
 	}
 	return NULL;
 }
@@ -149,9 +190,13 @@ size_t witness_compare(const struct witness *witness, uint64_t start, const uint
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t address = start + i * PAGE_BYTES;
-		const uint64_t *then = sum_of(witness, address);
+		const struct range *range = range_of(witness, address);
+		size_t at = range ? (address - range->start) / PAGE_BYTES : 0;
 
-		if (then && *then == sum(witness, address, pages + i * PAGE_BYTES))
+		if (range && range->sums[at] == sum(witness, address, pages + i * PAGE_BYTES))
+			continue;
+		/* What was given back may be there or gone, here as in the target itself. */
+		if (range && range->free[at] && is_zero(pages + i * PAGE_BYTES))
 			continue;
 		warn("pid %d: the page at 0x%lx is not what it was while the target stood still%s",
 		     witness->pid, (unsigned long)address,
@@ -165,8 +210,10 @@ void witness_free(struct witness *witness)
 {
 	if (!witness)
 		return;
-	for (size_t i = 0; i < witness->n; i++)
+	for (size_t i = 0; i < witness->n; i++) {
 		free(witness->ranges[i].sums);
+		free(witness->ranges[i].free);
+	}
 	free(witness->ranges);
 	free(witness->gaps);
 	free(witness);

@@ -16,8 +16,8 @@ struct witness;
 
 /*
  * Reads every page of the survey that has contents, of a task that stands still; areas of rseq are
- * left out, as the kernel writes to them whenever a thread has made a remote call.  R_OK, R_FAILED
- * (reported).
+ * left out, as the kernel writes to them whenever a thread has made a remote call.  Pages given
+ * back by MADV_FREE may have become zero by the time they are compared.  R_OK, R_FAILED (reported).
  */
 int witness_new(const struct tree_task *task, const struct survey *survey,
 		struct witness **witness);
