@@ -1,12 +1,15 @@
 #include "engine/proc/vma_bits.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/io.h"
+#include "base/result.h"
 #include "engine/proc/btf.h"
 
 /* Of newer headers: bpf_iter_link_info.task. */
@@ -153,33 +156,79 @@ static bool is_ordered(const struct vma_bits *list, size_t n)
 	return n > 0;
 }
 
+/* An address space has at most that many ranges (vm.max_map_count), and the kernel's own. */
+static size_t ranges_max(void)
+{
+	size_t max = 65530, len;
+	char *text;
+
+	if (io_read_file(AT_FDCWD, "/proc/sys/vm/max_map_count", 64, &text, &len) == R_OK) {
+		max = strtoul(text, NULL, 10);
+		free(text);
+	}
+	return max + 16;
+}
+
+/* Are the records from number `from` on new ones?  On large address spaces the kernel has been seen
+ * to begin anew again and again. */
+static bool goes_on(const struct vma_bits *list, size_t from, size_t n)
+{
+	for (size_t i = from ? from : 1; i < n; i++)
+		if (list[i].start < list[i - 1].end)
+			return false;
+	return true;
+}
+
+#define READ_TRIES 16
+
+/* All records; false as soon as they make no sense, as somebody stands still meanwhile. */
+static bool read_all(int iter, struct vma_bits **list, size_t *used)
+{
+	size_t room = 32768, max = ranges_max() * sizeof(**list);
+	int tries = 0;
+
+	for (;;) {
+		char *buf = (char *)*list;
+		ssize_t got;
+
+		if (!buf || *used == room) {
+			room = buf ? 2 * room : room;
+			buf = realloc(buf, room);
+			if (!buf)
+				return false;
+			*list = (struct vma_bits *)(void *)buf;
+		}
+		got = read(iter, buf + *used, room - *used);
+		if (got == 0)
+			return true;
+		if (got < 0 && ((errno != EINTR && errno != EAGAIN) || ++tries == READ_TRIES))
+			return false;
+		if (got < 0)
+			continue;
+		if (!goes_on(*list, *used / sizeof(**list), (*used + (size_t)got) / sizeof(**list)))
+			return false;
+		*used += (size_t)got;
+		if (*used > max)
+			return false;
+	}
+}
+
 bool vma_bits_read(pid_t pid, struct vma_bits **list, size_t *n)
 {
-	size_t room = 32768, used = 0;
-	char *buf = NULL;
-	ssize_t got = -1;
+	size_t used = 0;
 	int iter = program >= 0 ? iterate(pid) : -1;
+	bool done;
 
 	*list = NULL;
 	*n = 0;
 	if (iter < 0)
 		return false;
-	do {
-		char *more = !buf || used == room ? realloc(buf, buf ? room *= 2 : room) : buf;
-
-		if (!more)
-			break;
-		buf = more;
-		got = read(iter, buf + used, room - used);
-		if (got > 0)
-			used += (size_t)got;
-	} while (got > 0 || (got < 0 && (errno == EINTR || errno == EAGAIN)));
+	done = read_all(iter, list, &used);
 	close(iter);
-	*list = (struct vma_bits *)(void *)buf;
 	*n = used / sizeof(**list);
-	if (got == 0 && used % sizeof(**list) == 0 && is_ordered(*list, *n))
+	if (done && used % sizeof(**list) == 0 && is_ordered(*list, *n))
 		return true;
-	free(buf);
+	free(*list);
 	*list = NULL;
 	return false;
 }
