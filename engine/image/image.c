@@ -76,10 +76,15 @@ void image_writer_free(struct image_writer *writer)
 
 void image_add(struct image_writer *writer, const ProtobufCMessage *message)
 {
+	assert(message->descriptor == writer->kind->message);
+	image_add_head(writer, message);
+}
+
+void image_add_head(struct image_writer *writer, const ProtobufCMessage *message)
+{
 	size_t len;
 	uint8_t *at;
 
-	assert(message->descriptor == writer->kind->message);
 	len = protobuf_c_message_get_packed_size(message);
 	if (len > MESSAGE_MAX_BYTES) {
 		writer->failed = true;
@@ -138,6 +143,12 @@ int image_open(struct image_reader *reader, enum image_kind_id id, const char *n
 
 int image_next(struct image_reader *reader, ProtobufCMessage **message)
 {
+	return image_next_of(reader, reader->kind->message, message);
+}
+
+int image_next_of(struct image_reader *reader, const ProtobufCMessageDescriptor *type,
+		  ProtobufCMessage **message)
+{
 	size_t left = (size_t)(reader->end - reader->at);
 	uint32_t len;
 
@@ -155,10 +166,10 @@ int image_next(struct image_reader *reader, ProtobufCMessage **message)
 		     reader->name, len, left - 4);
 		return R_DAMAGED;
 	}
-	*message = protobuf_c_message_unpack(reader->kind->message, NULL, len, reader->at + 4);
+	*message = protobuf_c_message_unpack(type, NULL, len, reader->at + 4);
 	if (!*message) {
 		warn("image %s: an entry is not a %s; run 'snap verify'", reader->name,
-		     reader->kind->message->name);
+		     type->name);
 		return R_DAMAGED;
 	}
 	reader->at += 4 + len;

@@ -190,6 +190,9 @@ void image_writer_free(struct image_writer *writer);
 /* Appends one entry; `message` must be of the kind's message type (asserted). */
 void image_add(struct image_writer *writer, const ProtobufCMessage *message);
 
+/* The same for the one entry that is of another type: the head of a pagemap. */
+void image_add_head(struct image_writer *writer, const ProtobufCMessage *message);
+
 /* Appends bytes that belong to the entry added last. */
 void image_add_payload(struct image_writer *writer, const void *data, size_t len);
 
@@ -213,6 +216,10 @@ int image_open(struct image_reader *reader, enum image_kind_id id, const char *n
  * (reported: an entry longer than the image, or that is not the message it should be).
  */
 int image_next(struct image_reader *reader, ProtobufCMessage **message);
+
+/* The same where an entry is of another type than its kind's: the head of a pagemap. */
+int image_next_of(struct image_reader *reader, const ProtobufCMessageDescriptor *type,
+		  ProtobufCMessage **message);
 
 /* The `len` payload bytes behind the entry read last, still within the image.  R_OK or R_DAMAGED.
  */

@@ -1,0 +1,41 @@
+/*
+ * Generations from and to what CRIU writes: directories of images.
+ *
+ * An imported generation holds each file of the directory as it is, as the object criu/NAME, and
+ * what snap itself works with, made of them: images by their names without .img, memory as page
+ * trees. Both consist of the same pages, so that it costs little more than one of them.
+ *
+ *   pagemap.c  memory of a directory and its parents    import.c  a directory becomes a generation
+ */
+#ifndef SNAP_ENGINE_EXCHANGE_EXCHANGE_H
+#define SNAP_ENGINE_EXCHANGE_EXCHANGE_H
+
+#include <stddef.h>
+
+#include "base/progress.h"
+#include "store/store.h"
+
+/* What the objects of files as they are begin with. */
+#define EXCHANGE_PREFIX "criu/"
+
+struct import_options {
+	const char *lineage;
+	const struct progress *progress; /* may be NULL */
+};
+
+struct import_result {
+	struct generation gen; /* as committed */
+	size_t files;	       /* kept as they are */
+	size_t levels;	       /* directories its memory came from, 1 without a parent */
+};
+
+/*
+ * Makes one complete generation of the dump in the directory `dirfd`, called `path` in messages,
+ * and its parents.  R_OK; R_NOT_FOUND (no dump is there); R_DAMAGED (an image or its memory is not
+ * whole: reported with file and address); R_UNSUPPORTED (a form not known here, or a file that is
+ * none); R_FAILED.  Only on R_OK a generation came into being.
+ */
+int exchange_import_dir(struct store *store, int dirfd, const char *path,
+			const struct import_options *options, struct import_result *result);
+
+#endif
