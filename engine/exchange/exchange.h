@@ -5,7 +5,8 @@
  * what snap itself works with, made of them: images by their names without .img, memory as page
  * trees. Both consist of the same pages, so that it costs little more than one of them.
  *
- *   pagemap.c  memory of a directory and its parents    import.c  a directory becomes a generation
+ *   pagemap.c  memory of a directory and its parents    import.c         a directory becomes a
+ * generation export.c   a generation becomes a directory         export_memory.c  its memory
  */
 #ifndef SNAP_ENGINE_EXCHANGE_EXCHANGE_H
 #define SNAP_ENGINE_EXCHANGE_EXCHANGE_H
@@ -17,6 +18,8 @@
 
 /* What the objects of files as they are begin with. */
 #define EXCHANGE_PREFIX "criu/"
+/* An empty object of generations whose memory came from several directories. */
+#define EXCHANGE_PARENTS "criu-parents"
 
 struct import_options {
 	const char *lineage;
@@ -37,5 +40,14 @@ struct import_result {
  */
 int exchange_import_dir(struct store *store, int dirfd, const char *path,
 			const struct import_options *options, struct import_result *result);
+
+/*
+ * Writes a generation as a dump into the empty directory `dirfd`, called `path` in messages, and
+ * syncs it: an imported one file by file as it was, but complete where it had parents.  `*files`
+ * tells how many files were made, also on failure; the caller takes them away then.  R_OK,
+ * R_DAMAGED, R_FAILED, all reported.
+ */
+int exchange_export_dir(struct store_view *view, const struct generation *gen, int dirfd,
+			const char *path, size_t *files);
 
 #endif

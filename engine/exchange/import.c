@@ -305,6 +305,8 @@ static int run(struct import *im, struct store *store)
 	}
 	for (size_t i = 0; rc == R_OK && i < im->n; i++)
 		rc = import_one(im, im->names[i]);
+	if (rc == R_OK && im->result->levels > 1)
+		rc = object_put(im->ingest, EXCHANGE_PARENTS, "", 0);
 	if (rc == R_OK)
 		rc = ingest_commit(im->ingest, &im->result->gen);
 	if (rc == R_OK)

@@ -1,0 +1,43 @@
+/* What the files that write a dump share. */
+#ifndef SNAP_ENGINE_EXCHANGE_EXPORT_INTERNAL_H
+#define SNAP_ENGINE_EXCHANGE_EXPORT_INTERNAL_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/exchange/exchange.h"
+
+#define EXPORT_BATCH_PAGES 512 /* as many as a run of a walk has */
+
+/* A directory being written. */
+struct export_dir {
+	struct store_view *view;
+	const struct generation *gen;
+	int dirfd;
+	const char *path;
+	bool imported;	   /* the generation holds the files of a dump */
+	bool has_parents;  /* whose memory was in several directories */
+	uint32_t pages_id; /* of the last file of pages written */
+	size_t files;
+	uint8_t *buf; /* EXPORT_BATCH_PAGES */
+};
+
+/* Makes a new file; `fd` is closed by export_close(), which also syncs it where `rc` is R_OK, and
+ * returns `rc` or R_FAILED. */
+int export_file(struct export_dir *ex, const char *file, int *fd);
+int export_close(struct export_dir *ex, const char *file, int fd, int rc);
+
+/* A new file with these bytes; one with those of an object, whose absent pages are holes. */
+int export_bytes(struct export_dir *ex, const char *file, const void *data, size_t len);
+int export_object(struct export_dir *ex, const char *name, const struct object *object,
+		  const char *file);
+
+/* Pages of the object `name`, by their numbers.  R_OK, R_DAMAGED (reported), R_FAILED. */
+int export_read(struct export_dir *ex, const char *name, const page_no *numbers, size_t n,
+		void *buf);
+
+/* The tree "pages-12" as pagemap-12.img and a file of pages. */
+int export_memory(struct export_dir *ex, const char *name, const struct object *object);
+
+#endif
