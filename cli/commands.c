@@ -130,6 +130,18 @@ static const char *check_restore(const struct options *o)
 	return wrong ? wrong : secrets_check(o);
 }
 
+static const char *check_import(const struct options *o)
+{
+	if (!o->n_operands)
+		return "which directory is to be imported?";
+	return o->name_count ? NULL : "--name has to say under which lineage";
+}
+
+static const char *check_export(const struct options *o)
+{
+	return o->n_operands ? check_gen_or_name(o) : "a directory has to say where to";
+}
+
 const struct command commands[] = {
 	{ "init", "[--key-file FILE | --passphrase]", "make a store, and say how its secrets open",
 	  "Makes the store, unless it is there.  With an option, gives it a key for secrets\n"
@@ -231,5 +243,13 @@ const struct command commands[] = {
 	  .description = "Views images, CRIU's as well as those of generations, and changes them.",
 	  .kind = COMMAND_READS,
 	  .subcommands = image_commands },
+	{ "import", "DIR --name NAME", "make a generation of what criu dump wrote",
+	  "Makes one generation of a directory written by criu dump, with the memory its parents\n"
+	  "hold, and prints \"generation N\".",
+	  COMMAND_WRITES, check_import, cmd_import, 1 },
+	{ "export", "--gen N | --name NAME DIR", "write a generation as criu restore reads it",
+	  "Writes a generation into the new or empty directory DIR, as criu restore, crit and\n"
+	  "checkpointctl read it.  What was imported comes back as it was.",
+	  COMMAND_READS, check_export, cmd_export, 1 },
 	{ 0 },
 };

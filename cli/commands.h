@@ -39,6 +39,8 @@ int cmd_image_edit(const struct options *options);
 
 /* The subcommands of image, ended by one without name. */
 extern const struct command image_commands[];
+int cmd_import(const struct options *options);
+int cmd_export(const struct options *options);
 
 /*
  * Does `work` again while it results in R_BUSY and --wait has seconds left.  What it reports in a

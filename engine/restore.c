@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/warn.h"
+#include "engine/image/image.h"
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/files/back.h"
 #include "engine/proc/files/restore.h"
@@ -22,6 +23,20 @@ static uint64_t now_ns(void)
 static bool has_space(const struct rebuild_task *t)
 {
 	return t->kind == TASK_ALIVE || t->kind == TASK_STOPPED;
+}
+
+/* Mapped files are opened as the mappings want them. */
+static void tell_mapped(struct rebuild *r)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		const MmEntry *mm = r->tasks[i]->mm;
+
+		for (size_t k = 0; mm && k < mm->n_vmas; k++)
+			if (mm->vmas[k]->has_fdflags &&
+			    !(mm->vmas[k]->status & VMA_STATUS_ANON_SHARED))
+				fds_restore_mapped(r->fds, (uint32_t)mm->vmas[k]->shmid,
+						   mm->vmas[k]->fdflags);
+	}
 }
 
 /* The files: read and checked, nothing opened. */
@@ -51,6 +66,8 @@ static int plan_files(struct rebuild *r, const struct restore_options *opts)
 		if (!seen)
 			rc = fds_restore_table(r->fds, r->tasks[i]->files_id);
 	}
+	if (rc == R_OK)
+		tell_mapped(r);
 	if (rc == R_OK)
 		rc = fds_restore_check(r->fds);
 	files_restore_conclude(r->files);

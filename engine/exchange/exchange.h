@@ -5,8 +5,11 @@
  * what snap itself works with, made of them: images by their names without .img, memory as page
  * trees. Both consist of the same pages, so that it costs little more than one of them.
  *
- *   pagemap.c  memory of a directory and its parents    import.c         a directory becomes a
- * generation export.c   a generation becomes a directory         export_memory.c  its memory
+ *   source.c   files of a directory, or within a tar
+ *   pagemap.c  memory of a directory and its parents
+ *   import.c   a directory becomes a generation: its files; import_own.c  what snap makes of them
+ *   export.c   a generation becomes a directory; export_memory.c  its memory
+ *   export_own.c  images of snap's in the form CRIU reads
  */
 #ifndef SNAP_ENGINE_EXCHANGE_EXCHANGE_H
 #define SNAP_ENGINE_EXCHANGE_EXCHANGE_H
@@ -20,7 +23,6 @@
 #define EXCHANGE_PREFIX "criu/"
 /* An empty object of generations whose memory came from several directories. */
 #define EXCHANGE_PARENTS "criu-parents"
-
 struct import_options {
 	const char *lineage;
 	const struct progress *progress; /* may be NULL */
@@ -41,6 +43,10 @@ struct import_result {
 int exchange_import_dir(struct store *store, int dirfd, const char *path,
 			const struct import_options *options, struct import_result *result);
 
+/* The same by path.  R_NOT_FOUND, reported, if there is nothing. */
+int exchange_import_path(struct store *store, const char *path,
+			 const struct import_options *options, struct import_result *result);
+
 /*
  * Writes a generation as a dump into the empty directory `dirfd`, called `path` in messages, and
  * syncs it: an imported one file by file as it was, but complete where it had parents.  `*files`
@@ -49,5 +55,12 @@ int exchange_import_dir(struct store *store, int dirfd, const char *path,
  */
 int exchange_export_dir(struct store_view *view, const struct generation *gen, int dirfd,
 			const char *path, size_t *files);
+
+/*
+ * The same into the new or empty directory `path`, of which nothing is left on failure but what was
+ * there before.
+ */
+int exchange_export_path(struct store_view *view, const struct generation *gen, const char *path,
+			 size_t *files);
 
 #endif

@@ -66,6 +66,27 @@ int export_read(struct export_dir *ex, const char *name, const page_no *numbers,
 	return rc;
 }
 
+int export_read_one(struct export_dir *ex, enum image_kind_id id, const char *name,
+		    ProtobufCMessage **message)
+{
+	struct object object;
+	void *data;
+	size_t len;
+	int rc = store_object(ex->view, ex->gen->number, name, &object);
+
+	if (rc != R_OK)
+		return rc;
+	rc = store_read_object(ex->view, &object, &data, &len);
+	if (rc == R_DAMAGED)
+		warn("generation %llu: image %s is damaged", (unsigned long long)ex->gen->number,
+		     name);
+	if (rc != R_OK)
+		return rc;
+	rc = image_read_one(id, name, data, len, message);
+	free(data);
+	return rc;
+}
+
 struct copying {
 	struct export_dir *ex;
 	const char *name;
@@ -130,14 +151,11 @@ static bool is_memory(const char *name)
 
 static int own_object(struct export_dir *ex, const char *name, const struct object *object)
 {
-	char file[NAME_MAX + 16];
-
 	if (is_memory(name))
 		return export_memory(ex, name, object);
 	if (!image_kind_by_name(name) && !image_raw_by_name(name))
 		return R_OK;
-	snprintf(file, sizeof(file), "%s%s", name, strncmp(name, "stats-", 6) ? ".img" : "");
-	return export_object(ex, name, object, file);
+	return export_own(ex, name, object);
 }
 
 static int one_object(const char *name, const struct object *object, void *arg)

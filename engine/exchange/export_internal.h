@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "engine/exchange/exchange.h"
+#include "engine/image/image.h"
 
 #define EXPORT_BATCH_PAGES 512 /* as many as a run of a walk has */
 
@@ -36,6 +37,13 @@ int export_object(struct export_dir *ex, const char *name, const struct object *
 /* Pages of the object `name`, by their numbers.  R_OK, R_DAMAGED (reported), R_FAILED. */
 int export_read(struct export_dir *ex, const char *name, const page_no *numbers, size_t n,
 		void *buf);
+
+/* Reads an image of one entry.  R_NOT_FOUND is not reported. */
+int export_read_one(struct export_dir *ex, enum image_kind_id id, const char *name,
+		    ProtobufCMessage **message);
+
+/* An image of snap's own as CRIU reads it. */
+int export_own(struct export_dir *ex, const char *name, const struct object *object);
 
 /* The tree "pages-12" as pagemap-12.img and a file of pages. */
 int export_memory(struct export_dir *ex, const char *name, const struct object *object);

@@ -1,6 +1,9 @@
 /* Page trees as a pagemap and a file of pages (../../docs/images.md tells their form). */
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -16,8 +19,9 @@ struct memory {
 	const char *name;
 	struct image_writer map;
 	int fd;
-	uint64_t bytes;	   /* in the file of pages */
-	uint64_t first, n; /* the entry that is being gathered */
+	uint64_t bytes;		   /* in the file of pages */
+	uint64_t first, n;	   /* the entry that is being gathered */
+	uint64_t vdso, vdso_pages; /* still to be added */
 };
 
 /* CRIU up to 4.1 counts in the one field, later ones in the other. */
@@ -37,24 +41,90 @@ static void add_entry(struct memory *m)
 	m->n = 0;
 }
 
-static int add_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
+static int add_pages(struct memory *m, uint64_t index, const void *pages, size_t n)
 {
-	struct memory *m = arg;
-	int rc = export_read(m->ex, m->name, numbers, n, m->ex->buf);
-
-	if (rc != R_OK)
-		return rc;
 	if (index != m->first + m->n || m->n + n > UINT32_MAX) {
 		add_entry(m);
 		m->first = index;
 	}
 	m->n += n;
-	if (io_pwrite_all(m->fd, m->ex->buf, n * PAGE_BYTES, (off_t)m->bytes) != R_OK) {
+	if (io_pwrite_all(m->fd, pages, n * PAGE_BYTES, (off_t)m->bytes) != R_OK) {
 		warn_errno("%s: pages of %s", m->ex->path, m->name);
 		return R_FAILED;
 	}
 	m->bytes += n * PAGE_BYTES;
 	return R_OK;
+}
+
+static int add_vdso(struct memory *m)
+{
+	uint64_t n = m->vdso_pages;
+
+	m->vdso_pages = 0;
+	return add_pages(m, m->vdso, (const void *)getauxval(AT_SYSINFO_EHDR), n);
+}
+
+static int add_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
+{
+	struct memory *m = arg;
+	int rc = R_OK;
+
+	if (m->vdso_pages && index > m->vdso)
+		rc = add_vdso(m);
+	if (rc == R_OK)
+		rc = export_read(m->ex, m->name, numbers, n, m->ex->buf);
+	return rc == R_OK ? add_pages(m, index, m->ex->buf, n) : rc;
+}
+
+/* How long the vdso of this process is: the kernel maps the same into all. */
+static uint64_t own_vdso_bytes(void)
+{
+	unsigned long at = getauxval(AT_SYSINFO_EHDR);
+	const uint8_t *header = (const uint8_t *)at;
+	unsigned long long start, end;
+	uint64_t bytes = 0;
+	char *text, *rest;
+	size_t len;
+
+	if (!header || io_read_file(AT_FDCWD, "/proc/self/maps", 16u << 20, &text, &len) != R_OK)
+		return 0;
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		if (sscanf(line, "%llx-%llx", &start, &end) == 2 && start == at)
+			bytes = end - start;
+	free(text);
+	return bytes;
+}
+
+/*
+ * The code the kernel maps into every task.  Takes leave it out, CRIU wants to see it, to know
+ * where its functions were.  It is that of the running kernel, which is what the generation could
+ * be restored under by snap, too.
+ */
+static int plan_vdso(struct memory *m, const char *pid)
+{
+	ProtobufCMessage *message;
+	const MmEntry *mm;
+	char name[64];
+	int rc;
+
+	snprintf(name, sizeof(name), "mm-%s", pid);
+	rc = export_read_one(m->ex, IMAGE_MM, name, &message);
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	mm = (const MmEntry *)message;
+	for (size_t i = 0; i < mm->n_vmas; i++)
+		if (mm->vmas[i]->status & VMA_STATUS_VDSO) {
+			m->vdso = mm->vmas[i]->start / PAGE_BYTES;
+			m->vdso_pages = (mm->vmas[i]->end - mm->vmas[i]->start) / PAGE_BYTES;
+		}
+	image_free_message(message);
+	if (!m->vdso_pages || m->vdso_pages * PAGE_BYTES == own_vdso_bytes())
+		return R_OK;
+	warn("task %s: was taken under a kernel whose vdso takes %llu bytes, this one's takes "
+	     "%llu; export under the kernel it was taken under",
+	     pid, (unsigned long long)m->vdso_pages * PAGE_BYTES,
+	     (unsigned long long)own_vdso_bytes());
+	return R_UNSUPPORTED;
 }
 
 int export_memory(struct export_dir *ex, const char *name, const struct object *object)
@@ -66,6 +136,8 @@ int export_memory(struct export_dir *ex, const char *name, const struct object *
 	char pages[32], pagemap[NAME_MAX + 32];
 	int rc;
 
+	if (!shared && !ex->imported && (rc = plan_vdso(&m, which)) != R_OK)
+		return rc;
 	head.pages_id = ++ex->pages_id;
 	snprintf(pages, sizeof(pages), "pages-%u.img", head.pages_id);
 	snprintf(pagemap, sizeof(pagemap), "pagemap-%s.img", which);
@@ -75,6 +147,8 @@ int export_memory(struct export_dir *ex, const char *name, const struct object *
 	image_writer_init(&m.map, shared ? IMAGE_PAGEMAP_SHMEM : IMAGE_PAGEMAP);
 	image_add_head(&m.map, &head.base);
 	rc = store_object_walk(ex->view, object, 0, UINT64_MAX / PAGE_BYTES, add_run, &m);
+	if (rc == R_OK && m.vdso_pages)
+		rc = add_vdso(&m);
 	add_entry(&m);
 	rc = export_close(ex, pages, m.fd, rc);
 	if (rc == R_OK)

@@ -3,38 +3,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
-#include "engine/exchange/pagemap.h"
+#include "engine/exchange/import_internal.h"
 #include "engine/image/image.h"
 
-#define BLOCK_BYTES ((size_t)1 << 20)
-#define IMAGE_MAX_BYTES ((size_t)1 << 30)
 /* What CRIU 4.2 writes into its inventory. */
 #define INVENTORY_VERSION_MAX 2
-
-struct import {
-	const struct import_options *options;
-	struct import_result *result;
-	int dirfd;
-	const char *path;
-	char **names; /* of its files, sorted */
-	size_t n, room;
-	struct dump_chain *chain;
-	struct ingest *ingest;
-	uint8_t *buf;
-
-	struct object_writer *writer; /* of memory being taken in */
-	uint64_t end;		      /* page index behind the last one */
-};
 
 static int out_of_memory(void)
 {
@@ -64,18 +47,18 @@ static int look_at(struct import *im, const char *name)
 
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "parent") == 0)
 		return R_OK;
-	if (fstatat(im->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-		warn_errno("%s/%s", im->path, name);
+	if (fstatat(im->source->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+		warn_errno("%s/%s", im->source->path, name);
 		return R_FAILED;
 	}
 	if (S_ISREG(st.st_mode))
 		return add_name(im, name);
 	if (S_ISSOCK(st.st_mode) || S_ISDIR(st.st_mode)) {
-		note("%s/%s is no file of a dump; it is left out", im->path, name);
+		note("%s/%s is no file of a dump; it is left out", im->source->path, name);
 		return R_OK;
 	}
 	warn("%s/%s is a link or a device, not a file; take it away if it does not belong there",
-	     im->path, name);
+	     im->source->path, name);
 	return R_UNSUPPORTED;
 }
 
@@ -86,13 +69,13 @@ static int by_name(const void *a, const void *b)
 
 static int list_files(struct import *im)
 {
-	int fd = openat(im->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(im->source->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 	int rc = R_OK;
 
 	if (!dir) {
-		warn_errno("%s", im->path);
+		warn_errno("%s", im->source->path);
 		if (fd >= 0)
 			close(fd);
 		return R_FAILED;
@@ -105,27 +88,16 @@ static int list_files(struct import *im)
 	return rc;
 }
 
-static int read_image(const struct import *im, const char *file, char **data, size_t *len)
-{
-	if (io_read_file(im->dirfd, file, IMAGE_MAX_BYTES, data, len) == R_OK)
-		return R_OK;
-	if (errno == ENOENT)
-		return R_NOT_FOUND;
-	warn_errno("%s/%s", im->path, file);
-	return R_FAILED;
-}
-
 static int read_inventory(struct import *im)
 {
 	const InventoryEntry *entry;
 	ProtobufCMessage *message;
-	struct stat st;
 	char *data;
 	size_t len;
-	int rc = read_image(im, "inventory.img", &data, &len);
+	int rc = source_read(im->source, "inventory.img", IMAGE_MAX_BYTES, &data, &len);
 
 	if (rc == R_NOT_FOUND)
-		warn("%s: there is no inventory.img, so this is no dump", im->path);
+		warn("%s: there is no inventory.img, so this is no dump", im->source->path);
 	if (rc != R_OK)
 		return rc;
 	rc = image_read_one(IMAGE_INVENTORY, "inventory", data, len, &message);
@@ -135,13 +107,10 @@ static int read_inventory(struct import *im)
 	entry = (const InventoryEntry *)message;
 	if (entry->img_version > INVENTORY_VERSION_MAX || message->n_unknown_fields) {
 		warn("%s/inventory.img tells of a version or a setting that came after CRIU 4.2",
-		     im->path);
+		     im->source->path);
 		rc = R_UNSUPPORTED;
 	}
 	image_free_message(message);
-	if (rc == R_OK && fstatat(im->dirfd, "inventory.img", &st, 0) == 0)
-		im->result->gen.time_ns =
-		    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	return rc;
 }
 
@@ -152,12 +121,12 @@ static int read_tree(struct import *im)
 	ProtobufCMessage *message;
 	char *data;
 	size_t len;
-	int rc = read_image(im, "pstree.img", &data, &len);
+	int rc = source_read(im->source, "pstree.img", IMAGE_MAX_BYTES, &data, &len);
 
 	if (rc == R_NOT_FOUND) {
 		warn("%s: there is no pstree.img; a pre-dump is no dump of its own, import the one "
 		     "that follows it",
-		     im->path);
+		     im->source->path);
 		return R_DAMAGED;
 	}
 	if (rc != R_OK)
@@ -173,120 +142,80 @@ static int read_tree(struct import *im)
 		return rc;
 	if (gen->tasks)
 		return R_OK;
-	warn("%s/pstree.img is empty", im->path);
+	warn("%s/pstree.img is empty", im->source->path);
 	return R_DAMAGED;
 }
 
-static int take_pages(uint64_t index, const void *pages, size_t n, void *arg)
+/* A member of a tar below the dump's folder; deeper ones are kept, but are no part of the dump. */
+static int list_members(struct import *im)
 {
-	struct import *im = arg;
+	size_t prefix = strlen(im->source->prefix);
+	int rc = R_OK;
 
-	im->end = index + n;
-	if (!progress_tell(im->options->progress, "importing memory", im->end, 0, PROGRESS_PAGES))
-		return R_FAILED;
-	return object_pages(im->writer, index, pages, n);
-}
+	for (size_t i = 0; rc == R_OK && i < im->source->n_members; i++) {
+		const char *name = im->source->members[i].name;
 
-/* "pagemap-12" becomes the tree pages-12. */
-static int import_memory(struct import *im, const char *pagemap)
-{
-	char name[NAME_MAX + 16];
-	int rc;
-
-	snprintf(name, sizeof(name), "pages-%s", pagemap + strlen("pagemap-"));
-	im->end = 0;
-	rc = object_begin(im->ingest, name, &im->writer);
-	if (rc != R_OK)
-		return rc;
-	rc = dump_pages_each(im->chain, pagemap, take_pages, im);
-	if (object_end(im->writer, im->end * PAGE_BYTES) != R_OK && rc == R_OK)
-		rc = R_FAILED;
+		if (strncmp(name, im->source->prefix, prefix) == 0 && !strchr(name + prefix, '/'))
+			rc = add_name(im, name + prefix);
+	}
+	if (rc == R_OK && im->n)
+		qsort(im->names, im->n, sizeof(*im->names), by_name);
 	return rc;
 }
 
 /* The bytes of a file, whose last page is filled up with zeroes. */
-static int put_bytes(struct import *im, const char *file, int fd, uint64_t size,
-		     struct object_writer *writer)
+int import_bytes(struct import *im, const char *file, const struct dump_file *from,
+		 const char *object)
 {
-	int rc = R_OK;
+	struct object_writer *writer;
+	int rc = object_begin(im->ingest, object, &writer);
 
-	for (uint64_t at = 0; rc == R_OK && at < size;) {
-		size_t len = size - at < BLOCK_BYTES ? (size_t)(size - at) : BLOCK_BYTES;
+	if (rc != R_OK)
+		return rc;
+	for (uint64_t at = 0; rc == R_OK && at < from->size;) {
+		size_t len =
+		    from->size - at < BLOCK_BYTES ? (size_t)(from->size - at) : BLOCK_BYTES;
 		size_t pages = (len + PAGE_BYTES - 1) / PAGE_BYTES;
 
 		memset(im->buf + (pages - 1) * PAGE_BYTES, 0, PAGE_BYTES);
-		if (io_pread_all(fd, im->buf, len, (off_t)at) != R_OK) {
-			warn("%s/%s became shorter, or cannot be read", im->path, file);
-			return R_FAILED;
+		if (dump_file_read(from, im->buf, len, at) != R_OK) {
+			warn("%s/%s became shorter, or cannot be read", im->source->path, file);
+			rc = R_FAILED;
+			break;
 		}
 		rc = object_pages(writer, at / PAGE_BYTES, im->buf, pages);
 		at += len;
+		if (!progress_tell(im->options->progress, "importing files", im->done + at, 0,
+				   PROGRESS_BYTES))
+			rc = R_FAILED;
 	}
-	return rc;
-}
-
-/* One file as it is. */
-static int import_file(struct import *im, const char *file)
-{
-	int fd = openat(im->dirfd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), rc;
-	struct object_writer *writer;
-	char name[NAME_MAX + 16];
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		warn_errno("%s/%s", im->path, file);
+	im->done += from->size;
+	if (object_end(writer, from->size) != R_OK && rc == R_OK)
 		rc = R_FAILED;
-		goto out;
-	}
-	snprintf(name, sizeof(name), "%s%s", EXCHANGE_PREFIX, file);
-	rc = object_begin(im->ingest, name, &writer);
-	if (rc != R_OK)
-		goto out;
-	rc = put_bytes(im, file, fd, (uint64_t)st.st_size, writer);
-	if (object_end(writer, (uint64_t)st.st_size) != R_OK && rc == R_OK)
-		rc = R_FAILED;
-out:
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
-/* Is it an image that snap itself reads?  Memory has its own form, statistics none. */
-static bool is_own_image(const char *name)
-{
-	const struct image_kind *kind = image_kind_by_name(name);
-
-	return kind && strcmp(kind->name, "pagemap") != 0 &&
-	       strcmp(kind->name, "pagemap-shmem") != 0;
-}
-
-static int import_image(struct import *im, const char *file, const char *name)
-{
-	char *data;
-	size_t len;
-	int rc = read_image(im, file, &data, &len);
-
-	if (rc != R_OK)
-		return rc == R_NOT_FOUND ? R_FAILED : rc;
-	rc = object_put(im->ingest, name, data, len);
-	free(data);
 	return rc;
 }
 
 static int import_one(struct import *im, const char *file)
 {
-	size_t len = strlen(file), stem = len > 4 ? len - 4 : 0;
-	char name[NAME_MAX + 1];
-	int rc = import_file(im, file);
+	char name[NAME_MAX + 16];
+	struct dump_file from;
+	int rc = source_open(im->source, file, &from);
 
-	im->result->files++;
-	if (rc != R_OK || !stem || strcmp(file + stem, ".img") != 0)
+	if (rc == R_NOT_FOUND) {
+		warn("%s/%s vanished while it was read", im->source->path, file);
+		return R_FAILED;
+	}
+	if (rc != R_OK)
 		return rc;
-	memcpy(name, file, stem);
-	name[stem] = '\0';
-	if (strncmp(name, "pagemap-", strlen("pagemap-")) == 0)
-		return import_memory(im, name);
-	return is_own_image(name) ? import_image(im, file, name) : R_OK;
+	if (snprintf(name, sizeof(name), "%s%s", EXCHANGE_PREFIX, file) > IMPORT_NAME_MAX) {
+		warn("%s/%s has too long a name", im->source->path, file);
+		rc = R_UNSUPPORTED;
+	} else {
+		rc = import_bytes(im, file, &from, name);
+	}
+	dump_file_close(&from);
+	im->result->files++;
+	return rc == R_OK ? import_own(im, file) : rc;
 }
 
 static int run(struct import *im, struct store *store)
@@ -296,9 +225,9 @@ static int run(struct import *im, struct store *store)
 	if (rc == R_OK)
 		rc = read_tree(im);
 	if (rc == R_OK)
-		rc = list_files(im);
+		rc = im->source->dirfd < 0 ? list_members(im) : list_files(im);
 	if (rc == R_OK)
-		rc = dump_chain_open(im->dirfd, im->path, &im->chain);
+		rc = dump_chain_open(im->source, &im->chain);
 	if (rc == R_OK) {
 		im->result->levels = dump_chain_levels(im->chain);
 		rc = ingest_begin(store, im->options->lineage, &im->ingest);
@@ -307,6 +236,8 @@ static int run(struct import *im, struct store *store)
 		rc = import_one(im, im->names[i]);
 	if (rc == R_OK && im->result->levels > 1)
 		rc = object_put(im->ingest, EXCHANGE_PARENTS, "", 0);
+	if (rc == R_OK && im->more)
+		rc = im->more(im, im->more_arg);
 	if (rc == R_OK)
 		rc = ingest_commit(im->ingest, &im->result->gen);
 	if (rc == R_OK)
@@ -314,13 +245,20 @@ static int run(struct import *im, struct store *store)
 	return rc;
 }
 
-int exchange_import_dir(struct store *store, int dirfd, const char *path,
-			const struct import_options *options, struct import_result *result)
+int import_source(struct store *store, const struct dump_source *source,
+		  const struct import_options *options, struct import_result *result,
+		  int (*more)(struct import *im, void *arg), void *arg)
 {
-	struct import im = { .options = options, .result = result, .dirfd = dirfd, .path = path };
+	struct import im = { .options = options,
+			     .result = result,
+			     .source = source,
+			     .more = more,
+			     .more_arg = arg };
+	int64_t time_ns = result->gen.time_ns;
 	int rc;
 
 	memset(result, 0, sizeof(*result));
+	result->gen.time_ns = time_ns;
 	snprintf(result->gen.lineage, sizeof(result->gen.lineage), "%s", options->lineage);
 	im.buf = malloc(BLOCK_BYTES);
 	rc = im.buf ? run(&im, store) : out_of_memory();
@@ -331,5 +269,40 @@ int exchange_import_dir(struct store *store, int dirfd, const char *path,
 		free(im.names[i]);
 	free(im.names);
 	free(im.buf);
+	return rc;
+}
+
+int exchange_import_dir(struct store *store, int dirfd, const char *path,
+			const struct import_options *options, struct import_result *result)
+{
+	struct dump_source source = { .path = path, .dirfd = dirfd };
+	struct stat st;
+
+	result->gen.time_ns = 0;
+	if (fstatat(dirfd, "inventory.img", &st, AT_SYMLINK_NOFOLLOW) == 0)
+		result->gen.time_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	return import_source(store, &source, options, result, NULL, NULL);
+}
+
+int exchange_import_path(struct store *store, const char *path,
+			 const struct import_options *options, struct import_result *result)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		rc = errno == ENOENT ? R_NOT_FOUND : R_FAILED;
+		warn_errno("%s", path);
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		rc = exchange_import_dir(store, fd, path, options, result);
+	} else {
+		warn("%s is no directory; unpack archives first", path);
+		rc = R_UNSUPPORTED;
+	}
+	close(fd);
 	return rc;
 }

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/image/image.h"
@@ -36,14 +36,15 @@ struct extent {
 struct pagemap {
 	struct extent *extents;
 	size_t n, room;
-	int pages; /* file descriptor, -1: none was needed */
+	struct dump_file pages; /* its descriptor is -1 where none was needed */
 	uint64_t pages_bytes;
 	char pages_name[32];
 	bool loaded, exists;
 };
 
 struct level {
-	int dirfd;
+	struct dump_source
+	    source; /* [0] as given; its path and directory are owned by the others */
 	char *path;
 	dev_t dev;
 	ino_t ino;
@@ -62,23 +63,32 @@ static int out_of_memory(void)
 	return R_FAILED;
 }
 
-static int add_level(struct dump_chain *chain, int dirfd, const char *path)
+static struct level *new_level(struct dump_chain *chain)
 {
 	struct level *more = reallocarray(chain->levels, chain->n + 1, sizeof(*more));
-	struct level *level;
-	struct stat st;
 
 	if (!more)
-		goto err0;
+		return NULL;
 	chain->levels = more;
-	level = &more[chain->n];
-	memset(level, 0, sizeof(*level));
-	level->map.pages = -1;
-	level->dirfd = dirfd;
+	memset(&more[chain->n], 0, sizeof(*more));
+	more[chain->n].map.pages.fd = -1;
+	return &more[chain->n++];
+}
+
+/* The directory `dirfd`, which becomes the level's, unless it is that of the dump itself. */
+static int add_directory(struct dump_chain *chain, int dirfd, const char *path)
+{
+	struct level *level = new_level(chain);
+	struct stat st;
+
+	if (!level) {
+		close(dirfd);
+		return out_of_memory();
+	}
 	level->path = strdup(path);
+	level->source = (struct dump_source){ .path = level->path, .dirfd = dirfd };
 	if (!level->path)
-		goto err0;
-	chain->n++;
+		return out_of_memory();
 	if (fstat(dirfd, &st) != 0) {
 		warn_errno("%s", path);
 		return R_FAILED;
@@ -86,14 +96,11 @@ static int add_level(struct dump_chain *chain, int dirfd, const char *path)
 	level->dev = st.st_dev;
 	level->ino = st.st_ino;
 	for (size_t i = 0; i + 1 < chain->n; i++)
-		if (more[i].dev == st.st_dev && more[i].ino == st.st_ino) {
+		if (chain->levels[i].dev == st.st_dev && chain->levels[i].ino == st.st_ino) {
 			warn("%s: its parents lead back to it; no pages can be had that way", path);
 			return R_DAMAGED;
 		}
 	return R_OK;
-err0:
-	close(dirfd);
-	return out_of_memory();
 }
 
 /* The parent of the last level.  R_NOT_FOUND: it has none. */
@@ -104,57 +111,70 @@ static int add_parent(struct dump_chain *chain)
 	struct stat st;
 	int fd;
 
-	if (fstatat(last->dirfd, "parent", &st, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
+	if (fstatat(last->source.dirfd, "parent", &st, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
 		return R_NOT_FOUND;
-	snprintf(path, sizeof(path), "%s/parent", last->path);
-	fd = openat(last->dirfd, "parent", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "%s/parent", last->source.path);
+	fd = openat(last->source.dirfd, "parent", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0) {
 		warn_errno("%s: the dump this one is an increment to; it is needed for its pages",
 			   path);
 		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? R_DAMAGED : R_FAILED;
 	}
 	if (chain->n == DUMP_LEVELS_MAX) {
-		warn("%s: more than %d dumps in a row", chain->levels[0].path, DUMP_LEVELS_MAX);
+		warn("%s: more than %d dumps in a row", chain->levels[0].source.path,
+		     DUMP_LEVELS_MAX);
 		close(fd);
 		return R_DAMAGED;
 	}
-	return add_level(chain, fd, path);
+	return add_directory(chain, fd, path);
 }
 
-int dump_chain_open(int dirfd, const char *path, struct dump_chain **out)
+static int add_levels(struct dump_chain *chain, const struct dump_source *source)
+{
+	struct level *level;
+	int own, rc;
+
+	if (source->dirfd < 0) {
+		level = new_level(chain);
+		if (!level)
+			return out_of_memory();
+		level->source = *source;
+		return R_OK;
+	}
+	own = fcntl(source->dirfd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0) {
+		warn_errno("%s", source->path);
+		return R_FAILED;
+	}
+	rc = add_directory(chain, own, source->path);
+	while (rc == R_OK)
+		rc = add_parent(chain);
+	return rc == R_NOT_FOUND ? R_OK : rc;
+}
+
+int dump_chain_open(const struct dump_source *source, struct dump_chain **out)
 {
 	struct dump_chain *chain = calloc(1, sizeof(*chain));
-	int rc, own;
+	int rc;
 
 	*out = NULL;
 	if (!chain)
 		return out_of_memory();
 	chain->buf = malloc((size_t)BATCH_PAGES * PAGE_BYTES);
-	own = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
-	if (!chain->buf || own < 0) {
-		if (own >= 0)
-			close(own);
+	rc = chain->buf ? add_levels(chain, source) : out_of_memory();
+	if (rc != R_OK)
 		dump_chain_close(chain);
-		return out_of_memory();
-	}
-	rc = add_level(chain, own, path);
-	while (rc == R_OK)
-		rc = add_parent(chain);
-	if (rc != R_NOT_FOUND) {
-		dump_chain_close(chain);
-		return rc;
-	}
-	*out = chain;
-	return R_OK;
+	else
+		*out = chain;
+	return rc;
 }
 
 static void forget_map(struct pagemap *map)
 {
-	if (map->pages >= 0)
-		close(map->pages);
+	dump_file_close(&map->pages);
 	free(map->extents);
 	memset(map, 0, sizeof(*map));
-	map->pages = -1;
+	map->pages.fd = -1;
 }
 
 void dump_chain_close(struct dump_chain *chain)
@@ -163,7 +183,8 @@ void dump_chain_close(struct dump_chain *chain)
 		return;
 	for (size_t i = 0; i < chain->n; i++) {
 		forget_map(&chain->levels[i].map);
-		close(chain->levels[i].dirfd);
+		if (chain->levels[i].source.dirfd >= 0)
+			close(chain->levels[i].source.dirfd);
 		free(chain->levels[i].path);
 	}
 	free(chain->levels);
@@ -178,7 +199,7 @@ size_t dump_chain_levels(const struct dump_chain *chain)
 
 static int damaged(const struct level *level, const char *name, uint64_t index, const char *what)
 {
-	warn("%s/%s.img: at 0x%" PRIx64 ": %s", level->path, name, index * PAGE_BYTES, what);
+	warn("%s/%s.img: at 0x%" PRIx64 ": %s", level->source.path, name, index * PAGE_BYTES, what);
 	return R_DAMAGED;
 }
 
@@ -196,7 +217,7 @@ static int add_extent(const struct level *level, const char *name, struct pagema
 	if (flags & ~PE_KNOWN) {
 		warn("%s/%s.img: at 0x%" PRIx64 ": flags 0x%x are of a CRIU later than 4.2; what "
 		     "they mean is not known here",
-		     level->path, name, entry->vaddr, flags);
+		     level->source.path, name, entry->vaddr, flags);
 		return R_UNSUPPORTED;
 	}
 	if (entry->vaddr % PAGE_BYTES || !n || n > UINT64_MAX / PAGE_BYTES - index)
@@ -248,19 +269,20 @@ static int read_entries(const struct level *level, const char *name, struct page
 
 static int open_pages(const struct level *level, const char *name, struct pagemap *map)
 {
-	struct stat st;
+	int rc;
 
 	if (!map->pages_bytes)
 		return R_OK;
-	map->pages = openat(level->dirfd, map->pages_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (map->pages < 0 || fstat(map->pages, &st) != 0) {
-		warn_errno("%s/%s, which %s.img leads to", level->path, map->pages_name, name);
-		return errno == ENOENT ? R_DAMAGED : R_FAILED;
+	rc = source_open(&level->source, map->pages_name, &map->pages);
+	if (rc == R_NOT_FOUND) {
+		warn("%s/%s, which %s.img leads to, is not there", level->source.path,
+		     map->pages_name, name);
+		return R_DAMAGED;
 	}
-	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size >= map->pages_bytes)
-		return R_OK;
-	warn("%s/%s holds %" PRIu64 " bytes, of the %" PRIu64 " that %s.img tells of", level->path,
-	     map->pages_name, (uint64_t)st.st_size, map->pages_bytes, name);
+	if (rc != R_OK || map->pages.size >= map->pages_bytes)
+		return rc;
+	warn("%s/%s holds %" PRIu64 " bytes, of the %" PRIu64 " that %s.img tells of",
+	     level->source.path, map->pages_name, map->pages.size, map->pages_bytes, name);
 	return R_DAMAGED;
 }
 
@@ -268,19 +290,16 @@ static int load_map(struct level *level, const char *name)
 {
 	struct pagemap *map = &level->map;
 	struct image_reader reader;
-	char file[64];
+	char file[NAME_MAX + 1];
 	char *data;
 	size_t len;
 	int rc;
 
 	map->loaded = true;
 	snprintf(file, sizeof(file), "%s.img", name);
-	if (io_read_file(level->dirfd, file, PAGEMAP_MAX_BYTES, &data, &len) != R_OK) {
-		if (errno == ENOENT)
-			return R_OK;
-		warn_errno("%s/%s", level->path, file);
-		return R_FAILED;
-	}
+	rc = source_read(&level->source, file, PAGEMAP_MAX_BYTES, &data, &len);
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
 	map->exists = true;
 	rc = image_open(&reader,
 			strncmp(name, "pagemap-shmem", 13) ? IMAGE_PAGEMAP : IMAGE_PAGEMAP_SHMEM,
@@ -318,9 +337,9 @@ struct reading {
 };
 
 /* What dedup of CRIU leaves of pages that a later dump has: holes, which read as zeroes. */
-static bool is_punched(int fd, uint64_t offset, uint64_t bytes)
+static bool is_punched(const struct dump_file *file, uint64_t offset, uint64_t bytes)
 {
-	off_t hole = lseek(fd, (off_t)offset, SEEK_HOLE);
+	off_t hole = lseek(file->fd, (off_t)offset, SEEK_HOLE);
 
 	return hole >= 0 && (uint64_t)hole < offset + bytes;
 }
@@ -331,17 +350,20 @@ static int read_extent(const struct reading *r, size_t depth, uint64_t index, ui
 	const struct level *level = &r->chain->levels[depth];
 	int rc = R_OK;
 
-	if (depth && is_punched(level->map.pages, offset, n * PAGE_BYTES))
+	if (depth && is_punched(&level->map.pages, offset, n * PAGE_BYTES))
 		return damaged(level, r->name, index,
 			       "pages a later dump needs have been punched out (by --auto-dedup?)");
 	for (uint64_t done = 0; rc == R_OK && done < n;) {
 		size_t some = n - done < BATCH_PAGES ? (size_t)(n - done) : BATCH_PAGES;
 
-		rc = io_pread_all(level->map.pages, r->chain->buf, some * PAGE_BYTES,
-				  (off_t)(offset + done * PAGE_BYTES));
+		rc = dump_file_read(&level->map.pages, r->chain->buf, some * PAGE_BYTES,
+				    offset + done * PAGE_BYTES);
+		if (rc == R_DAMAGED)
+			return damaged(level, r->name, index + done,
+				       "the file of pages became shorter");
 		if (rc != R_OK) {
-			warn_errno("%s/%s", level->path, level->map.pages_name);
-			return rc == R_NOT_FOUND ? R_DAMAGED : R_FAILED;
+			warn_errno("%s/%s", level->source.path, level->map.pages_name);
+			return R_FAILED;
 		}
 		rc = r->fn(index + done, r->chain->buf, some, r->arg);
 		done += some;

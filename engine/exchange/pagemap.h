@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/exchange/source.h"
+
 /* Levels of a chain at most; longer ones are refused. */
 #define DUMP_LEVELS_MAX 4096
 
@@ -17,11 +19,10 @@
 struct dump_chain;
 
 /*
- * Opens the directory `dirfd` (which stays the caller's), called `path` in messages, and all its
- * parents.  R_OK; R_DAMAGED (a parent is missing, or the chain leads back to itself) or R_FAILED,
+ * Opens a dump (which has to stay as long) and, of a directory, all its parents.  R_OK; R_DAMAGED (a parent is missing, or the chain leads back to itself) or R_FAILED,
  * both reported.
  */
-int dump_chain_open(int dirfd, const char *path, struct dump_chain **chain);
+int dump_chain_open(const struct dump_source *source, struct dump_chain **chain);
 void dump_chain_close(struct dump_chain *chain);
 
 /* How many directories there are, 1 without a parent. */

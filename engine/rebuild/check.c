@@ -78,12 +78,11 @@ static int check_registers(struct rebuild *r)
 		for (size_t k = 0; k < t->n_threads; k++) {
 			const struct rebuild_thread *th = &t->threads[k];
 
-			if (th->extra && th->extra->xstate.len == own &&
-			    own <= ARCH_XSTATE_MAX_BYTES)
+			if (th->xstate && th->xstate_bytes == own && own <= ARCH_XSTATE_MAX_BYTES)
 				continue;
 			warn("task %d thread %d: its extended registers (%zu bytes) do not fit "
 			     "this processor (%zu)",
-			     t->pid, th->tid, th->extra ? th->extra->xstate.len : 0, own);
+			     t->pid, th->tid, th->xstate ? th->xstate_bytes : 0, own);
 			return R_UNSUPPORTED;
 		}
 	}

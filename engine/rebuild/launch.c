@@ -70,8 +70,8 @@ static int load_registers(struct rebuild_thread *th)
 		return lost(th);
 	if (rc)
 		return rc;
-	t->xstate.bytes = (uint32_t)th->extra->xstate.len;
-	memcpy(t->xstate.data, th->extra->xstate.data, th->extra->xstate.len);
+	t->xstate.bytes = (uint32_t)th->xstate_bytes;
+	memcpy(t->xstate.data, th->xstate, th->xstate_bytes);
 	registers_of(th->core, &t->regs);
 	if (arch_xstate_set(t->tid, &t->xstate) || arch_regs_set(t->tid, &t->regs)) {
 		warn_errno("task %d thread %d: its registers", th->task->pid, th->tid);

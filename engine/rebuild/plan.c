@@ -137,6 +137,8 @@ static int read_threads(struct rebuild_task *t)
 		if (!th->core->thread_info || !th->core->thread_core)
 			return damaged_task(t, "a core image has no registers");
 		rc = load_numbered(t->r, IMAGE_SNAP_THREAD, (uint32_t)th->tid, false, &th->extra);
+		if (rc == R_OK)
+			rc = xstate_make(th);
 		if (rc)
 			return rc;
 	}
@@ -303,6 +305,7 @@ void plan_free(struct rebuild *r)
 		for (size_t k = 0; k < t->n_threads; k++) {
 			if (t->threads[k].core)
 				image_free_message(&t->threads[k].core->base);
+			free(t->threads[k].xstate_made);
 			if (t->threads[k].extra)
 				image_free_message(&t->threads[k].extra->base);
 		}

@@ -17,7 +17,7 @@
  *   thread.c   threads, per-thread state              props.c    limits, scheduling, names, cgroup
  *   cgroup.c   control groups                       cgroup_make.c  those that are gone
  *   creds.c    identity, filters                      signals.c  actions, timers, pending signals
- *   launch.c   registers, the common start
+ *   launch.c   registers, the common start        xstate.c   extended registers
  */
 #ifndef SNAP_ENGINE_REBUILD_REBUILD_H
 #define SNAP_ENGINE_REBUILD_REBUILD_H
@@ -58,6 +58,9 @@ struct rebuild_thread {
 	pid_t tid;
 	CoreEntry *core;	/* NULL for helpers */
 	SnapThreadEntry *extra; /* NULL if the image is absent */
+	uint8_t *xstate;	/* as ptrace takes it */
+	size_t xstate_bytes;
+	uint8_t *xstate_made; /* where it is not in `extra`; freed with the plan */
 	struct tracee tracee;
 	struct inject_site
 	    site;    /* one thread at a time has the right to one: so each has its own */
@@ -180,6 +183,12 @@ static inline uint64_t remote_address(const void *p)
 {
 	return (uint64_t)(uintptr_t)p;
 }
+
+/* ---- xstate.c ---- */
+
+/* The extended registers: of snap's image, or else of CRIU's.  R_OK, R_DAMAGED, R_UNSUPPORTED,
+ * R_FAILED, all reported. */
+int xstate_make(struct rebuild_thread *th);
 
 /* ---- spawn.c ---- */
 

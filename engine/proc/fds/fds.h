@@ -244,6 +244,9 @@ int fds_restore_fd(struct fds_restore *restore, uint32_t id);
  * fds_restore_finish. */
 int fds_restore_shmem(struct fds_restore *restore, uint64_t shmid, bool *failed);
 /* The path a file was recorded under; NULL if unknown. */
+/* Says that file `id` is mapped as if opened with `flags`.  CRIU keeps those with the mapping only.
+ */
+void fds_restore_mapped(struct fds_restore *restore, uint32_t id, uint32_t flags);
 const char *fds_restore_path(struct fds_restore *restore, uint32_t id);
 
 /*

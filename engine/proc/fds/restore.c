@@ -100,6 +100,7 @@ static int load_file(struct fds_restore *restore, const ProtobufCMessage *messag
 {
 	const FileEntry *entry = (const FileEntry *)message;
 	struct restored_file f = { .id = entry->id, .entry = entry, .local = -1 };
+	size_t at = restore->n_files;
 
 	(void)payload;
 	(void)bytes;
@@ -109,13 +110,18 @@ static int load_file(struct fds_restore *restore, const ProtobufCMessage *messag
 		     (int)entry->type);
 		return R_UNSUPPORTED;
 	}
-	if (restore->n_files && restore->files[restore->n_files - 1].id >= entry->id) {
-		warn("image files: open file %u is out of order; run 'snap verify'", entry->id);
-		return R_DAMAGED;
-	}
 	if (grow(&restore->files, restore->n_files, &restore->room_files, sizeof(f)) != R_OK)
 		return R_FAILED;
-	restore->files[restore->n_files++] = f;
+	/* Those of takes are in order; CRIU writes them as it meets them, nearly so. */
+	while (at > 0 && restore->files[at - 1].id > entry->id)
+		at--;
+	if (at > 0 && restore->files[at - 1].id == entry->id) {
+		warn("image files: open file %u is there twice; run 'snap verify'", entry->id);
+		return R_DAMAGED;
+	}
+	memmove(&restore->files[at + 1], &restore->files[at], (restore->n_files - at) * sizeof(f));
+	restore->files[at] = f;
+	restore->n_files++;
 	return R_OK;
 }
 
@@ -393,6 +399,21 @@ const FileEntry *fds_restore_entry(struct fds_restore *restore, uint32_t id)
 	struct restored_file *f = find_file(restore, id);
 
 	return f ? f->entry : NULL;
+}
+
+void fds_restore_mapped(struct fds_restore *restore, uint32_t id, uint32_t flags)
+{
+	struct restored_file *f = find_file(restore, id);
+	uint32_t *opened, files_id;
+	int fd;
+
+	if (!f || (flags & O_ACCMODE) != O_RDWR || fds_restore_holder(restore, id, &files_id, &fd))
+		return;
+	opened = f->entry->reg	   ? &f->entry->reg->flags
+		 : f->entry->memfd ? &f->entry->memfd->flags
+				   : NULL;
+	if (opened)
+		*opened = (*opened & ~(uint32_t)O_ACCMODE) | O_RDWR;
 }
 
 const char *fds_restore_path(struct fds_restore *restore, uint32_t id)
