@@ -19,8 +19,8 @@
 struct dump_chain;
 
 /*
- * Opens a dump (which has to stay as long) and, of a directory, all its parents.  R_OK; R_DAMAGED (a parent is missing, or the chain leads back to itself) or R_FAILED,
- * both reported.
+ * Opens a dump (which has to stay as long) and, of a directory, all its parents.  R_OK; R_DAMAGED
+ * (a parent is missing, or the chain leads back to itself) or R_FAILED, both reported.
  */
 int dump_chain_open(const struct dump_source *source, struct dump_chain **chain);
 void dump_chain_close(struct dump_chain *chain);

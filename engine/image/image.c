@@ -168,8 +168,7 @@ int image_next_of(struct image_reader *reader, const ProtobufCMessageDescriptor 
 	}
 	*message = protobuf_c_message_unpack(type, NULL, len, reader->at + 4);
 	if (!*message) {
-		warn("image %s: an entry is not a %s; run 'snap verify'", reader->name,
-		     type->name);
+		warn("image %s: an entry is not a %s; run 'snap verify'", reader->name, type->name);
 		return R_DAMAGED;
 	}
 	reader->at += 4 + len;
