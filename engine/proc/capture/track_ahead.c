@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 
@@ -37,13 +38,16 @@ static int protect_range_ahead(struct pagemap *map, const struct vma *vma, struc
 /* Only what our own userfaultfd watches: the marks of another are none of our business. */
 static int protect_task_ahead(struct tracked *t)
 {
-	struct pagemap map;
+	struct pagemap map = { .pid = t->pid };
 	struct maps maps;
+	char path[64];
 	int rc = R_OK;
 
 	if (maps_read(t->pid, &maps) != R_OK)
 		return R_OK;
-	if (pagemap_open(t->pid, &map) == R_OK) {
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", t->pid);
+	map.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (map.fd >= 0) { /* it runs, and may have ended */
 		for (size_t i = 0; rc == R_OK && i < maps.n; i++) {
 			const struct vma *vma = &maps.vmas[i];
 
