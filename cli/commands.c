@@ -220,6 +220,12 @@ const struct command commands[] = {
 	  "take\n"
 	  "would refuse.  The tree is looked at frozen, for as long as a take would freeze it.",
 	  COMMAND_ENGINE, check_check, cmd_check },
+	{ "inspect", "--gen N | --name NAME [--pid PID] [--all]",
+	  "tell about the processes in a generation",
+	  "Tells what each process of a generation was: command line, threads, memory and, as "
+	  "asked\n"
+	  "for, environment, open files, sockets, mappings, credentials and registers.",
+	  COMMAND_READS, check_gen_or_name, cmd_inspect },
 	{ "core", "--gen N | --name NAME [--pid PID] [--output FILE]",
 	  "write a core file of a process for a debugger",
 	  "Writes an ELF core file of one process of a generation, as gdb opens it: threads,\n"

@@ -84,6 +84,8 @@ struct options {
 	bool dry_run, allow_empty, recompress;
 	uint64_t max_unused_percent, max_rewrite_bytes;
 	bool max_unused_given;
+	/* inspect: what is told */
+	bool all, environment, open_files, sockets, mappings, credentials, registers;
 	/* search: one of the first three */
 	const char *string, *regex, *hex;
 	bool ignore_case;

@@ -71,6 +71,23 @@ code 2 search --regex '(('
 code 2 search --string a --hex 61
 code 3 search --string a --gen 99
 
+note "inspect"
+code 0 inspect --gen "$one" --all --json
+places_of() {
+	python3 -c 'import json, sys; p = json.load(open(sys.argv[1]))["processes"][0]; assert eval(sys.argv[2]), p' \
+		"$W/out" "$1" 2>"$W/python.err" || fail "not so: $1: $(tail -n 1 "$W/python.err" | cut -c1-300)"
+}
+places_of 'p["pid"] == '"$first"' and p["state"] == "alive" and p["name"] == "look_at_me"'
+places_of 'p["command"][0].endswith("look_at_me") and len(p["threads"]) == 2'
+places_of 'any(f["kind"] == "memfd" and f["name"] == "looked-at" for f in p["files"])'
+places_of 'any(e.startswith("SNAP_STORE=") for e in p["environment"])'
+places_of 'p["credentials"]["uid"] == 0 and "cap_kill" in p["credentials"]["effective"]'
+places_of 'any(m["name"] == "[stack]" and 0 < m["entropy"] <= 8 for m in p["mappings"])'
+places_of 'p["threads"][0]["registers"]["rip"].startswith("0x")'
+code 0 inspect --gen "$one" --files
+grep -q 'kind memfd' "$W/out" || fail "no memfd among the files: $(cat "$W/out")"
+code 3 inspect --gen "$one" --pid 999999
+
 note "core"
 code 0 core --gen "$one" --output "$W/core"
 code 1 core --gen "$one" --output "$W/core"

@@ -1,0 +1,34 @@
+/* A generation in JSON, as inspect prints it and diff compares it. */
+#ifndef SNAP_CLI_DESCRIBE_H
+#define SNAP_CLI_DESCRIBE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "engine/look/look.h"
+
+/* What is to be told of a process beyond what it is. */
+struct describe {
+	bool environment, files, sockets, mappings, credentials, threads;
+};
+
+/* Text of unknown origin: bytes that are no UTF-8 become "\xNN".  NULL: out of memory. */
+json_t *describe_text(const char *bytes, size_t len);
+
+/* One process.  R_OK with a new reference, or a result that has been reported. */
+int describe_task(const struct look *look, const struct look_task *task,
+		  const struct describe *what, json_t **json);
+
+/* Its open files ("files") or only the sockets among them, by descriptor. */
+json_t *describe_files(const struct look *look, const struct look_task *task, bool sockets_only);
+
+/* Its mappings, with how much of each is stored, zero, or the file's.  R_OK or reported. */
+int describe_mappings(const struct look *look, const struct look_task *task, json_t **json);
+
+/* Registers of one thread by name. */
+json_t *describe_registers(const struct look_thread *thread);
+
+/* Ids and capabilities. */
+json_t *describe_credentials(const struct look_task *task);
+
+#endif
