@@ -17,6 +17,7 @@ static struct describe wanted(const struct options *o)
 				  .files = o->all || o->open_files,
 				  .sockets = o->sockets,
 				  .mappings = o->all || o->mappings,
+				  .entropy = true,
 				  .credentials = o->all || o->credentials,
 				  .threads = o->all || o->registers };
 }

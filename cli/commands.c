@@ -46,6 +46,15 @@ static const char *check_gen_or_name(const struct options *o)
 	return NULL;
 }
 
+static const char *check_diff(const struct options *o)
+{
+	uint64_t numbers = 0;
+
+	for (size_t i = 0; i < o->generation_count; i++)
+		numbers += o->generations[i].first == o->generations[i].last ? 1 : 2;
+	return numbers == 2 ? NULL : "--gen has to name two generations, as in --gen 3 --gen 5";
+}
+
 static const char *check_mem(const struct options *o)
 {
 	if (o->raw && !o->range_end)
@@ -226,6 +235,11 @@ const struct command commands[] = {
 	  "asked\n"
 	  "for, environment, open files, sockets, mappings, credentials and registers.",
 	  COMMAND_READS, check_gen_or_name, cmd_inspect },
+	{ "diff", "--gen A --gen B", "tell what changed between two generations",
+	  "Tells what differs: processes, threads, files, sockets, mappings, registers, "
+	  "credentials,\n"
+	  "and memory by page, with how many bytes changed.  Pages both have are not read.",
+	  COMMAND_READS, check_diff, cmd_diff },
 	{ "core", "--gen N | --name NAME [--pid PID] [--output FILE]",
 	  "write a core file of a process for a debugger",
 	  "Writes an ELF core file of one process of a generation, as gdb opens it: threads,\n"

@@ -27,6 +27,7 @@ int cmd_gc(const struct options *options);
 int cmd_core(const struct options *options);
 int cmd_mem(const struct options *options);
 int cmd_inspect(const struct options *options);
+int cmd_diff(const struct options *options);
 int cmd_search(const struct options *options);
 int cmd_config(const struct options *options);
 int cmd_check(const struct options *options);

@@ -10,6 +10,7 @@
 /* What is to be told of a process beyond what it is. */
 struct describe {
 	bool environment, files, sockets, mappings, credentials, threads;
+	bool entropy; /* of each mapping, for which its bytes are read */
 };
 
 /* Text of unknown origin: bytes that are no UTF-8 become "\xNN".  NULL: out of memory. */
@@ -22,8 +23,10 @@ int describe_task(const struct look *look, const struct look_task *task,
 /* Its open files ("files") or only the sockets among them, by descriptor. */
 json_t *describe_files(const struct look *look, const struct look_task *task, bool sockets_only);
 
-/* Its mappings, with how much of each is stored, zero, or the file's.  R_OK or reported. */
-int describe_mappings(const struct look *look, const struct look_task *task, json_t **json);
+/* Its mappings, with how much of each is stored, zero, or the file's, and with `entropy` how random
+ * the stored bytes are (a sample of each run).  R_OK or reported. */
+int describe_mappings(const struct look *look, const struct look_task *task, bool entropy,
+		      json_t **json);
 
 /* Registers of one thread by name. */
 json_t *describe_registers(const struct look_thread *thread);

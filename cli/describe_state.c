@@ -101,6 +101,7 @@ json_t *describe_credentials(const struct look_task *task)
 struct contents {
 	const struct look *look;
 	const struct look_task *task;
+	bool entropy;
 	uint64_t kinds[4];
 	uint64_t counts[256], bytes;
 };
@@ -115,7 +116,7 @@ static int look_at_run(const struct look_run *run, void *arg)
 	int rc;
 
 	c->kinds[run->kind] += run->n;
-	if (run->kind != LOOK_STORED)
+	if (run->kind != LOOK_STORED || !c->entropy)
 		return R_OK;
 	rc = look_read(c->look, c->task, run->start, run->numbers, n, buf);
 	for (size_t i = 0; rc == R_OK && i < n * PAGE_BYTES; i++)
@@ -165,14 +166,15 @@ static json_t *mapping(const struct look *look, const VmaEntry *vma, const struc
 	return json;
 }
 
-int describe_mappings(const struct look *look, const struct look_task *task, json_t **out)
+int describe_mappings(const struct look *look, const struct look_task *task, bool with_entropy,
+		      json_t **out)
 {
 	json_t *list = json_array();
 	int rc = R_OK;
 
 	for (size_t i = 0; rc == R_OK && i < task->mm->n_vmas; i++) {
 		const VmaEntry *vma = task->mm->vmas[i];
-		struct contents c = { .look = look, .task = task };
+		struct contents c = { .look = look, .task = task, .entropy = with_entropy };
 
 		if (vma->status & VMA_STATUS_GUARD)
 			continue;

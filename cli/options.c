@@ -48,7 +48,7 @@ static const struct option_row rows[] = {
 	  "run take restore ls show gc check untrack core mem search config inspect",
 	  "lineage: the named history of one target" },
 	{ "gen", 'g', VALUE_GENERATIONS, 0, "N",
-	  "restore show verify forget pin unpin core mem search inspect",
+	  "restore show verify forget pin unpin core mem search inspect diff",
 	  "generation; also a list or range, as in 3,5-8, where several make sense" },
 	{ "output", 'o', VALUE_TEXT, AT(output), "FILE", "run",
 	  "append standard output and error to FILE (default: /dev/null)" },

@@ -135,6 +135,16 @@ int store_object_walk(struct store_view *view, const struct object *object, uint
 		      int (*fn)(uint64_t index, const page_no *numbers, size_t n, void *arg),
 		      void *arg);
 
+/*
+ * Calls `fn` for each index at which two objects, of any generations, have different pages, in
+ * ascending order; NULL stands for an object without pages.  Only what differs is read.  `fn`
+ * returns non-zero to stop, which is then the result.  R_OK, R_DAMAGED (reported), R_FAILED.
+ */
+int store_object_diff(struct store_view *view, const struct object *before,
+		      const struct object *after,
+		      int (*fn)(uint64_t index, page_no before, page_no after, void *arg),
+		      void *arg);
+
 /* Sets or clears the pin of a generation; a pinned one is kept by every policy. */
 int store_generation_pin(struct store *store, uint64_t number, bool pinned);
 

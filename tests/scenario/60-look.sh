@@ -88,6 +88,22 @@ code 0 inspect --gen "$one" --files
 grep -q 'kind memfd' "$W/out" || fail "no memfd among the files: $(cat "$W/out")"
 code 3 inspect --gen "$one" --pid 999999
 
+note "diff"
+code 0 diff --gen "$one" --gen "$two" --json
+python3 -c 'import json, sys
+j = json.load(open(sys.argv[1])); p = j["changed"][0]; m = p["memory"]
+assert (j["before"], j["after"]) == tuple(map(int, sys.argv[2:4])) and not j["added"] and not j["removed"]
+assert p["pid"] == int(sys.argv[4]) and 0 < m["pages_written"] < 60, m
+at = int(sys.argv[5], 16) + 5 + 200 * 4096
+r = [r for r in m["ranges"] if int(r["start"], 16) <= at < int(r["end"], 16)]
+assert len(r) == 1 and r[0]["change"] == "written" and 5 <= r[0]["bytes_changed"] <= 11, r' \
+	"$W/out" "$one" "$two" "$first" "$(at border)" 2>"$W/python.err" ||
+	fail "diff: $(tail -n 1 "$W/python.err" | cut -c1-500)"
+code 0 diff --gen "$two" --gen "$two"
+grep -q 'nothing differs' "$W/out" || fail "a generation differs from itself: $(cat "$W/out")"
+code 2 diff --gen "$one"
+code 3 diff --gen "$one" --gen 99
+
 note "core"
 code 0 core --gen "$one" --output "$W/core"
 code 1 core --gen "$one" --output "$W/core"

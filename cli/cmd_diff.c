@@ -1,0 +1,285 @@
+/* snap diff: what changed between two generations. */
+#include "cli/commands.h"
+#include "cli/describe.h"
+#include "cli/json_diff.h"
+#include "cli/tree_text.h"
+
+#include "base/result.h"
+#include "base/warn.h"
+#include "cli/exit_codes.h"
+#include "cli/output.h"
+#include "engine/look/changes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Ranges of a task that are told one by one; the sums are of all. */
+#define RANGES_MAX 10000
+
+static int open_look(struct store_view *view, uint64_t number, const struct options *options,
+		     struct look **look)
+{
+	struct generation gen;
+	int result = store_generation(view, number, &gen);
+
+	if (result == R_NOT_FOUND)
+		warn("there is no generation %llu in %s; see snap ls", (unsigned long long)number,
+		     options->store_dir);
+	return result == R_OK ? look_open(view, &gen, look) : result;
+}
+
+/* The mapping of either generation at an address. */
+static const char *name_at(const struct look *look, const struct look_task *task, uint64_t address)
+{
+	for (size_t i = 0; task && task->mm && i < task->mm->n_vmas; i++) {
+		const VmaEntry *vma = task->mm->vmas[i];
+
+		if (vma->start <= address && address < vma->end &&
+		    !(vma->status & VMA_STATUS_GUARD))
+			return look_vma_name(look, vma);
+	}
+	return "";
+}
+
+struct gathering {
+	const struct look *look;
+	const struct look_task *task; /* of the later generation; NULL: an object */
+	json_t *ranges;
+	uint64_t pages[3], bytes;
+};
+
+static const char *const change_words[] = { "written", "added", "removed" };
+
+static int gather(const struct look_change *change, void *arg)
+{
+	struct gathering *g = arg;
+	char start[24], end[24];
+	const char *name;
+	json_t *range;
+
+	g->pages[change->kind] += change->pages;
+	g->bytes += change->bytes;
+	if (json_array_size(g->ranges) == RANGES_MAX)
+		return R_OK;
+	snprintf(start, sizeof(start), "0x%llx", (unsigned long long)change->start);
+	snprintf(end, sizeof(end), "0x%llx",
+		 (unsigned long long)(change->start + change->pages * PAGE_BYTES));
+	range = json_pack("{s:s, s:s, s:s, s:I, s:I}", "start", start, "end", end, "change",
+			  change_words[change->kind], "pages", (json_int_t)change->pages,
+			  "bytes_changed", (json_int_t)change->bytes);
+	name = g->task ? name_at(g->look, g->task, change->start) : "";
+	if (range && *name)
+		json_object_set_new(range, "mapping", describe_text(name, strlen(name)));
+	json_array_append_new(g->ranges, range);
+	return R_OK;
+}
+
+/* NULL in `*json` if nothing changed. */
+static int memory_changes(struct store_view *view, struct gathering *g, const struct object *before,
+			  const struct object *after, json_t **json)
+{
+	int rc;
+
+	*json = NULL;
+	g->ranges = json_array();
+	rc = look_changes(view, before, after, gather, g);
+	if (rc == R_OK && json_array_size(g->ranges))
+		*json = json_pack("{s:I, s:I, s:I, s:I, s:O}", "pages_written",
+				  (json_int_t)g->pages[CHANGE_WRITTEN], "pages_added",
+				  (json_int_t)g->pages[CHANGE_ADDED], "pages_removed",
+				  (json_int_t)g->pages[CHANGE_REMOVED], "bytes_changed",
+				  (json_int_t)g->bytes, "ranges", g->ranges);
+	json_decref(g->ranges);
+	return rc;
+}
+
+/* One process that both have. */
+static int changed_task(const struct look *looks[2], const struct look_task *before,
+			const struct look_task *after, json_t *list)
+{
+	const struct describe what = { .environment = true,
+				       .files = true,
+				       .mappings = true,
+				       .credentials = true,
+				       .threads = true };
+	struct gathering g = { .look = looks[1], .task = after };
+	json_t *a = NULL, *b = NULL, *changes, *memory = NULL;
+	int rc = describe_task(looks[0], before, &what, &a);
+
+	if (rc == R_OK)
+		rc = describe_task(looks[1], after, &what, &b);
+	if (rc == R_OK)
+		rc = memory_changes(looks[1]->view, &g, before->has_pages ? &before->pages : NULL,
+				    after->has_pages ? &after->pages : NULL, &memory);
+	changes = rc == R_OK ? json_diff(a, b) : NULL;
+	if (memory && !changes)
+		changes = json_object();
+	if (changes) {
+		json_t *row = json_pack("{s:I, s:O}", "pid", (json_int_t)after->pid, "name",
+					json_object_get(b, "name"));
+
+		/* Sizes follow from the changes of pages. */
+		json_object_del(changes, "memory");
+		json_object_update(row, changes);
+		if (memory)
+			json_object_set(row, "memory", memory);
+		if (json_object_size(row) > 2)
+			json_array_append(list, row);
+		json_decref(row);
+	}
+	json_decref(changes);
+	json_decref(memory);
+	json_decref(a);
+	json_decref(b);
+	return rc;
+}
+
+/* Processes of the one that the other has not. */
+static int only_in(const struct look *one, const struct look *other, json_t *list)
+{
+	const struct describe what = { .files = true };
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i < one->n_tasks; i++) {
+		json_t *json;
+
+		if (look_task(other, one->tasks[i].pid))
+			continue;
+		rc = describe_task(one, &one->tasks[i], &what, &json);
+		if (rc == R_OK)
+			json_array_append_new(list, json);
+	}
+	return rc;
+}
+
+static int in_both(const struct look *looks[2], json_t *list)
+{
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i < looks[1]->n_tasks; i++) {
+		const struct look_task *after = &looks[1]->tasks[i];
+		const struct look_task *before = look_task(looks[0], after->pid);
+
+		if (before)
+			rc = changed_task(looks, before, after, list);
+	}
+	return rc;
+}
+
+/* Shared memory and files that are in both or in one. */
+struct objects {
+	const struct look *looks[2];
+	bool second; /* walking the later one */
+	json_t *list;
+};
+
+static int one_object(const char *name, const struct object *object, void *arg)
+{
+	struct objects *o = arg;
+	struct gathering g = { 0 };
+	struct object other;
+	json_t *json;
+	bool task = strncmp(name, "pages-", 6) == 0 && strncmp(name, "pages-shmem-", 12) != 0;
+	const struct look *else_where = o->looks[o->second ? 0 : 1];
+	int rc;
+
+	/* Images are compared by what they tell, tasks by address. */
+	if (task || image_kind_by_name(name))
+		return R_OK;
+	rc = store_object(else_where->view, else_where->gen.number, name, &other);
+	if (rc != R_OK && rc != R_NOT_FOUND)
+		return rc;
+	if (o->second && rc == R_OK)
+		return R_OK;
+	rc = memory_changes(else_where->view, &g, o->second ? NULL : object,
+			    o->second	 ? object
+			    : rc == R_OK ? &other
+					 : NULL,
+			    &json);
+	if (rc != R_OK || !json)
+		return rc;
+	json_object_set_new(json, "object", json_string(name));
+	return json_array_append_new(o->list, json) == 0 ? R_OK : R_FAILED;
+}
+
+static int compare(const struct look *looks[2], json_t **out)
+{
+	json_t *added = json_array(), *removed = json_array(), *changed = json_array();
+	struct objects o = { { looks[0], looks[1] }, false, json_array() };
+	int rc = only_in(looks[1], looks[0], added);
+
+	if (rc == R_OK)
+		rc = only_in(looks[0], looks[1], removed);
+	if (rc == R_OK)
+		rc = in_both(looks, changed);
+	if (rc == R_OK)
+		rc = store_object_each(looks[0]->view, looks[0]->gen.number, one_object, &o);
+	o.second = true;
+	if (rc == R_OK)
+		rc = store_object_each(looks[1]->view, looks[1]->gen.number, one_object, &o);
+	*out = rc == R_OK ? json_pack("{s:I, s:I, s:O, s:O, s:O, s:O}", "before",
+				      (json_int_t)looks[0]->gen.number, "after",
+				      (json_int_t)looks[1]->gen.number, "added", added, "removed",
+				      removed, "changed", changed, "objects", o.list)
+			  : NULL;
+	json_decref(added);
+	json_decref(removed);
+	json_decref(changed);
+	json_decref(o.list);
+	return rc;
+}
+
+static void print_part(json_t *all, const char *key, const char *title)
+{
+	json_t *part = json_object_get(all, key);
+
+	if (!json_array_size(part))
+		return;
+	printf("%s\n", title);
+	tree_text("", part);
+}
+
+static int print(const struct options *options, json_t *all)
+{
+	if (options->json)
+		return output_json(json_incref(all));
+	print_part(all, "removed", "processes that are gone");
+	print_part(all, "added", "processes that are new");
+	print_part(all, "changed", "processes that changed");
+	print_part(all, "objects", "shared memory and files");
+	if (!json_array_size(json_object_get(all, "removed")) &&
+	    !json_array_size(json_object_get(all, "added")) &&
+	    !json_array_size(json_object_get(all, "changed")) &&
+	    !json_array_size(json_object_get(all, "objects")))
+		printf("nothing differs\n");
+	return EXIT_DONE;
+}
+
+int cmd_diff(const struct options *options)
+{
+	struct look *looks[2] = { NULL, NULL };
+	struct store_view *view;
+	struct store *store;
+	json_t *all = NULL;
+	int result, code = EXIT_DONE;
+	uint64_t last = options->generations[options->generation_count - 1].last;
+
+	result = open_to_read(options, &store, &view);
+	if (result != R_OK)
+		return exit_code_of(result);
+	result = open_look(view, options->generations[0].first, options, &looks[0]);
+	if (result == R_OK)
+		result = open_look(view, last, options, &looks[1]);
+	if (result == R_OK) {
+		const struct look *both[2] = { looks[0], looks[1] };
+
+		result = compare(both, &all);
+	}
+	if (result == R_OK)
+		code = print(options, all);
+	json_decref(all);
+	look_close(looks[0]);
+	look_close(looks[1]);
+	close_reading(store, view);
+	return result == R_OK ? code : exit_code_of(result);
+}
