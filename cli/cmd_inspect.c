@@ -19,7 +19,8 @@ static struct describe wanted(const struct options *o)
 				  .mappings = o->all || o->mappings,
 				  .entropy = true,
 				  .credentials = o->all || o->credentials,
-				  .threads = o->all || o->registers };
+				  .threads = o->all || o->registers,
+				  .stacks = o->all || o->stacks };
 }
 
 static int describe_all(const struct options *options, const struct look *look, json_t *list)

@@ -1,6 +1,8 @@
 /* snap mem: a table of a process's mappings, or the bytes of a range, as a dump or raw. */
 #include "cli/commands.h"
+#include "cli/describe.h"
 #include "cli/looking.h"
+#include "cli/tree_text.h"
 
 #include "base/io.h"
 #include "base/result.h"
@@ -53,10 +55,12 @@ static int one_mapping(const struct look *look, const VmaEntry *vma, const struc
 	json_t *row;
 
 	if (!rows) {
-		printf("%012llx-%012llx %s %12s %12s  %s\n", (unsigned long long)vma->start,
+		printf("%012llx-%012llx %s %12s %12s  ", (unsigned long long)vma->start,
 		       (unsigned long long)vma->end, rights(vma, text),
 		       words_bytes(a, vma->end - vma->start),
-		       words_bytes(b, sizes->stored * PAGE_BYTES), name);
+		       words_bytes(b, sizes->stored * PAGE_BYTES));
+		tree_text_string(name);
+		putchar('\n');
 		return R_OK;
 	}
 	row = json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "start", (json_int_t)vma->start,
@@ -66,7 +70,7 @@ static int one_mapping(const struct look *look, const VmaEntry *vma, const struc
 			(json_int_t)(sizes->file * PAGE_BYTES), "offset", (json_int_t)vma->pgoff);
 	/* A path may be any bytes. */
 	if (row)
-		json_object_set_new(row, "name", json_string(name) ?: json_string("?"));
+		json_object_set_new(row, "name", describe_text(name, strlen(name)));
 	if (row && json_array_append_new(rows, row) == 0)
 		return R_OK;
 	warn("out of memory");

@@ -1,5 +1,7 @@
 /* snap search: patterns in the memory and files of generations. */
 #include "cli/commands.h"
+#include "cli/describe.h"
+#include "cli/tree_text.h"
 
 #include "base/result.h"
 #include "base/warn.h"
@@ -107,8 +109,10 @@ static void print_match(const struct look_match *match, const struct options *op
 	else
 		printf("object %s offset 0x%llx", match->object,
 		       (unsigned long long)match->address);
-	if (*match->mapping)
-		printf(" %s", match->mapping);
+	if (*match->mapping) {
+		putchar(' ');
+		tree_text_string(match->mapping);
+	}
 	printf(": ");
 	print_shown(match, options->hex != NULL);
 	printf("  (generation%s ", match->n_generations == 1 ? "" : "s");
@@ -132,11 +136,11 @@ static json_t *json_match(const struct look_match *match)
 			"first_seen", (json_int_t)match->generations[0], "last_seen",
 			(json_int_t)match->generations[match->n_generations - 1], "generations",
 			numbers);
-	if (row && match->pid) {
+	if (row && match->pid)
 		json_object_set_new(row, "pid", json_integer(match->pid));
-		json_object_set_new(row, "mapping",
-				    json_string(match->mapping) ?: json_string("?"));
-	}
+	if (row && (match->pid || *match->mapping))
+		json_object_set_new(row, match->pid ? "mapping" : "path",
+				    describe_text(match->mapping, strlen(match->mapping)));
 	/* Only what is text. */
 	if (row)
 		json_object_set_new(row, "text",

@@ -233,7 +233,8 @@ const struct command commands[] = {
 	  "tell about the processes in a generation",
 	  "Tells what each process of a generation was: command line, threads, memory and, as "
 	  "asked\n"
-	  "for, environment, open files, sockets, mappings, credentials and registers.",
+	  "for, environment, open files, sockets, mappings, credentials, registers and\n"
+	  "stacks.",
 	  COMMAND_READS, check_gen_or_name, cmd_inspect },
 	{ "diff", "--gen A --gen B", "tell what changed between two generations",
 	  "Tells what differs: processes, threads, files, sockets, mappings, registers, "

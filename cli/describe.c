@@ -203,7 +203,10 @@ int describe_task(const struct look *look, const struct look_task *task,
 		rc = add_texts(look, task, what->environment, json);
 	if (rc == R_OK && what->credentials && task->mm)
 		json_object_set_new(json, "credentials", describe_credentials(task));
-	json_object_set_new(json, "threads", threads(task, what->threads));
+	part = threads(task, what->threads);
+	json_object_set_new(json, "threads", part);
+	if (rc == R_OK && what->stacks)
+		rc = describe_stacks(look, task, part);
 	if (rc == R_OK && task->mm)
 		rc = add_memory(look, task, json);
 	if (what->files || what->sockets)

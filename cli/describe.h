@@ -9,7 +9,7 @@
 
 /* What is to be told of a process beyond what it is. */
 struct describe {
-	bool environment, files, sockets, mappings, credentials, threads;
+	bool environment, files, sockets, mappings, credentials, threads, stacks;
 	bool entropy; /* of each mapping, for which its bytes are read */
 };
 
@@ -27,6 +27,9 @@ json_t *describe_files(const struct look *look, const struct look_task *task, bo
  * the stored bytes are (a sample of each run).  R_OK or reported. */
 int describe_mappings(const struct look *look, const struct look_task *task, bool entropy,
 		      json_t **json);
+
+/* Adds the stacks to the objects of the threads.  R_OK or reported. */
+int describe_stacks(const struct look *look, const struct look_task *task, json_t *threads);
 
 /* Registers of one thread by name. */
 json_t *describe_registers(const struct look_thread *thread);

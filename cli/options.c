@@ -64,6 +64,8 @@ static const struct option_row rows[] = {
 	{ "credentials", 'c', VALUE_FLAG, AT(credentials), NULL, "inspect",
 	  "user, groups, capabilities" },
 	{ "registers", 0, VALUE_FLAG, AT(registers), NULL, "inspect", "registers of each thread" },
+	{ "stacks", 0, VALUE_FLAG, AT(stacks), NULL, "inspect",
+	  "the stack of each thread, with names of functions" },
 	{ "string", 'S', VALUE_TEXT, AT(string), "TEXT", "search", "look for these bytes" },
 	{ "regex", 'E', VALUE_TEXT, AT(regex), "PATTERN", "search",
 	  "look for a regular expression of Perl's kind" },

@@ -85,7 +85,7 @@ struct options {
 	uint64_t max_unused_percent, max_rewrite_bytes;
 	bool max_unused_given;
 	/* inspect: what is told */
-	bool all, environment, open_files, sockets, mappings, credentials, registers;
+	bool all, environment, open_files, sockets, mappings, credentials, registers, stacks;
 	/* search: one of the first three */
 	const char *string, *regex, *hex;
 	bool ignore_case;

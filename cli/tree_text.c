@@ -18,7 +18,7 @@ static void print_key(const char *key)
 }
 
 /* Nothing that came from a target may steer the terminal. */
-static void print_string(const char *text)
+void tree_text_string(const char *text)
 {
 	for (; *text; text++)
 		if ((unsigned char)*text < 0x20 || *text == 0x7f)
@@ -32,7 +32,7 @@ static void print_plain(const char *key, json_t *value)
 	char text[WORDS_MAX];
 
 	if (json_is_string(value))
-		print_string(json_string_value(value));
+		tree_text_string(json_string_value(value));
 	else if (json_is_integer(value) && key && strncmp(key, "bytes_", 6) == 0)
 		printf("%s", words_bytes(text, (uint64_t)json_integer_value(value)));
 	else if (json_is_integer(value))

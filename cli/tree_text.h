@@ -11,4 +11,7 @@ void tree_text(const char *indent, json_t *value);
 /* Prints an object's plain values on one line: "pid 12, name sh". */
 void tree_text_line(json_t *object);
 
+/* Prints a text of unknown origin, control characters as "\xNN". */
+void tree_text_string(const char *text);
+
 #endif

@@ -1,11 +1,10 @@
-#include "engine/look/look.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/look/look_internal.h"
 
 static int load_bytes(const struct look *look, const char *name, void **data, size_t *len)
 {
@@ -112,6 +111,20 @@ static int add_memfd(ProtobufCMessage *message, void *arg)
 	return R_OK;
 }
 
+static int add_file_note(ProtobufCMessage *message, void *arg)
+{
+	struct look *look = arg;
+	SnapFileEntry **more = grown(look->notes, look->n_notes, sizeof(*more));
+
+	if (!more) {
+		image_free_message(message);
+		return R_FAILED;
+	}
+	look->notes = more;
+	look->notes[look->n_notes++] = (SnapFileEntry *)message;
+	return R_OK;
+}
+
 static int add_fd(ProtobufCMessage *message, void *arg)
 {
 	struct look_task *task = arg;
@@ -167,6 +180,24 @@ static int load_fds(const struct look *look, struct look_task *task)
 	return rc;
 }
 
+/* Everything that walks mappings counts on that. */
+static int check_mappings(const struct look *look, const struct look_task *task)
+{
+	for (size_t i = 0; i < task->mm->n_vmas; i++) {
+		const VmaEntry *vma = task->mm->vmas[i];
+
+		if (vma->start < vma->end &&
+		    (vma->start | vma->end | vma->pgoff) % PAGE_BYTES == 0 &&
+		    vma->pgoff <= INT64_MAX)
+			continue;
+		warn("generation %llu: image mm-%u has a mapping that makes no sense, at 0x%llx",
+		     (unsigned long long)look->gen.number, task->pid,
+		     (unsigned long long)vma->start);
+		return R_DAMAGED;
+	}
+	return R_OK;
+}
+
 static int load_rest(const struct look *look, struct look_task *task)
 {
 	ProtobufCMessage *mm = NULL, *fs = NULL, *extra = NULL;
@@ -177,6 +208,8 @@ static int load_rest(const struct look *look, struct look_task *task)
 		return R_OK;
 	rc = load_one(look, IMAGE_MM, task->pid, true, &mm);
 	task->mm = (MmEntry *)mm;
+	if (rc == R_OK)
+		rc = check_mappings(look, task);
 	if (rc == R_OK)
 		rc = load_one(look, IMAGE_FS, task->pid, false, &fs);
 	task->fs = (FsEntry *)fs;
@@ -248,6 +281,10 @@ int look_open(struct store_view *view, const struct generation *gen, struct look
 	rc = each_entry(look, IMAGE_FILES, "files", false, add_file, look);
 	if (rc == R_OK)
 		rc = each_entry(look, IMAGE_MEMFD, "memfd", false, add_memfd, look);
+	if (rc == R_OK)
+		rc = each_entry(look, IMAGE_SNAP_FILES, "snap-files", false, add_file_note, look);
+	if (rc == R_OK)
+		look_sort_notes(look);
 	if (rc == R_OK && look->n_files)
 		qsort(look->files, look->n_files, sizeof(*look->files), by_id);
 	if (rc == R_OK)
@@ -296,6 +333,9 @@ void look_close(struct look *look)
 		free_one(look->files[i]);
 	for (size_t i = 0; i < look->n_memfds; i++)
 		free_one(look->memfds[i]);
+	for (size_t i = 0; i < look->n_notes; i++)
+		free_one(look->notes[i]);
+	free(look->notes);
 	free(look->memfds);
 	free(look->tasks);
 	free(look->files);

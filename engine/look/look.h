@@ -5,6 +5,7 @@
  *
  *   load.c    images into structs
  *   memory.c  bytes at addresses
+ *   stored.c  contents of mapped files
  *   core.c    an ELF core file
  */
 #ifndef SNAP_ENGINE_LOOK_LOOK_H
@@ -51,6 +52,8 @@ struct look {
 	size_t n_files;
 	MemfdInodeEntry **memfds;
 	size_t n_memfds;
+	SnapFileEntry **notes; /* what a take notes about files, sorted by id; none in an import */
+	size_t n_notes;
 };
 
 /*
@@ -69,6 +72,16 @@ const FileEntry *look_file(const struct look *look, uint32_t id);
 /* The memory file of a descriptor or mapping, NULL if `file` is none. */
 const MemfdInodeEntry *look_memfd(const struct look *look, const FileEntry *file);
 
+/* What the take noted about the open file of that id, NULL if there is nothing. */
+const SnapFileEntry *look_note(const struct look *look, uint32_t id);
+
+/* The object that holds the contents of the file a mapping shows.  R_OK; R_NOT_FOUND if they are
+ * not stored (not reported); R_DAMAGED. */
+int look_stored(const struct look *look, const VmaEntry *vma, struct object *object);
+
+/* The path of the file whose contents are the object of that name, NULL if it is no such object. */
+const char *look_stored_path(const struct look *look, const char *object);
+
 /* What a mapping shows, as /proc/PID/maps would name it: a path, "[heap]", or "" for anonymous
  * memory.  Lives as long as `look`. */
 const char *look_vma_name(const struct look *look, const VmaEntry *vma);
@@ -81,11 +94,12 @@ enum look_page {
 	LOOK_NONE,   /* nothing is mapped there */
 	LOOK_STORED, /* in the generation */
 	LOOK_ZERO,   /* zeroes: never touched, or known to be zero */
-	LOOK_FILE,   /* those of the mapped file, which are not in the generation */
+	LOOK_FILE,   /* those of the mapped file, which are in the generation only if it stored them
+		      */
 };
 
-/* A run of pages of one kind.  `numbers` has those of LOOK_STORED and LOOK_ZERO pages that the
- * store keeps track of; it is NULL for all others. */
+/* A run of pages of one kind.  `numbers` has those of LOOK_STORED, LOOK_ZERO and LOOK_FILE pages
+ * that the store keeps track of; it is NULL for all others. */
 struct look_run {
 	uint64_t start; /* address */
 	uint64_t n;	/* pages */
@@ -109,8 +123,8 @@ int look_read(const struct look *look, const struct look_task *task, uint64_t ad
 
 /*
  * Reads whole pages of a task: `n` pages from `address` (a multiple of PAGE_BYTES) on into `buf`,
- * of each of which `kinds` tells what it is; pages that are not LOOK_STORED are filled with zeroes.
- * Results as of look_read().
+ * of each of which `kinds` tells what it is; pages of mapped files that are stored count as
+ * LOOK_STORED, and all others are filled with zeroes.  Results as of look_read().
  */
 int look_pages(const struct look *look, const struct look_task *task, uint64_t address, size_t n,
 	       void *buf, enum look_page *kinds);

@@ -17,6 +17,13 @@ void look_bytes_add(struct look_bytes *bytes, const void *from, size_t len);
 /* Zeroes up to the next multiple of `align`. */
 void look_bytes_align(struct look_bytes *bytes, size_t align);
 
+/* Makes `look->notes` ready for look_note(). */
+void look_sort_notes(struct look *look);
+
+/* Copies an object of stored contents into a new memory file.  R_OK with `*fd`, R_DAMAGED,
+ * R_FAILED; reported, with `path` as its name. */
+int look_copy(const struct look *look, const struct object *object, const char *path, int *fd);
+
 /* The notes of a core file, as PT_NOTE has them.  R_OK or a result that has been reported. */
 int look_core_notes(const struct look *look, const struct look_task *task,
 		    struct look_bytes *notes);

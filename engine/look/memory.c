@@ -77,6 +77,7 @@ struct walk {
 	enum look_page absent;
 	struct object behind;
 	bool has_behind;
+	bool behind_is_file; /* its pages are told as those of the file */
 	int (*fn)(const struct look_run *run, void *arg);
 	void *arg;
 };
@@ -86,6 +87,30 @@ static int tell(const struct walk *w, uint64_t start, uint64_t end, enum look_pa
 	struct look_run run = { start, (end - start) / PAGE_BYTES, kind, NULL };
 
 	return start < end ? w->fn(&run, w->arg) : 0;
+}
+
+/* Holes of a stored file up to its end; what is mapped behind that no task can read. */
+static int tell_holes(const struct walk *w, uint64_t start, uint64_t end)
+{
+	static const page_no zeroes[64] = { [0 ... 63] = PAGE_ZERO };
+	uint64_t file_end =
+	    w->base + (w->behind.length_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	int rc = 0;
+
+	while (rc == 0 && start < end && start < file_end) {
+		struct look_run run = { .start = start, .kind = LOOK_FILE, .numbers = zeroes };
+		uint64_t to = end < file_end ? end : file_end;
+
+		run.n = (to - start) / PAGE_BYTES < 64 ? (to - start) / PAGE_BYTES : 64;
+		rc = w->fn(&run, w->arg);
+		start += run.n * PAGE_BYTES;
+	}
+	return rc ? rc : tell(w, start, end, LOOK_FILE);
+}
+
+static int tell_absent(const struct walk *w, uint64_t start, uint64_t end)
+{
+	return w->behind_is_file ? tell_holes(w, start, end) : tell(w, start, end, w->absent);
 }
 
 /* Stored and zero pages in runs of one kind. */
@@ -110,10 +135,11 @@ static int behind_run(uint64_t index, const page_no *numbers, size_t n, void *ar
 {
 	struct walk *w = arg;
 	uint64_t start = w->base + index * PAGE_BYTES;
-	int rc = tell(w, w->at, start, w->absent);
+	struct look_run file = { start, n, LOOK_FILE, numbers };
+	int rc = tell_absent(w, w->at, start);
 
 	if (rc == 0)
-		rc = tell_numbers(w, start, numbers, n);
+		rc = w->behind_is_file ? w->fn(&file, w->arg) : tell_numbers(w, start, numbers, n);
 	w->at = start + n * PAGE_BYTES;
 	return rc;
 }
@@ -129,7 +155,7 @@ static int gap(const struct walk *outer, uint64_t start, uint64_t end)
 	if (w.has_behind && start < end)
 		rc = store_object_walk(w.look->view, &w.behind, (start - w.base) / PAGE_BYTES,
 				       (end - w.base) / PAGE_BYTES, behind_run, &w);
-	return rc ? rc : tell(&w, w.at, end, w.absent);
+	return rc ? rc : tell_absent(&w, w.at, end);
 }
 
 static int own_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
@@ -155,6 +181,12 @@ int look_vma_walk(const struct look *look, const struct look_task *task, const V
 		return tell(&w, start, end, LOOK_NONE);
 	w.absent = look_vma_is_file(vma) ? LOOK_FILE : LOOK_ZERO;
 	w.has_behind = backing(look, vma, &w.behind, &rc);
+	if (rc == R_OK && !w.has_behind) {
+		rc = look_stored(look, vma, &w.behind);
+		w.has_behind = w.behind_is_file = rc == R_OK;
+		if (rc == R_NOT_FOUND)
+			rc = R_OK;
+	}
 	if (rc == R_OK && task->has_pages &&
 	    vma->status & (VMA_STATUS_ANON_PRIVATE | VMA_STATUS_FILE_PRIVATE))
 		rc = store_object_walk(look->view, &task->pages, start / PAGE_BYTES,
@@ -192,9 +224,11 @@ static int read_run(const struct look_run *run, void *arg)
 	const struct reading *r = arg;
 	size_t first = (run->start - r->address) / PAGE_BYTES;
 
+	bool has_bytes = run->kind == LOOK_STORED || (run->kind == LOOK_FILE && run->numbers);
+
 	for (size_t i = 0; i < run->n; i++)
-		r->kinds[first + i] = run->kind;
-	if (run->kind != LOOK_STORED)
+		r->kinds[first + i] = has_bytes ? LOOK_STORED : run->kind;
+	if (!has_bytes)
 		return R_OK;
 	return look_read(r->look, r->task, run->start, run->numbers, run->n,
 			 r->buf + first * PAGE_BYTES);

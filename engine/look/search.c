@@ -250,11 +250,16 @@ static int place_hit(struct search *s, size_t i, const struct scanned_hit *hit)
 				    .object = s->object,
 				    .mapping = "",
 				    .address = (s->first + i) * PAGE_BYTES + hit->offset };
+	int rc;
 
 	if (!strncmp(s->object, "pages-shmem-", strlen("pages-shmem-")))
 		return place_in_shared(s, &place, hit);
 	if (!strncmp(s->object, "pages-", strlen("pages-")) && isdigit((unsigned char)s->object[6]))
 		return place_in_task(s, &place, hit);
+	rc = open_look(s);
+	if (rc != R_OK)
+		return rc;
+	place.mapping = look_stored_path(s->look, s->object) ?: "";
 	return add_place(s, &place, hit);
 }
 

@@ -88,6 +88,29 @@ code 0 inspect --gen "$one" --files
 grep -q 'kind memfd' "$W/out" || fail "no memfd among the files: $(cat "$W/out")"
 code 3 inspect --gen "$one" --pid 999999
 
+note "stacks"
+code 0 inspect --gen "$one" --stacks --json
+places_of '"main" in [f.get("function") for f in p["threads"][0]["stack"]]'
+places_of '"the_other_thread" in [f.get("function") for f in p["threads"][1]["stack"]]'
+places_of 'any(f.get("source", "").endswith("look_at_me.c") and f["line"] > 0 for f in p["threads"][1]["stack"])'
+places_of 'all("libc" in t["stack"][0]["module"] and "stack_ends" not in t for t in p["threads"])'
+# With the program gone its code and its names come from the generation.
+code 0 inspect --gen "$one" --stacks
+grep -q 'function the_other_thread' "$W/out" || fail "no function in the text: $(cat "$W/out")"
+
+note "stored files"
+main=$(gdb -batch -nx -ex 'info line main' "$TARGETS/../look/look_at_me" 2>/dev/null | grep -o '0x[0-9a-f]*' | head -n 1)
+code 0 inspect --gen "$one" --mappings --json
+base=$(python3 -c 'import json, sys
+m = json.load(open(sys.argv[1]))["processes"][0]["mappings"]
+print(next(v["start"] for v in m if v["name"].endswith("look_at_me")))' "$W/out")
+from=$(printf '%x' $((base + main)))
+code 0 mem --gen "$one" --range "$from+16" --raw
+cmp -s "$W/out" <(python3 -c 'import sys; f = open(sys.argv[1], "rb"); f.seek(int(sys.argv[2], 16)); sys.stdout.buffer.write(f.read(16))' \
+	"$TARGETS/../look/look_at_me" "$main") || fail "the code of main is not what the file has"
+code 0 search --string look_at_me.c --gen "$one" --json
+places 'any(m.get("path", "").endswith("look_at_me") for m in j["matches"])'
+
 note "diff"
 code 0 diff --gen "$one" --gen "$two" --json
 python3 -c 'import json, sys
@@ -111,5 +134,9 @@ gdb -batch -nx -ex 'thread apply all bt' -ex 'print words' "$TARGETS/../look/loo
 	>"$W/gdb.out" 2>"$W/gdb.err" || fail "gdb: $(tail -n 3 "$W/gdb.err")"
 grep -q 'the_other_thread' "$W/gdb.out" || fail "gdb does not see the other thread: $(cat "$W/gdb.out")"
 grep -q 'in main' "$W/gdb.out" || fail "gdb does not see the first thread's stack"
+"$SNAP" core --gen "$one" --output "$W/core.whole" >"$W/out" 2>&1 || fail "core: $(cat "$W/out")"
+# Of the code, too: without the program's file there is something to disassemble.
+gdb -batch -nx -ex "x/2i 0x$from" -c "$W/core.whole" >"$W/code.out" 2>&1
+grep -q 'Cannot access' "$W/code.out" && fail "the core lacks the code: $(cat "$W/code.out")"
 grep -q 'words of the data segment' "$W/gdb.out" || fail "gdb does not see the variable"
 [ "$(stat -c %a "$W/core")" = 600 ] || fail "others may read the core"
