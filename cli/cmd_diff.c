@@ -1,6 +1,7 @@
 /* snap diff: what changed between two generations. */
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/diff_html.h"
 #include "cli/json_diff.h"
 #include "cli/tree_text.h"
 
@@ -9,6 +10,7 @@
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 #include "engine/look/changes.h"
+#include "store/seal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -183,8 +185,9 @@ static int one_object(const char *name, const struct object *object, void *arg)
 	const struct look *else_where = o->looks[o->second ? 0 : 1];
 	int rc;
 
-	/* Images are compared by what they tell, tasks by address. */
-	if (task || image_kind_by_name(name))
+	/* Images are compared by what they tell, tasks by address; what is sealed is encrypted anew
+	 * by each take. */
+	if (task || image_kind_by_name(name) || sealed_is(name))
 		return R_OK;
 	rc = store_object(else_where->view, else_where->gen.number, name, &other);
 	if (rc != R_OK && rc != R_NOT_FOUND)
@@ -262,11 +265,17 @@ int cmd_diff(const struct options *options)
 	struct store *store;
 	json_t *all = NULL;
 	int result, code = EXIT_DONE;
-	uint64_t last = options->generations[options->generation_count - 1].last;
+	uint64_t last;
 
 	result = open_to_read(options, &store, &view);
 	if (result != R_OK)
 		return exit_code_of(result);
+	if (options->html) {
+		code = diff_html(options, view);
+		close_reading(store, view);
+		return code;
+	}
+	last = options->generations[options->generation_count - 1].last;
 	result = open_look(view, options->generations[0].first, options, &looks[0]);
 	if (result == R_OK)
 		result = open_look(view, last, options, &looks[1]);

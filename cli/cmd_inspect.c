@@ -10,6 +10,7 @@
 #include "cli/output.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static struct describe wanted(const struct options *o)
 {
@@ -23,11 +24,36 @@ static struct describe wanted(const struct options *o)
 				  .stacks = o->all || o->stacks };
 }
 
+struct finding {
+	const struct generation *of;
+	struct generation found;
+};
+
+static int find_before(const struct generation *gen, void *arg)
+{
+	struct finding *f = arg;
+
+	if (gen->number < f->of->number && strcmp(gen->lineage, f->of->lineage) == 0)
+		f->found = *gen;
+	return 0;
+}
+
+/* The generation of the same lineage before this one; NULL if this is the first that is kept. */
+static int open_before(const struct look *look, struct look **before)
+{
+	struct finding f = { .of = &look->gen };
+	int rc = store_generation_each(look->view, find_before, &f);
+
+	return rc == R_OK && f.found.number ? look_open(look->view, &f.found, before) : rc;
+}
+
 static int describe_all(const struct options *options, const struct look *look, json_t *list)
 {
-	const struct describe what = wanted(options);
-	int rc = R_OK;
+	struct describe what = wanted(options);
+	struct look *before = NULL;
+	int rc = what.mappings ? open_before(look, &before) : R_OK;
 
+	what.before = before;
 	for (size_t i = 0; rc == R_OK && i < look->n_tasks; i++) {
 		json_t *one;
 
@@ -37,6 +63,7 @@ static int describe_all(const struct options *options, const struct look *look, 
 		if (rc == R_OK)
 			json_array_append_new(list, one);
 	}
+	look_close(before);
 	return rc;
 }
 

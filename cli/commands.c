@@ -50,6 +50,10 @@ static const char *check_diff(const struct options *o)
 {
 	uint64_t numbers = 0;
 
+	if (o->name_count && !o->html)
+		return "--name needs --html, which follows a lineage; otherwise --gen names two";
+	if (o->name_count)
+		return o->generation_count ? "either --name or --gen" : NULL;
 	for (size_t i = 0; i < o->generation_count; i++)
 		numbers += o->generations[i].first == o->generations[i].last ? 1 : 2;
 	return numbers == 2 ? NULL : "--gen has to name two generations, as in --gen 3 --gen 5";
@@ -236,10 +240,12 @@ const struct command commands[] = {
 	  "for, environment, open files, sockets, mappings, credentials, registers and\n"
 	  "stacks.",
 	  COMMAND_READS, check_gen_or_name, cmd_inspect },
-	{ "diff", "--gen A --gen B", "tell what changed between two generations",
+	{ "diff", "--gen A --gen B | --name NAME --html FILE",
+	  "tell what changed between two generations",
 	  "Tells what differs: processes, threads, files, sockets, mappings, registers, "
 	  "credentials,\n"
-	  "and memory by page, with how many bytes changed.  Pages both have are not read.",
+	  "and memory by page, with how many bytes changed.  Pages both have are not read.\n"
+	  "With --html, a page that maps which memory changed from one generation to the next.",
 	  COMMAND_READS, check_diff, cmd_diff },
 	{ "core", "--gen N | --name NAME [--pid PID] [--output FILE]",
 	  "write a core file of a process for a debugger",

@@ -213,7 +213,7 @@ int describe_task(const struct look *look, const struct look_task *task,
 		json_object_set_new(json, what->files ? "files" : "sockets",
 				    describe_files(look, task, !what->files));
 	if (rc == R_OK && what->mappings && task->mm) {
-		rc = describe_mappings(look, task, what->entropy, &part);
+		rc = describe_mappings(look, task, what, &part);
 		if (rc == R_OK)
 			json_object_set_new(json, "mappings", part);
 	}

@@ -10,7 +10,8 @@
 /* What is to be told of a process beyond what it is. */
 struct describe {
 	bool environment, files, sockets, mappings, credentials, threads, stacks;
-	bool entropy; /* of each mapping, for which its bytes are read */
+	const struct look *before; /* an earlier generation mappings are compared with, or NULL */
+	bool entropy;		   /* of each mapping, for which its bytes are read */
 };
 
 /* Text of unknown origin: bytes that are no UTF-8 become "\xNN".  NULL: out of memory. */
@@ -23,10 +24,11 @@ int describe_task(const struct look *look, const struct look_task *task,
 /* Its open files ("files") or only the sockets among them, by descriptor. */
 json_t *describe_files(const struct look *look, const struct look_task *task, bool sockets_only);
 
-/* Its mappings, with how much of each is stored, zero, or the file's, and with `entropy` how random
- * the stored bytes are (a sample of each run).  R_OK or reported. */
-int describe_mappings(const struct look *look, const struct look_task *task, bool entropy,
-		      json_t **json);
+/* Its mappings, with how much of each is stored, zero, or the file's, with `entropy` how random the
+ * stored bytes are (a sample of each run), and with `before` how much differs from that generation.
+ * R_OK or reported. */
+int describe_mappings(const struct look *look, const struct look_task *task,
+		      const struct describe *what, json_t **json);
 
 /* Adds the stacks to the objects of the threads.  R_OK or reported. */
 int describe_stacks(const struct look *look, const struct look_task *task, json_t *threads);

@@ -2,6 +2,7 @@
 #include "cli/describe.h"
 
 #include "base/result.h"
+#include "engine/look/dirty.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -139,6 +140,19 @@ static double entropy(const struct contents *c)
 	return bits;
 }
 
+/* What differs from the same addresses of the generation before. */
+static int add_dirty(const struct contents *c, const struct look *before, const VmaEntry *vma,
+		     json_t *json)
+{
+	uint64_t pages;
+	int rc = look_dirty(before, look_task(before, c->task->pid), c->look, c->task, vma, &pages);
+
+	if (rc == R_OK)
+		json_object_set_new(json, "bytes_dirty",
+				    json_integer((json_int_t)(pages * PAGE_BYTES)));
+	return rc;
+}
+
 static json_t *mapping(const struct look *look, const VmaEntry *vma, const struct contents *c)
 {
 	const char *name = look_vma_name(look, vma);
@@ -155,6 +169,8 @@ static json_t *mapping(const struct look *look, const VmaEntry *vma, const struc
 	json_object_set_new(json, "rights", json_string(rights));
 	json_object_set_new(json, "name", describe_text(name, strlen(name)));
 	hex(json, "offset", vma->pgoff);
+	if (look_vma_is_secret(look, vma))
+		json_object_set_new(json, "secret", json_true());
 	json_object_set_new(json, "bytes_stored",
 			    json_integer((json_int_t)(c->kinds[LOOK_STORED] * PAGE_BYTES)));
 	json_object_set_new(json, "bytes_zero",
@@ -166,21 +182,26 @@ static json_t *mapping(const struct look *look, const VmaEntry *vma, const struc
 	return json;
 }
 
-int describe_mappings(const struct look *look, const struct look_task *task, bool with_entropy,
-		      json_t **out)
+int describe_mappings(const struct look *look, const struct look_task *task,
+		      const struct describe *what, json_t **out)
 {
 	json_t *list = json_array();
 	int rc = R_OK;
 
 	for (size_t i = 0; rc == R_OK && i < task->mm->n_vmas; i++) {
 		const VmaEntry *vma = task->mm->vmas[i];
-		struct contents c = { .look = look, .task = task, .entropy = with_entropy };
+		struct contents c = { .look = look, .task = task, .entropy = what->entropy };
 
 		if (vma->status & VMA_STATUS_GUARD)
 			continue;
 		rc = look_vma_walk(look, task, vma, vma->start, vma->end, look_at_run, &c);
-		if (rc == R_OK)
-			json_array_append_new(list, mapping(look, vma, &c));
+		if (rc == R_OK) {
+			json_t *one = mapping(look, vma, &c);
+
+			json_array_append_new(list, one);
+			if (what->before)
+				rc = add_dirty(&c, what->before, vma, one);
+		}
 	}
 	if (rc != R_OK)
 		json_decref(list);

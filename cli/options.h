@@ -64,7 +64,8 @@ struct options {
 	size_t n_operands;
 	/* run */
 	const char *output;
-	char **command; /* NULL-terminated */
+	const char *html; /* diff */
+	char **command;	  /* NULL-terminated */
 	/* take, restore */
 	bool kill, stop, compare, replace, foreground;
 	unsigned tcp;	  /* enum tcp_choice */

@@ -89,9 +89,12 @@ const char *look_vma_name(const struct look *look, const VmaEntry *vma);
 /* True if the bytes of the mapping are a file's wherever the task has not written to it. */
 bool look_vma_is_file(const VmaEntry *vma);
 
+/* True if it shows memory of memfd_secret(2), which is sealed: its bytes are never told. */
+bool look_vma_is_secret(const struct look *look, const VmaEntry *vma);
+
 /* What the bytes of a page are. */
 enum look_page {
-	LOOK_NONE,   /* nothing is mapped there */
+	LOOK_NONE,   /* nothing is mapped there, or what is is the kernel's or secret */
 	LOOK_STORED, /* in the generation */
 	LOOK_ZERO,   /* zeroes: never touched, or known to be zero */
 	LOOK_FILE,   /* those of the mapped file, which are in the generation only if it stored them

@@ -170,6 +170,14 @@ static int own_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 	return rc;
 }
 
+bool look_vma_is_secret(const struct look *look, const VmaEntry *vma)
+{
+	const SnapFileEntry *note =
+	    vma->status & VMA_STATUS_MEMFD ? look_note(look, (uint32_t)vma->shmid) : NULL;
+
+	return note && note->secret;
+}
+
 int look_vma_walk(const struct look *look, const struct look_task *task, const VmaEntry *vma,
 		  uint64_t start, uint64_t end, int (*fn)(const struct look_run *run, void *arg),
 		  void *arg)
@@ -177,7 +185,7 @@ int look_vma_walk(const struct look *look, const struct look_task *task, const V
 	struct walk w = { .vma = vma, .look = look, .at = start, .fn = fn, .arg = arg };
 	int rc;
 
-	if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
+	if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD) || look_vma_is_secret(look, vma))
 		return tell(&w, start, end, LOOK_NONE);
 	w.absent = look_vma_is_file(vma) ? LOOK_FILE : LOOK_ZERO;
 	w.has_behind = backing(look, vma, &w.behind, &rc);

@@ -10,6 +10,7 @@
 #include "engine/look/look.h"
 #include "engine/look/places.h"
 #include "engine/look/scanned.h"
+#include "store/seal.h"
 
 /* A run of the walk, and before it the page it follows. */
 #define RUN_PAGES 512
@@ -378,6 +379,9 @@ static int search_object(const char *name, const struct object *object, void *ar
 	struct search *s = arg;
 	int rc;
 
+	/* Encrypted; nothing can be found there. */
+	if (sealed_is(name))
+		return R_OK;
 	s->object = name;
 	s->n = 0;
 	s->spill = 0;

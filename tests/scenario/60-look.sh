@@ -83,6 +83,10 @@ places_of 'any(f["kind"] == "memfd" and f["name"] == "looked-at" for f in p["fil
 places_of 'any(e.startswith("SNAP_STORE=") for e in p["environment"])'
 places_of 'p["credentials"]["uid"] == 0 and "cap_kill" in p["credentials"]["effective"]'
 places_of 'any(m["name"] == "[stack]" and 0 < m["entropy"] <= 8 for m in p["mappings"])'
+places_of 'not any("bytes_dirty" in m for m in p["mappings"])'
+code 0 inspect --gen "$two" --mappings --json
+places_of '0 < sum(m["bytes_dirty"] for m in p["mappings"]) < 60 * 4096'
+code 0 inspect --gen "$one" --all --json
 places_of 'p["threads"][0]["registers"]["rip"].startswith("0x")'
 code 0 inspect --gen "$one" --files
 grep -q 'kind memfd' "$W/out" || fail "no memfd among the files: $(cat "$W/out")"
