@@ -14,7 +14,7 @@ code() {
 	[ $got = "$code" ] || fail "snap $*: exit code $got instead of $code: $(cat "$W/err")"
 }
 
-for target in anon_memory shared_anon memfd deleted_sparse fpu pipes; do
+for target in anon_memory zombies stopped shared_anon memfd deleted_sparse fpu pipes; do
 	note "$target"
 	start_target "$W/$target" "$TARGETS/$target"
 	take_kill "$PID"
