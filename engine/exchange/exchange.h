@@ -23,9 +23,6 @@
 #define EXCHANGE_PREFIX "criu/"
 /* An empty object of generations whose memory came from several directories. */
 #define EXCHANGE_PARENTS "criu-parents"
-/* What CRIU calls these; the numbers of snap's own images are the other way round. */
-#define CRIU_STATE_STOPPED 3u
-#define CRIU_STATE_ZOMBIE 6u
 
 struct import_options {
 	const char *lineage;

@@ -109,10 +109,6 @@ static int core(struct export_dir *ex, const char *name, CoreEntry *entry)
 
 	if (entry->ids)
 		name_spaces(entry->ids);
-	if (entry->tc && entry->tc->task_state == TASK_STATE_ZOMBIE)
-		entry->tc->task_state = CRIU_STATE_ZOMBIE;
-	else if (entry->tc && entry->tc->task_state == TASK_STATE_STOPPED)
-		entry->tc->task_state = CRIU_STATE_STOPPED;
 	if (entry->thread_info && entry->thread_info->gpregs)
 		repeat_call(entry->thread_info->gpregs);
 	if (!fpregs || !fpregs->xsave)

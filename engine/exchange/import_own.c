@@ -59,40 +59,6 @@ static int import_image(struct import *im, const char *file, const char *name)
 	return rc;
 }
 
-/* "core-12": the states of tasks have other numbers here. */
-static int import_core(struct import *im, const char *file, const char *name)
-{
-	struct image_writer writer;
-	ProtobufCMessage *message;
-	TaskCoreEntry *tc;
-	char *data;
-	size_t len;
-	int rc = source_read(im->source, file, IMAGE_MAX_BYTES, &data, &len);
-
-	if (rc != R_OK)
-		return rc == R_NOT_FOUND ? R_FAILED : rc;
-	rc = image_read_one(IMAGE_CORE, name, data, len, &message);
-	if (rc != R_OK)
-		goto out;
-	tc = ((CoreEntry *)message)->tc;
-	if (!tc || (tc->task_state != CRIU_STATE_STOPPED && tc->task_state != CRIU_STATE_ZOMBIE)) {
-		rc = object_put(im->ingest, name, data, len);
-	} else {
-		tc->task_state =
-		    tc->task_state == CRIU_STATE_ZOMBIE ? TASK_STATE_ZOMBIE : TASK_STATE_STOPPED;
-		image_writer_init(&writer, IMAGE_CORE);
-		image_add(&writer, message);
-		rc = image_finish(&writer);
-		if (rc == R_OK)
-			rc = object_put(im->ingest, name, writer.data, writer.len);
-		image_writer_free(&writer);
-	}
-	image_free_message(message);
-out:
-	free(data);
-	return rc;
-}
-
 /* A deleted file's contents, which follow its entry in CRIU's image. */
 struct ghost {
 	const char *file;
@@ -262,8 +228,6 @@ int import_own(struct import *im, const char *file)
 		return import_memory(im, name);
 	if (strncmp(name, "ghost-file-", strlen("ghost-file-")) == 0)
 		return import_ghost(im, file, name);
-	if (image_kind_by_name(name) == image_kind(IMAGE_CORE))
-		return import_core(im, file, name);
 	/* As export writes it. */
 	if (strcmp(name, "snap-cgroup") == 0)
 		return import_image(im, file, "cgroup");

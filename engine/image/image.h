@@ -55,10 +55,11 @@
 /* A bit of vma_entry.flags that mmap(2) does not use: locked as its pages are touched only. */
 #define VMA_FLAG_LOCK_ONFAULT (1u << 30)
 
-/* Values of task_core_entry.task_state. */
+/* Values of task_core_entry.task_state (CRIU 4.2, compel's task-state.h; dumps of dead tasks have
+ * 2).  The words crit has for 3 and 6 are others. */
 #define TASK_STATE_ALIVE 1u
-#define TASK_STATE_ZOMBIE 3u
-#define TASK_STATE_STOPPED 6u
+#define TASK_STATE_ZOMBIE 2u
+#define TASK_STATE_STOPPED 3u
 
 enum image_kind_id {
 	IMAGE_INVENTORY,

@@ -64,9 +64,10 @@ static const struct json_word page_bits[] = {
 };
 
 static const struct json_word task_states[] = {
-	{ "Alive", TASK_STATE_ALIVE },
-	{ "Zombie", TASK_STATE_ZOMBIE },
-	{ "Stopped", TASK_STATE_STOPPED },
+	/* crit's words, whatever CRIU means by the numbers. */
+	{ "Alive", 1 },
+	{ "Zombie", 3 },
+	{ "Stopped", 6 },
 	{ 0 },
 };
 
