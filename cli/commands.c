@@ -275,8 +275,8 @@ const struct command commands[] = {
 	  "hold, and prints \"generation N\".",
 	  COMMAND_WRITES, check_import, cmd_import, 1 },
 	{ "export", "--gen N | --name NAME DIR", "write a generation as criu restore reads it",
-	  "Writes a generation into the new or empty directory DIR, as criu restore, crit and\n"
-	  "checkpointctl read it.  What was imported comes back as it was.",
+	  "Writes a generation into the new or empty directory DIR, as criu restore and crit\n"
+	  "read it.  What was imported comes back as it was.",
 	  COMMAND_READS, check_export, cmd_export, 1 },
 	{ 0 },
 };
