@@ -8,7 +8,7 @@ start_target "$W/probe" "$TARGETS/anon_memory"
 mkdir probe.dump && criu dump -t "$PID" -D probe.dump -o log >/dev/null 2>&1 ||
 	skip "criu cannot dump here: $(grep -m1 Error probe.dump/log)"
 
-for target in anon_memory shared_anon fork_tree fpu registers files memfd timers; do
+for target in anon_memory shared_anon fork_tree fpu registers files memfd timers zombies stopped; do
 	note "$target"
 	start_target "$W/a.$target" "$TARGETS/$target"
 	first=$PID
