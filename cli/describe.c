@@ -2,6 +2,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "cli/show_tree.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,20 +33,6 @@ json_t *describe_text(const char *bytes, size_t len)
 	text = json_string(escaped);
 	free(escaped);
 	return text;
-}
-
-static const char *state_word(const struct look_task *task)
-{
-	switch (task->threads[0].core->tc->task_state) {
-	case TASK_STATE_ALIVE:
-		return "alive";
-	case TASK_STATE_ZOMBIE:
-		return "zombie";
-	case TASK_STATE_STOPPED:
-		return "stopped";
-	default:
-		return "unknown";
-	}
 }
 
 /* Texts that follow each other in the task's memory: arguments, environment. */
@@ -103,7 +90,7 @@ static void add_state(const struct look *look, const struct look_task *task, jso
 	json_object_set_new(json, "pgid", json_integer(task->pgid));
 	json_object_set_new(json, "sid", json_integer(task->sid));
 	json_object_set_new(json, "name", describe_text(tc->comm, strlen(tc->comm)));
-	json_object_set_new(json, "state", json_string(state_word(task)));
+	json_object_set_new(json, "state", json_string(tree_state_word(tc->task_state)));
 	if (tc->task_state == TASK_STATE_ZOMBIE)
 		json_object_set_new(json, "exit_code", json_integer(tc->exit_code));
 	if (task->mm)

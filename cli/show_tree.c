@@ -23,7 +23,7 @@ static int load(struct store_view *view, const struct generation *gen, const cha
 	return result;
 }
 
-static const char *state_word(uint32_t state)
+const char *tree_state_word(uint32_t state)
 {
 	switch (state) {
 	case TASK_STATE_ALIVE:
@@ -63,7 +63,7 @@ static int add_core(struct store_view *view, const struct generation *gen, uint3
 
 		json_object_set_new(process, "name", comm ? comm : json_string("?"));
 		json_object_set_new(process, "state",
-				    json_string(state_word(core->tc->task_state)));
+				    json_string(tree_state_word(core->tc->task_state)));
 	}
 	image_free_message(message);
 	return R_OK;

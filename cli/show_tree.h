@@ -5,6 +5,7 @@
 #include "store/store.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 /*
  * An array with an object for each process, in the order of the images: pid, ppid, pgid, sid,
@@ -14,5 +15,8 @@ int tree_json(struct store_view *view, const struct generation *gen, json_t **tr
 
 /* Prints such an array as an indented table. */
 void tree_print(json_t *tree);
+
+/* "alive", "zombie", "stopped" for a task_state of image.h. */
+const char *tree_state_word(uint32_t state);
 
 #endif
