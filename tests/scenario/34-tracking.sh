@@ -4,7 +4,7 @@
 # SEED=N writes otherwise, CAPTURES are the ways in turn.
 # timeout: 300
 . "$(dirname "$0")/lib.sh"
-TAKES=${TAKES:-50}
+TAKES=${TAKES:-30}
 SEED=${SEED:-4711}
 read -ra CAPTURES <<<"${CAPTURES:-copy clone predump}"
 note "SEED=$SEED"
