@@ -4,7 +4,7 @@
 # command gets over it or says what is wrong and exits with 1 (5 for bytes that cannot be read);
 # nothing is lost, and the same command then goes through.
 # timeout: 900
-# LOSS_FULL=1 tries all of them, LOSS_FROM and LOSS_TO a part; otherwise the first 8 and then every 25th of each class, and those of
+# LOSS_FULL=1 tries all of them, LOSS_FROM and LOSS_TO a part; otherwise the first 8 and then every 100th of each class, and those of
 # a gc that moves pages only with a full disk.
 . "$(dirname "$0")/lib.sh"
 
@@ -51,7 +51,7 @@ walk() {
 		esac
 		for ((n = ${LOSS_FROM:-1}; n < ${LOSS_TO:-5000}; n++)); do
 			one "$command" "$@" $n || break
-			[ -z "${LOSS_FULL:-}" ] && [ $n -ge 8 ] && n=$((n + 24))
+			[ -z "${LOSS_FULL:-}" ] && [ $n -ge 8 ] && n=$((n + 99))
 		done
 		[ $n -gt 3 ] || fail "$command has only $n calls of class $1"
 	done
