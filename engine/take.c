@@ -185,7 +185,7 @@ static int copy_tree(struct taking *t)
 	return R_OK;
 }
 
-/* What the default costs and tells is measured in docs/files.md. */
+/* What each level tells is in docs/files.md. */
 static int take_files(struct taking *t)
 {
 	int rc = t->data ? data_take_finish(t->data) : R_OK;
