@@ -7,6 +7,7 @@
 #include "engine/exchange/exchange.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 struct importing {
 	struct store *store;
@@ -51,6 +52,11 @@ int cmd_import(const struct options *options)
 	struct importing im = { .path = options->operands[0] };
 	int result, code;
 
+	/* A mistyped path must not leave a new store behind. */
+	if (access(im.path, F_OK) != 0) {
+		warn_errno("%s", im.path);
+		return EXIT_NOT_FOUND;
+	}
 	result = open_to_write(options, true, &im.store);
 	if (result != R_OK)
 		return exit_code_of(result);
