@@ -22,6 +22,8 @@ told doubles 'r["gc"]["snap"]["bytes_after"] <= r["gc"]["snap"]["bytes_before"]'
 if command -v redis-server redis-cli >/dev/null; then
 	./store --long --size 2000 --generations 3 --folder "$W" --json "$W/long"
 	told long 'len(r["takes"]) == 3 and len(r["restores_s"]["3"]) == 5'
+	./look --size 2000 --generations 3 --rounds 1 --folder "$W" --json "$W/look"
+	told look 'r["searches"]["few places"]["all"]["json"]["places"] > 0 and r["diffs"]["far"]["pages"] > 0'
 fi
 ./freeze --cases agreement --takes 1 --folder "$W" --json "$W/freeze"
 told freeze 'r["agreement"][0]["seen_s"] > 0 and r["agreement"][0]["told_s"] > 0'

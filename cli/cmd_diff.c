@@ -96,18 +96,21 @@ static int memory_changes(struct store_view *view, struct gathering *g, const st
 }
 
 /* One process that both have. */
-static int changed_task(const struct look *looks[2], const struct look_task *before,
-			const struct look_task *after, json_t *list)
+static int changed_task(const struct look *looks[2], struct look_queues *queues[2],
+			const struct look_task *before, const struct look_task *after, json_t *list)
 {
-	const struct describe what = { .environment = true,
-				       .files = true,
-				       .mappings = true,
-				       .credentials = true,
-				       .threads = true };
+	struct describe what = { .environment = true,
+				 .files = true,
+				 .mappings = true,
+				 .credentials = true,
+				 .threads = true };
 	struct gathering g = { .look = looks[1], .task = after };
 	json_t *a = NULL, *b = NULL, *changes, *memory = NULL;
-	int rc = describe_task(looks[0], before, &what, &a);
+	int rc;
 
+	what.queues = queues[0];
+	rc = describe_task(looks[0], before, &what, &a);
+	what.queues = queues[1];
 	if (rc == R_OK)
 		rc = describe_task(looks[1], after, &what, &b);
 	if (rc == R_OK)
@@ -156,15 +159,20 @@ static int only_in(const struct look *one, const struct look *other, json_t *lis
 
 static int in_both(const struct look *looks[2], json_t *list)
 {
-	int rc = R_OK;
+	struct look_queues *queues[2] = { NULL, NULL };
+	int rc = look_queues_load(looks[0], &queues[0]);
 
+	if (rc == R_OK)
+		rc = look_queues_load(looks[1], &queues[1]);
 	for (size_t i = 0; rc == R_OK && i < looks[1]->n_tasks; i++) {
 		const struct look_task *after = &looks[1]->tasks[i];
 		const struct look_task *before = look_task(looks[0], after->pid);
 
 		if (before)
-			rc = changed_task(looks, before, after, list);
+			rc = changed_task(looks, queues, before, after, list);
 	}
+	look_queues_free(queues[0]);
+	look_queues_free(queues[1]);
 	return rc;
 }
 

@@ -5,7 +5,6 @@
 #include "cli/tree_text.h"
 
 #include "base/result.h"
-#include "base/warn.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 
@@ -51,9 +50,13 @@ static int describe_all(const struct options *options, const struct look *look, 
 {
 	struct describe what = wanted(options);
 	struct look *before = NULL;
+	struct look_queues *queues = NULL;
 	int rc = what.mappings ? open_before(look, &before) : R_OK;
 
+	if (rc == R_OK && (what.files || what.sockets))
+		rc = look_queues_load(look, &queues);
 	what.before = before;
+	what.queues = queues;
 	for (size_t i = 0; rc == R_OK && i < look->n_tasks; i++) {
 		json_t *one;
 
@@ -63,11 +66,47 @@ static int describe_all(const struct options *options, const struct look *look, 
 		if (rc == R_OK)
 			json_array_append_new(list, one);
 	}
+	look_queues_free(queues);
 	look_close(before);
 	return rc;
 }
 
-static void print_text(const struct generation *gen, json_t *list)
+static bool same_number(json_t *a, const char *key_a, json_t *b, const char *key_b)
+{
+	return json_integer_value(json_object_get(a, key_a)) ==
+	       json_integer_value(json_object_get(b, key_b));
+}
+
+static bool has_parent(json_t *list, json_t *process)
+{
+	json_t *other;
+	size_t i;
+
+	json_array_foreach(list, i,
+			   other) if (other != process &&
+				      same_number(other, "pid", process, "ppid")) return true;
+	return false;
+}
+
+#define DEPTH_MAX 40 /* of what is indented, and of processes that are each other's parents */
+
+static void print_process(json_t *list, json_t *process, unsigned int depth)
+{
+	char indent[4 * DEPTH_MAX + 1];
+	json_t *other;
+	size_t i;
+
+	snprintf(indent, sizeof(indent), "%*s", (int)(4 * depth), "");
+	printf("%s", indent);
+	tree_text_line(process);
+	putchar('\n');
+	tree_text(indent, process);
+	json_array_foreach(list, i, other) if (depth < DEPTH_MAX && other != process &&
+					       same_number(other, "ppid", process, "pid"))
+	    print_process(list, other, depth + 1);
+}
+
+static void print_text(const struct generation *gen, json_t *about, json_t *list)
 {
 	char a[WORDS_MAX], b[WORDS_MAX], c[WORDS_MAX];
 	json_t *process;
@@ -78,35 +117,55 @@ static void print_text(const struct generation *gen, json_t *list)
 	printf("%u task%s, %s in %llu pages, frozen %s\n", gen->tasks, gen->tasks == 1 ? "" : "s",
 	       words_bytes(b, gen->bytes_logical), (unsigned long long)gen->pages_scanned,
 	       words_duration(c, gen->frozen_ns));
-	json_array_foreach(list, i, process)
-	{
-		tree_text_line(process);
-		putchar('\n');
-		tree_text("", process);
+	if (!json_array_size(json_object_get(about, "mounts")))
+		json_object_del(about, "mounts");
+	tree_text("", about);
+	json_array_foreach(list, i, process) if (!has_parent(list, process))
+	    print_process(list, process, 0);
+}
+
+/* What is told of the generation as a whole. */
+static int describe_whole(const struct options *options, const struct look *look, json_t *about)
+{
+	json_t *part;
+	int rc = describe_statistics(look, &part);
+
+	if (rc == R_OK)
+		json_object_set_new(about, "statistics", part);
+	if (rc == R_OK && (options->all || options->mounts)) {
+		rc = describe_mounts(look, &part);
+		if (rc == R_OK)
+			json_object_set_new(about, "mounts", part);
 	}
+	return rc;
 }
 
 int cmd_inspect(const struct options *options)
 {
 	struct looking looking;
-	json_t *list, *facts;
+	json_t *list, *about, *facts;
 	int result, code = EXIT_DONE;
 
 	result = looking_open(options, &looking);
 	if (result != R_OK)
 		return exit_code_of(result);
 	list = json_array();
+	about = json_object();
 	if (options->pid && !looking_task(options, looking.look))
 		result = R_NOT_FOUND;
+	if (result == R_OK)
+		result = describe_whole(options, looking.look, about);
 	if (result == R_OK)
 		result = describe_all(options, looking.look, list);
 	if (result == R_OK && options->json) {
 		facts = json_generation(&looking.look->gen);
+		json_object_update(facts, about);
 		json_object_set(facts, "processes", list);
 		code = output_json(facts);
 	} else if (result == R_OK) {
-		print_text(&looking.look->gen, list);
+		print_text(&looking.look->gen, about, list);
 	}
+	json_decref(about);
 	json_decref(list);
 	looking_close(&looking);
 	return result == R_OK ? code : exit_code_of(result);

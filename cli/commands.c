@@ -238,7 +238,7 @@ const struct command commands[] = {
 	  "Tells what each process of a generation was: command line, threads, memory and, as "
 	  "asked\n"
 	  "for, environment, open files, sockets, mappings, credentials, registers and\n"
-	  "stacks.",
+	  "stacks; of the generation what the take cost, and what was mounted.",
 	  COMMAND_READS, check_gen_or_name, cmd_inspect },
 	{ "diff", "--gen A --gen B | --name NAME --html FILE",
 	  "tell what changed between two generations",

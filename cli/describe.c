@@ -100,7 +100,9 @@ static void add_state(const struct look *look, const struct look_task *task, jso
 		set_path(look, json, "root", task->fs->root_id);
 	}
 	if (task->extra && task->extra->cgroup)
-		json_object_set_new(json, "cgroup", json_string(task->extra->cgroup));
+		json_object_set_new(
+		    json, "cgroup",
+		    describe_text(task->extra->cgroup, strlen(task->extra->cgroup)));
 }
 
 static json_t *threads(const struct look_task *task, bool registers)
@@ -198,7 +200,7 @@ int describe_task(const struct look *look, const struct look_task *task,
 		rc = add_memory(look, task, json);
 	if (what->files || what->sockets)
 		json_object_set_new(json, what->files ? "files" : "sockets",
-				    describe_files(look, task, !what->files));
+				    describe_files(look, task, what->queues, !what->files));
 	if (rc == R_OK && what->mappings && task->mm) {
 		rc = describe_mappings(look, task, what, &part);
 		if (rc == R_OK)

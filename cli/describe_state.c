@@ -92,9 +92,14 @@ json_t *describe_credentials(const struct look_task *task)
 	json_object_set_new(json, "permitted", capabilities(c->cap_prm, c->n_cap_prm));
 	json_object_set_new(json, "inheritable", capabilities(c->cap_inh, c->n_cap_inh));
 	json_object_set_new(json, "ambient", capabilities(c->cap_amb, c->n_cap_amb));
+	json_object_set_new(json, "bounding", capabilities(c->cap_bnd, c->n_cap_bnd));
 	json_object_set_new(json, "no_new_privs", json_boolean(c->no_new_privs));
 	json_object_set_new(json, "seccomp",
 			    json_boolean(thread->has_seccomp_mode && thread->seccomp_mode));
+	hex(json, "securebits", c->secbits);
+	if (c->lsm_profile)
+		json_object_set_new(json, "lsm_profile",
+				    describe_text(c->lsm_profile, strlen(c->lsm_profile)));
 	return json;
 }
 
@@ -103,7 +108,7 @@ struct contents {
 	const struct look *look;
 	const struct look_task *task;
 	bool entropy;
-	uint64_t kinds[4];
+	uint64_t kinds[4], shared;
 	uint64_t counts[256], bytes;
 };
 
@@ -117,7 +122,11 @@ static int look_at_run(const struct look_run *run, void *arg)
 	int rc;
 
 	c->kinds[run->kind] += run->n;
-	if (run->kind != LOOK_STORED || !c->entropy)
+	if (run->kind != LOOK_STORED)
+		return R_OK;
+	if (run->shared)
+		c->shared += run->n;
+	if (!c->entropy)
 		return R_OK;
 	rc = look_read(c->look, c->task, run->start, run->numbers, n, buf);
 	for (size_t i = 0; rc == R_OK && i < n * PAGE_BYTES; i++)
@@ -140,6 +149,11 @@ static double entropy(const struct contents *c)
 	return bits;
 }
 
+static void bytes_of_pages(json_t *json, const char *key, uint64_t pages)
+{
+	json_object_set_new(json, key, json_integer((json_int_t)(pages * PAGE_BYTES)));
+}
+
 /* What differs from the same addresses of the generation before. */
 static int add_dirty(const struct contents *c, const struct look *before, const VmaEntry *vma,
 		     json_t *json)
@@ -148,8 +162,7 @@ static int add_dirty(const struct contents *c, const struct look *before, const 
 	int rc = look_dirty(before, look_task(before, c->task->pid), c->look, c->task, vma, &pages);
 
 	if (rc == R_OK)
-		json_object_set_new(json, "bytes_dirty",
-				    json_integer((json_int_t)(pages * PAGE_BYTES)));
+		bytes_of_pages(json, "bytes_dirty", pages);
 	return rc;
 }
 
@@ -171,12 +184,11 @@ static json_t *mapping(const struct look *look, const VmaEntry *vma, const struc
 	hex(json, "offset", vma->pgoff);
 	if (look_vma_is_secret(look, vma))
 		json_object_set_new(json, "secret", json_true());
-	json_object_set_new(json, "bytes_stored",
-			    json_integer((json_int_t)(c->kinds[LOOK_STORED] * PAGE_BYTES)));
-	json_object_set_new(json, "bytes_zero",
-			    json_integer((json_int_t)(c->kinds[LOOK_ZERO] * PAGE_BYTES)));
-	json_object_set_new(json, "bytes_file",
-			    json_integer((json_int_t)(c->kinds[LOOK_FILE] * PAGE_BYTES)));
+	bytes_of_pages(json, "bytes_stored", c->kinds[LOOK_STORED]);
+	bytes_of_pages(json, "bytes_anonymous", c->kinds[LOOK_STORED] - c->shared);
+	bytes_of_pages(json, "bytes_shared", c->shared);
+	bytes_of_pages(json, "bytes_zero", c->kinds[LOOK_ZERO]);
+	bytes_of_pages(json, "bytes_file", c->kinds[LOOK_FILE]);
 	if (c->bytes)
 		json_object_set_new(json, "entropy", json_real(entropy(c)));
 	return json;

@@ -60,6 +60,8 @@ static const struct option_row rows[] = {
 	{ "files", 'f', VALUE_FLAG, AT(open_files), NULL, "inspect",
 	  "open files, sockets among them" },
 	{ "sockets", 0, VALUE_FLAG, AT(sockets), NULL, "inspect", "sockets only" },
+	{ "mounts", 0, VALUE_FLAG, AT(mounts), NULL, "inspect",
+	  "mounts, of a generation that has images of them" },
 	{ "mappings", 'm', VALUE_FLAG, AT(mappings), NULL, "inspect",
 	  "the memory map, and what is in each mapping" },
 	{ "credentials", 'c', VALUE_FLAG, AT(credentials), NULL, "inspect",

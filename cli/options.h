@@ -86,7 +86,8 @@ struct options {
 	uint64_t max_unused_percent, max_rewrite_bytes;
 	bool max_unused_given;
 	/* inspect: what is told */
-	bool all, environment, open_files, sockets, mappings, credentials, registers, stacks;
+	bool all, environment, open_files, sockets, mappings, mounts, credentials, registers,
+	    stacks;
 	/* search: one of the first three */
 	const char *string, *regex, *hex;
 	bool ignore_case;

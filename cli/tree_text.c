@@ -10,11 +10,20 @@ static bool is_plain(const json_t *value)
 	return !json_is_array(value) && !json_is_object(value);
 }
 
-/* "bytes_stored" is "bytes stored". */
+static bool is_duration(const char *key)
+{
+	size_t len = strlen(key);
+
+	return len > 3 && strcmp(key + len - 3, "_ns") == 0;
+}
+
+/* "bytes_stored" is "bytes stored", "frozen_ns" is "frozen". */
 static void print_key(const char *key)
 {
-	for (; *key; key++)
-		putchar(*key == '_' ? ' ' : *key);
+	size_t len = strlen(key) - (is_duration(key) ? 3 : 0);
+
+	for (size_t i = 0; i < len; i++)
+		putchar(key[i] == '_' ? ' ' : key[i]);
 }
 
 /* Nothing that came from a target may steer the terminal. */
@@ -35,6 +44,8 @@ static void print_plain(const char *key, json_t *value)
 		tree_text_string(json_string_value(value));
 	else if (json_is_integer(value) && key && strncmp(key, "bytes_", 6) == 0)
 		printf("%s", words_bytes(text, (uint64_t)json_integer_value(value)));
+	else if (json_is_integer(value) && key && is_duration(key))
+		printf("%s", words_duration(text, (uint64_t)json_integer_value(value)));
 	else if (json_is_integer(value))
 		printf("%lld", (long long)json_integer_value(value));
 	else if (json_is_real(value))

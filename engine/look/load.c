@@ -6,7 +6,7 @@
 #include "base/warn.h"
 #include "engine/look/look_internal.h"
 
-static int load_bytes(const struct look *look, const char *name, void **data, size_t *len)
+int look_load_bytes(const struct look *look, const char *name, void **data, size_t *len)
 {
 	struct object object;
 	int rc = store_object(look->view, look->gen.number, name, &object);
@@ -36,7 +36,7 @@ static int load_one(const struct look *look, enum image_kind_id id, uint32_t num
 	int rc;
 
 	snprintf(name, sizeof(name), "%s-%u", image_kind(id)->name, number);
-	rc = load_bytes(look, name, &data, &len);
+	rc = look_load_bytes(look, name, &data, &len);
 	if (rc == R_NOT_FOUND)
 		return needed ? missing(look, name) : R_OK;
 	if (rc != R_OK)
@@ -54,7 +54,7 @@ static int each_entry(const struct look *look, enum image_kind_id id, const char
 	ProtobufCMessage *message;
 	void *data;
 	size_t len;
-	int rc = load_bytes(look, name, &data, &len);
+	int rc = look_load_bytes(look, name, &data, &len);
 
 	if (rc == R_NOT_FOUND)
 		return needed ? missing(look, name) : R_OK;
@@ -68,6 +68,12 @@ static int each_entry(const struct look *look, enum image_kind_id id, const char
 	}
 	free(data);
 	return rc == R_NOT_FOUND ? R_OK : rc;
+}
+
+int look_each_entry(const struct look *look, enum image_kind_id id, const char *name,
+		    int (*fn)(ProtobufCMessage *message, void *arg), void *arg)
+{
+	return each_entry(look, id, name, false, fn, arg);
 }
 
 static void *grown(void *array, size_t n, size_t size)

@@ -7,6 +7,11 @@
  *   memory.c  bytes at addresses
  *   stored.c  contents of mapped files
  *   core.c    an ELF core file
+ *   queues.c  what waits in pipes and sockets
+ *   stacks.c  stacks of threads
+ *   changes.c, dirty.c  what differs from another generation
+ *   search.c  bytes in many generations; matcher.c what is looked for, scanned.c what has been
+ * looked at, places.c where it was found
  */
 #ifndef SNAP_ENGINE_LOOK_LOOK_H
 #define SNAP_ENGINE_LOOK_LOOK_H
@@ -63,6 +68,14 @@ struct look {
 int look_open(struct store_view *view, const struct generation *gen, struct look **look);
 void look_close(struct look *look); /* NULL is nothing */
 
+/*
+ * Calls `fn` for each entry of an image without payload, which is none if there is no such image;
+ * `fn` owns the message and returns other than R_OK to stop, which is then the result.  R_OK,
+ * R_DAMAGED or R_FAILED, reported.
+ */
+int look_each_entry(const struct look *look, enum image_kind_id id, const char *name,
+		    int (*fn)(ProtobufCMessage *message, void *arg), void *arg);
+
 /* The task of that pid, NULL if there is none. */
 const struct look_task *look_task(const struct look *look, uint32_t pid);
 
@@ -107,6 +120,7 @@ struct look_run {
 	uint64_t start; /* address */
 	uint64_t n;	/* pages */
 	enum look_page kind;
+	bool shared; /* LOOK_STORED, LOOK_ZERO: not the task's own but of shared memory */
 	const page_no *numbers;
 };
 

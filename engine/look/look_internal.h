@@ -20,6 +20,10 @@ void look_bytes_align(struct look_bytes *bytes, size_t align);
 /* Makes `look->notes` ready for look_note(). */
 void look_sort_notes(struct look *look);
 
+/* The bytes of an image, freed by the caller.  R_OK, R_NOT_FOUND (not reported), R_DAMAGED,
+ * R_FAILED (reported). */
+int look_load_bytes(const struct look *look, const char *name, void **data, size_t *len);
+
 /* Copies an object of stored contents into a new memory file.  R_OK with `*fd`, R_DAMAGED,
  * R_FAILED; reported, with `path` as its name. */
 int look_copy(const struct look *look, const struct object *object, const char *path, int *fd);

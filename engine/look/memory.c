@@ -84,7 +84,7 @@ struct walk {
 
 static int tell(const struct walk *w, uint64_t start, uint64_t end, enum look_page kind)
 {
-	struct look_run run = { start, (end - start) / PAGE_BYTES, kind, NULL };
+	struct look_run run = { .start = start, .n = (end - start) / PAGE_BYTES, .kind = kind };
 
 	return start < end ? w->fn(&run, w->arg) : 0;
 }
@@ -114,12 +114,15 @@ static int tell_absent(const struct walk *w, uint64_t start, uint64_t end)
 }
 
 /* Stored and zero pages in runs of one kind. */
-static int tell_numbers(const struct walk *w, uint64_t start, const page_no *numbers, size_t n)
+static int tell_numbers(const struct walk *w, uint64_t start, const page_no *numbers, size_t n,
+			bool shared)
 {
 	int rc = 0;
 
 	for (size_t i = 0, next; rc == 0 && i < n; i = next) {
-		struct look_run run = { .start = start + i * PAGE_BYTES, .numbers = numbers + i };
+		struct look_run run = { .start = start + i * PAGE_BYTES,
+					.shared = shared,
+					.numbers = numbers + i };
 
 		run.kind = numbers[i] == PAGE_ZERO ? LOOK_ZERO : LOOK_STORED;
 		for (next = i + 1; next < n; next++)
@@ -135,11 +138,12 @@ static int behind_run(uint64_t index, const page_no *numbers, size_t n, void *ar
 {
 	struct walk *w = arg;
 	uint64_t start = w->base + index * PAGE_BYTES;
-	struct look_run file = { start, n, LOOK_FILE, numbers };
+	struct look_run file = { .start = start, .n = n, .kind = LOOK_FILE, .numbers = numbers };
 	int rc = tell_absent(w, w->at, start);
 
 	if (rc == 0)
-		rc = w->behind_is_file ? w->fn(&file, w->arg) : tell_numbers(w, start, numbers, n);
+		rc = w->behind_is_file ? w->fn(&file, w->arg)
+				       : tell_numbers(w, start, numbers, n, true);
 	w->at = start + n * PAGE_BYTES;
 	return rc;
 }
@@ -165,7 +169,7 @@ static int own_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 	int rc = gap(w, w->at, start);
 
 	if (rc == 0)
-		rc = tell_numbers(w, start, numbers, n);
+		rc = tell_numbers(w, start, numbers, n, false);
 	w->at = start + n * PAGE_BYTES;
 	return rc;
 }

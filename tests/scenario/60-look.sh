@@ -88,7 +88,19 @@ code 0 inspect --gen "$two" --mappings --json
 places_of '0 < sum(m["bytes_dirty"] for m in p["mappings"]) < 60 * 4096'
 code 0 inspect --gen "$one" --all --json
 places_of 'p["threads"][0]["registers"]["rip"].startswith("0x")'
+places_of '{"read", 9} <= {v for f in p["files"] if f["kind"] == "pipe" for v in (f["access"], f["bytes_waiting"])}'
+places_of '[(s["bytes_receive_queue"], s["bytes_send_queue"], s["peer_pid"], s["peer_fd"]) for s in p["files"]
+	if s["kind"] == "unix socket"] == [(0, 17, p["pid"], 5), (17, 0, p["pid"], 3)]'
+places_of '"cap_kill" in p["credentials"]["bounding"]'
+places_of 'all(m["bytes_stored"] == m["bytes_anonymous"] + m["bytes_shared"] for m in p["mappings"])'
+places_of 'any(m["name"] == "[shared]" and m["bytes_shared"] == 4096 for m in p["mappings"])'
+places_of 'any(m["name"] == "[stack]" and m["bytes_anonymous"] and not m["bytes_shared"] for m in p["mappings"])'
+python3 -c 'import json, sys
+j = json.load(open(sys.argv[1])); s = j["statistics"]
+assert s["frozen_ns"] > 0 and s["pages_scanned"] > 1000 and j["mounts"] == [], j' "$W/out" || fail "statistics"
 code 0 inspect --gen "$one" --files
+grep -q 'bytes send queue 17 bytes' "$W/out" || fail "no queue in the text: $(cat "$W/out")"
+grep -q 'statistics: frozen [0-9]' "$W/out" || fail "no statistics in the text: $(cat "$W/out")"
 grep -q 'kind memfd' "$W/out" || fail "no memfd among the files: $(cat "$W/out")"
 code 3 inspect --gen "$one" --pid 999999
 

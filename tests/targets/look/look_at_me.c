@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define PAGE 4096
@@ -35,6 +36,16 @@ static void put(char *at, const char *first, const char *second)
 	strcat(at, second);
 }
 
+/* Something waits in each. */
+static void fill_queues(void)
+{
+	int ends[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+	CHECK(write(ends[0], "waits in a socket", 17) == 17);
+	CHECK(!pipe(ends) && write(ends[1], "in a pipe", 9) == 9);
+}
+
 int main(void)
 {
 	FILE *places = fopen("places", "w");
@@ -54,6 +65,7 @@ int main(void)
 	fprintf(places, "border %lx\nshared %lx\nmemfd %lx\n", (long)border, (long)shared,
 		(long)file);
 	fclose(places);
+	fill_queues();
 	CHECK(!pthread_create(&thread, NULL, the_other_thread, NULL));
 	target_say_ready();
 	while (access("next", F_OK))
