@@ -15,8 +15,8 @@
 enum result {
 	R_OK = 0,
 	R_NOT_FOUND = 1,   /* no such store, generation, target, page, object */
-	R_DAMAGED = 2,     /* stored bytes are not what was written */
-	R_BUSY = 3,        /* a lock, a pid or a target is taken */
+	R_DAMAGED = 2,	   /* stored bytes are not what was written */
+	R_BUSY = 3,	   /* a lock, a pid or a target is taken */
 	R_UNSUPPORTED = 4, /* cannot be captured or rebuilt faithfully; has been named by warn() */
 	R_FAILED = -1,
 };

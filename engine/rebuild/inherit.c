@@ -54,9 +54,9 @@ static bool same_but_end(const VmaEntry *a, const VmaEntry *b)
 }
 
 /*
- * Where it costs nothing.  A page that is spared is not read, not decompressed and needs no fault and
- * no memory (some 15 us); one that is inherited in vain is an entry copied by clone, and copied once
- * more as it is written over (below 1 us).
+ * Where it costs nothing.  A page that is spared is not read, not decompressed and needs no fault
+ * and no memory (some 15 us); one that is inherited in vain is an entry copied by clone, and copied
+ * once more as it is written over (below 1 us).
  */
 #define WORTH 16
 

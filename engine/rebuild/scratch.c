@@ -21,8 +21,8 @@
 
 static uint64_t candidate(unsigned i)
 {
-	return i < SCRATCH_TRIES / 2 ? SCRATCH_LOW + i * SCRATCH_STEP :
-				       SCRATCH_HIGH + (i - SCRATCH_TRIES / 2) * SCRATCH_STEP;
+	return i < SCRATCH_TRIES / 2 ? SCRATCH_LOW + i * SCRATCH_STEP
+				     : SCRATCH_HIGH + (i - SCRATCH_TRIES / 2) * SCRATCH_STEP;
 }
 
 static bool range_is_free(const struct rebuild *r, uint64_t from, uint64_t to)
