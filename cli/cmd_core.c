@@ -5,6 +5,7 @@
 #include "base/warn.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "cli/secrets.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -20,14 +21,16 @@ static int report(const struct options *options, const struct look *look,
 		return EXIT_FAILED;
 	if (options->json)
 		return output_json(json_pack(
-		    "{s:I, s:I, s:I, s:s, s:I, s:I}", "generation", (json_int_t)look->gen.number,
-		    "pid", (json_int_t)task->pid, "threads", (json_int_t)task->n_threads, "file",
-		    path, "bytes", (json_int_t)st.st_size, "bytes_on_disk",
-		    (json_int_t)st.st_blocks * 512));
+		    "{s:I, s:I, s:I, s:s, s:I, s:I, s:I}", "generation",
+		    (json_int_t)look->gen.number, "pid", (json_int_t)task->pid, "threads",
+		    (json_int_t)task->n_threads, "file", path, "bytes", (json_int_t)st.st_size,
+		    "bytes_on_disk", (json_int_t)st.st_blocks * 512, "bytes_sealed",
+		    (json_int_t)look_sealed_bytes(look, task)));
 	printf("%s\n", path);
 	note("process %u of generation %llu: %zu thread%s, %s, %s of it on disk", task->pid,
 	     (unsigned long long)look->gen.number, task->n_threads, task->n_threads == 1 ? "" : "s",
 	     words_bytes(a, (uint64_t)st.st_size), words_bytes(b, (uint64_t)st.st_blocks * 512));
+	secrets_note(look_sealed_bytes(look, task), "not in it");
 	return EXIT_DONE;
 }
 

@@ -3,6 +3,7 @@
 #include "cli/describe.h"
 #include "cli/diff_html.h"
 #include "cli/json_diff.h"
+#include "cli/secrets.h"
 #include "cli/tree_text.h"
 
 #include "base/result.h"
@@ -10,7 +11,7 @@
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 #include "engine/look/changes.h"
-#include "store/seal.h"
+#include "engine/look/secret.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +77,19 @@ static int gather(const struct look_change *change, void *arg)
 	return R_OK;
 }
 
+/* What was gathered with this result; NULL in `*json` if nothing changed. */
+static int finish_changes(struct gathering *g, int rc, json_t **json)
+{
+	if (rc == R_OK && json_array_size(g->ranges))
+		*json = json_pack("{s:I, s:I, s:I, s:I, s:O}", "pages_written",
+				  (json_int_t)g->pages[CHANGE_WRITTEN], "pages_added",
+				  (json_int_t)g->pages[CHANGE_ADDED], "pages_removed",
+				  (json_int_t)g->pages[CHANGE_REMOVED], "bytes_changed",
+				  (json_int_t)g->bytes, "ranges", g->ranges);
+	json_decref(g->ranges);
+	return rc;
+}
+
 /* NULL in `*json` if nothing changed. */
 static int memory_changes(struct store_view *view, struct gathering *g, const struct object *before,
 			  const struct object *after, json_t **json)
@@ -85,14 +99,7 @@ static int memory_changes(struct store_view *view, struct gathering *g, const st
 	*json = NULL;
 	g->ranges = json_array();
 	rc = look_changes(view, before, after, gather, g);
-	if (rc == R_OK && json_array_size(g->ranges))
-		*json = json_pack("{s:I, s:I, s:I, s:I, s:O}", "pages_written",
-				  (json_int_t)g->pages[CHANGE_WRITTEN], "pages_added",
-				  (json_int_t)g->pages[CHANGE_ADDED], "pages_removed",
-				  (json_int_t)g->pages[CHANGE_REMOVED], "bytes_changed",
-				  (json_int_t)g->bytes, "ranges", g->ranges);
-	json_decref(g->ranges);
-	return rc;
+	return finish_changes(g, rc, json);
 }
 
 /* One process that both have. */
@@ -181,7 +188,48 @@ struct objects {
 	const struct look *looks[2];
 	bool second; /* walking the later one */
 	json_t *list;
+	json_t *sealed; /* those not compared */
 };
+
+/* NULL in `*json` if nothing changed. */
+static int secret_changes(const struct objects *o, const char *name, struct gathering *g,
+			  json_t **json)
+{
+	const struct look *before = o->looks[0], *after = o->looks[1];
+	int rc;
+
+	*json = NULL;
+	g->ranges = json_array();
+	rc = look_secret_changes(after->view, before->gen.number, after->gen.number, name,
+				 after->keys, gather, g);
+	return finish_changes(g, rc, json);
+}
+
+/* Sealed is a page and a table; only the first counts. */
+static int one_secret(struct objects *o, const char *name, const struct object *object)
+{
+	const struct look *before = o->looks[0];
+	struct gathering g = { 0 };
+	struct object other;
+	json_t *json;
+	int rc;
+
+	if (strncmp(name, SEALED_PREFIX, strlen(SEALED_PREFIX)) != 0)
+		return R_OK;
+	/* One that both have was met in the first. */
+	rc = o->second ? store_object(before->view, before->gen.number, name, &other) : R_NOT_FOUND;
+	if (rc != R_NOT_FOUND)
+		return rc;
+	if (!before->reveal)
+		return json_array_append_new(o->sealed,
+					     json_pack("{s:s, s:I}", "object", name, "bytes_sealed",
+						       (json_int_t)object->length_bytes));
+	rc = secret_changes(o, name, &g, &json);
+	if (rc != R_OK || !json)
+		return rc;
+	json_object_set_new(json, "object", json_string(name));
+	return json_array_append_new(o->list, json);
+}
 
 static int one_object(const char *name, const struct object *object, void *arg)
 {
@@ -193,9 +241,11 @@ static int one_object(const char *name, const struct object *object, void *arg)
 	const struct look *else_where = o->looks[o->second ? 0 : 1];
 	int rc;
 
-	/* Images are compared by what they tell, tasks by address; what is sealed is encrypted anew
-	 * by each take. */
-	if (task || image_kind_by_name(name) || sealed_is(name))
+	/* What is sealed is encrypted anew by each take. */
+	if (sealed_is(name))
+		return one_secret(o, name, object);
+	/* Images are compared by what they tell, tasks by address. */
+	if (task || image_kind_by_name(name))
 		return R_OK;
 	rc = store_object(else_where->view, else_where->gen.number, name, &other);
 	if (rc != R_OK && rc != R_NOT_FOUND)
@@ -216,7 +266,7 @@ static int one_object(const char *name, const struct object *object, void *arg)
 static int compare(const struct look *looks[2], json_t **out)
 {
 	json_t *added = json_array(), *removed = json_array(), *changed = json_array();
-	struct objects o = { { looks[0], looks[1] }, false, json_array() };
+	struct objects o = { { looks[0], looks[1] }, false, json_array(), json_array() };
 	int rc = only_in(looks[1], looks[0], added);
 
 	if (rc == R_OK)
@@ -228,15 +278,17 @@ static int compare(const struct look *looks[2], json_t **out)
 	o.second = true;
 	if (rc == R_OK)
 		rc = store_object_each(looks[1]->view, looks[1]->gen.number, one_object, &o);
-	*out = rc == R_OK ? json_pack("{s:I, s:I, s:O, s:O, s:O, s:O}", "before",
-				      (json_int_t)looks[0]->gen.number, "after",
-				      (json_int_t)looks[1]->gen.number, "added", added, "removed",
-				      removed, "changed", changed, "objects", o.list)
-			  : NULL;
+	*out = rc == R_OK
+		   ? json_pack("{s:I, s:I, s:O, s:O, s:O, s:O, s:O}", "before",
+			       (json_int_t)looks[0]->gen.number, "after",
+			       (json_int_t)looks[1]->gen.number, "added", added, "removed", removed,
+			       "changed", changed, "objects", o.list, "sealed", o.sealed)
+		   : NULL;
 	json_decref(added);
 	json_decref(removed);
 	json_decref(changed);
 	json_decref(o.list);
+	json_decref(o.sealed);
 	return rc;
 }
 
@@ -258,6 +310,7 @@ static int print(const struct options *options, json_t *all)
 	print_part(all, "added", "processes that are new");
 	print_part(all, "changed", "processes that changed");
 	print_part(all, "objects", "shared memory and files");
+	print_part(all, "sealed", "secret memory: sealed, not compared (--reveal-secrets)");
 	if (!json_array_size(json_object_get(all, "removed")) &&
 	    !json_array_size(json_object_get(all, "added")) &&
 	    !json_array_size(json_object_get(all, "changed")) &&
@@ -269,6 +322,7 @@ static int print(const struct options *options, json_t *all)
 int cmd_diff(const struct options *options)
 {
 	struct look *looks[2] = { NULL, NULL };
+	struct store_keys *keys = NULL;
 	struct store_view *view;
 	struct store *store;
 	json_t *all = NULL;
@@ -284,12 +338,16 @@ int cmd_diff(const struct options *options)
 		return code;
 	}
 	last = options->generations[options->generation_count - 1].last;
-	result = open_look(view, options->generations[0].first, options, &looks[0]);
+	result = secrets_reveal(options, store, &keys);
+	if (result == R_OK)
+		result = open_look(view, options->generations[0].first, options, &looks[0]);
 	if (result == R_OK)
 		result = open_look(view, last, options, &looks[1]);
 	if (result == R_OK) {
 		const struct look *both[2] = { looks[0], looks[1] };
 
+		for (int i = 0; i < 2 && options->reveal_secrets; i++)
+			look_reveal(looks[i], keys);
 		result = compare(both, &all);
 	}
 	if (result == R_OK)
@@ -297,6 +355,7 @@ int cmd_diff(const struct options *options)
 	json_decref(all);
 	look_close(looks[0]);
 	look_close(looks[1]);
+	store_keys_close(keys);
 	close_reading(store, view);
 	return result == R_OK ? code : exit_code_of(result);
 }

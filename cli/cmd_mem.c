@@ -9,6 +9,7 @@
 #include "base/warn.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "cli/secrets.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -21,15 +22,17 @@
 #define BATCH_PAGES 64
 
 struct sizes {
-	uint64_t stored, zero, file; /* pages */
+	uint64_t stored, zero, file, sealed; /* pages */
 };
 
 static int count_run(const struct look_run *run, void *arg)
 {
 	struct sizes *sizes = arg;
 
-	if (run->kind == LOOK_STORED)
+	if (run->kind == LOOK_STORED || run->sealed)
 		sizes->stored += run->n;
+	else if (run->kind == LOOK_SEALED)
+		sizes->sealed += run->n;
 	else if (run->kind == LOOK_FILE)
 		sizes->file += run->n;
 	else
@@ -60,14 +63,17 @@ static int one_mapping(const struct look *look, const VmaEntry *vma, const struc
 		       words_bytes(a, vma->end - vma->start),
 		       words_bytes(b, sizes->stored * PAGE_BYTES));
 		tree_text_string(name);
+		if (sizes->sealed)
+			printf(" (secret: sealed, %s)", words_bytes(a, sizes->sealed * PAGE_BYTES));
 		putchar('\n');
 		return R_OK;
 	}
-	row = json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "start", (json_int_t)vma->start,
+	row = json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "start", (json_int_t)vma->start,
 			"end", (json_int_t)vma->end, "rights", rights(vma, text), "bytes_stored",
 			(json_int_t)(sizes->stored * PAGE_BYTES), "bytes_zero",
 			(json_int_t)(sizes->zero * PAGE_BYTES), "bytes_file",
-			(json_int_t)(sizes->file * PAGE_BYTES), "offset", (json_int_t)vma->pgoff);
+			(json_int_t)(sizes->file * PAGE_BYTES), "bytes_sealed",
+			(json_int_t)(sizes->sealed * PAGE_BYTES), "offset", (json_int_t)vma->pgoff);
 	/* A path may be any bytes. */
 	if (row)
 		json_object_set_new(row, "name", describe_text(name, strlen(name)));
@@ -160,7 +166,7 @@ static int range(const struct options *options, const struct look *look,
 	enum look_page kinds[BATCH_PAGES];
 	struct dump dump = { .raw = options->raw };
 	uint64_t at = options->range_start;
-	uint64_t missing = 0;
+	uint64_t missing = 0, sealed = 0;
 	int rc = R_OK;
 
 	if (!buf) {
@@ -183,12 +189,16 @@ static int range(const struct options *options, const struct look *look,
 			to = to > options->range_end ? options->range_end : to;
 			if (kinds[i] == LOOK_NONE || kinds[i] == LOOK_FILE)
 				missing++;
+			if (kinds[i] == LOOK_SEALED)
+				sealed += to - from;
 			if (options->raw || kinds[i] == LOOK_STORED || kinds[i] == LOOK_ZERO)
 				rc = put(&dump, from, buf + (from - page), to - from);
 		}
 		at = end;
 	}
 	free(buf);
+	if (rc == R_OK)
+		secrets_note(sealed, options->raw ? "not shown: zeroes stand for it" : "not shown");
 	if (rc == R_OK && missing)
 		note("%llu page%s of the range %s not in the generation: nothing is mapped there, "
 		     "or the file that is mapped has them%s",

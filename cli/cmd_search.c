@@ -7,6 +7,7 @@
 #include "base/warn.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "cli/secrets.h"
 #include "engine/look/search.h"
 
 #include <ctype.h>
@@ -171,25 +172,29 @@ static int finish(const struct telling *telling, size_t generations,
 		note("there are more places; ask for more with --limit, or for fewer generations");
 	if (telling->rows)
 		return output_json(json_pack(
-		    "{s:O, s:I, s:I, s:b, s:I, s:I}", "matches", telling->rows, "places",
+		    "{s:O, s:I, s:I, s:b, s:I, s:I, s:I}", "matches", telling->rows, "places",
 		    (json_int_t)found->places, "generations", (json_int_t)generations, "limited",
 		    found->limited, "pages_read", (json_int_t)found->pages_read, "pages_known",
-		    (json_int_t)found->pages_known));
+		    (json_int_t)found->pages_known, "bytes_sealed",
+		    (json_int_t)found->bytes_sealed));
 	note("%llu place%s in %zu generation%s; %llu pages read, %llu more known from others",
 	     (unsigned long long)found->places, found->places == 1 ? "" : "s", generations,
 	     generations == 1 ? "" : "s", (unsigned long long)found->pages_read,
 	     (unsigned long long)found->pages_known);
+	secrets_note(found->bytes_sealed, "not searched");
 	return EXIT_DONE;
 }
 
-static int search(const struct options *options, struct store_view *view, struct matcher *matcher,
-		  int *code)
+static int search(const struct options *options, struct store_view *view,
+		  const struct store_keys *keys, struct matcher *matcher, int *code)
 {
 	struct numbers numbers = { .options = options };
 	struct telling telling = { options, options->json ? json_array() : NULL };
 	struct look_search_options what = { .matcher = matcher,
 					    .limit =
-						options->limit ? options->limit : DEFAULT_LIMIT };
+						options->limit ? options->limit : DEFAULT_LIMIT,
+					    .reveal = options->reveal_secrets,
+					    .keys = keys };
 	struct look_search_result found;
 	int result = store_generation_each(view, add_generation, &numbers);
 
@@ -214,6 +219,7 @@ static int search(const struct options *options, struct store_view *view, struct
 int cmd_search(const struct options *options)
 {
 	struct matcher *matcher;
+	struct store_keys *keys = NULL;
 	struct store_view *view;
 	struct store *store;
 	int result, code = EXIT_DONE;
@@ -223,7 +229,10 @@ int cmd_search(const struct options *options)
 		return EXIT_USAGE;
 	result = open_to_read(options, &store, &view);
 	if (result == R_OK) {
-		result = search(options, view, matcher, &code);
+		result = secrets_reveal(options, store, &keys);
+		if (result == R_OK)
+			result = search(options, view, keys, matcher, &code);
+		store_keys_close(keys);
 		close_reading(store, view);
 	}
 	matcher_free(matcher);

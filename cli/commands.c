@@ -43,7 +43,7 @@ static const char *check_gen_or_name(const struct options *o)
 		return "either --gen or --name has to say which generation";
 	if (o->generation_count && !options_generation(o))
 		return "one generation at a time";
-	return NULL;
+	return secrets_check(o);
 }
 
 static const char *check_diff(const struct options *o)
@@ -53,10 +53,11 @@ static const char *check_diff(const struct options *o)
 	if (o->name_count && !o->html)
 		return "--name needs --html, which follows a lineage; otherwise --gen names two";
 	if (o->name_count)
-		return o->generation_count ? "either --name or --gen" : NULL;
+		return o->generation_count ? "either --name or --gen" : secrets_check(o);
 	for (size_t i = 0; i < o->generation_count; i++)
 		numbers += o->generations[i].first == o->generations[i].last ? 1 : 2;
-	return numbers == 2 ? NULL : "--gen has to name two generations, as in --gen 3 --gen 5";
+	return numbers == 2 ? secrets_check(o)
+			    : "--gen has to name two generations, as in --gen 3 --gen 5";
 }
 
 static const char *check_mem(const struct options *o)
@@ -79,7 +80,7 @@ static const char *check_search(const struct options *o)
 				: "--string, --regex or --hex has to say what to look for";
 	if (o->hex && o->ignore_case)
 		return "--ignore-case makes no sense with --hex";
-	return NULL;
+	return secrets_check(o);
 }
 
 static const char *check_one_gen(const struct options *o)
@@ -138,9 +139,7 @@ static const char *check_key(const struct options *o)
 
 static const char *check_restore(const struct options *o)
 {
-	const char *wrong = check_gen_or_name(o);
-
-	return wrong ? wrong : secrets_check(o);
+	return check_gen_or_name(o);
 }
 
 static const char *check_import(const struct options *o)

@@ -128,12 +128,12 @@ static json_t *threads(const struct look_task *task, bool registers)
 }
 
 struct sizes {
-	uint64_t kinds[4]; /* pages, by enum look_page */
+	uint64_t kinds[LOOK_KINDS]; /* pages, by enum look_page */
 };
 
 static int count_run(const struct look_run *run, void *arg)
 {
-	((struct sizes *)arg)->kinds[run->kind] += run->n;
+	((struct sizes *)arg)->kinds[run->sealed ? LOOK_STORED : run->kind] += run->n;
 	return R_OK;
 }
 
@@ -155,11 +155,12 @@ static int add_memory(const struct look *look, const struct look_task *task, jso
 		if (vma->status & (VMA_STATUS_ANON_SHARED | VMA_STATUS_MEMFD))
 			shared += all.kinds[LOOK_STORED] - before;
 	}
-	memory = json_pack("{s:I, s:I, s:I, s:I, s:I}", "bytes_mapped", (json_int_t)mapped,
+	memory = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "bytes_mapped", (json_int_t)mapped,
 			   "bytes_stored", (json_int_t)(all.kinds[LOOK_STORED] * PAGE_BYTES),
 			   "bytes_shared", (json_int_t)(shared * PAGE_BYTES), "bytes_zero",
 			   (json_int_t)(all.kinds[LOOK_ZERO] * PAGE_BYTES), "bytes_file",
-			   (json_int_t)(all.kinds[LOOK_FILE] * PAGE_BYTES));
+			   (json_int_t)(all.kinds[LOOK_FILE] * PAGE_BYTES), "bytes_sealed",
+			   (json_int_t)look_sealed_bytes(look, task));
 	json_object_set_new(json, "memory", memory);
 	return rc;
 }

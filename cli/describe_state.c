@@ -108,7 +108,7 @@ struct contents {
 	const struct look *look;
 	const struct look_task *task;
 	bool entropy;
-	uint64_t kinds[4], shared;
+	uint64_t kinds[LOOK_KINDS], shared;
 	uint64_t counts[256], bytes;
 };
 
@@ -121,14 +121,14 @@ static int look_at_run(const struct look_run *run, void *arg)
 	size_t n = run->n < SAMPLE_PAGES ? (size_t)run->n : SAMPLE_PAGES;
 	int rc;
 
-	c->kinds[run->kind] += run->n;
-	if (run->kind != LOOK_STORED)
+	c->kinds[run->sealed ? LOOK_STORED : run->kind] += run->n;
+	if (run->kind != LOOK_STORED && !run->sealed)
 		return R_OK;
 	if (run->shared)
 		c->shared += run->n;
 	if (!c->entropy)
 		return R_OK;
-	rc = look_read(c->look, c->task, run->start, run->numbers, n, buf);
+	rc = look_run_read(c->look, c->task, run, 0, n, buf);
 	for (size_t i = 0; rc == R_OK && i < n * PAGE_BYTES; i++)
 		c->counts[buf[i]]++;
 	c->bytes += n * PAGE_BYTES;
@@ -184,6 +184,8 @@ static json_t *mapping(const struct look *look, const VmaEntry *vma, const struc
 	hex(json, "offset", vma->pgoff);
 	if (look_vma_is_secret(look, vma))
 		json_object_set_new(json, "secret", json_true());
+	if (c->kinds[LOOK_SEALED])
+		bytes_of_pages(json, "bytes_sealed", c->kinds[LOOK_SEALED]);
 	bytes_of_pages(json, "bytes_stored", c->kinds[LOOK_STORED]);
 	bytes_of_pages(json, "bytes_anonymous", c->kinds[LOOK_STORED] - c->shared);
 	bytes_of_pages(json, "bytes_shared", c->shared);
@@ -211,7 +213,8 @@ int describe_mappings(const struct look *look, const struct look_task *task,
 			json_t *one = mapping(look, vma, &c);
 
 			json_array_append_new(list, one);
-			if (what->before)
+			/* Secrets are encrypted anew by each take. */
+			if (what->before && !look_vma_is_secret(look, vma))
 				rc = add_dirty(&c, what->before, vma, one);
 		}
 	}

@@ -3,6 +3,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "cli/commands.h"
+#include "cli/secrets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,10 @@ int looking_open(const struct options *options, struct looking *looking)
 	result = find_generation(options, looking->view, &gen);
 	if (result == R_OK)
 		result = look_open(looking->view, &gen, &looking->look);
+	if (result == R_OK)
+		result = secrets_reveal(options, looking->store, &looking->keys);
+	if (result == R_OK && options->reveal_secrets)
+		look_reveal(looking->look, looking->keys);
 	if (result != R_OK)
 		looking_close(looking);
 	return result;
@@ -31,6 +36,7 @@ int looking_open(const struct options *options, struct looking *looking)
 void looking_close(struct looking *looking)
 {
 	look_close(looking->look);
+	store_keys_close(looking->keys);
 	close_reading(looking->store, looking->view);
 	memset(looking, 0, sizeof(*looking));
 }

@@ -10,6 +10,7 @@ struct looking {
 	struct store *store;
 	struct store_view *view;
 	struct look *look;
+	struct store_keys *keys; /* with --reveal-secrets */
 };
 
 /* Opens the generation of --gen or --name.  R_OK, or a result that has been reported. */

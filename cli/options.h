@@ -95,6 +95,8 @@ struct options {
 	/* mem: addresses; end 0: not given */
 	uint64_t range_start, range_end;
 	bool raw;
+	/* what looks into generations */
+	bool reveal_secrets;
 	/* init, key, and what needs secrets */
 	const char *key_file, *passphrase_fd, *passphrase_file;
 	const char *new_key_file, *new_passphrase_fd, *new_passphrase_file;

@@ -2,12 +2,14 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "cli/output.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -136,6 +138,32 @@ struct key_source secrets_source(const struct options *o, bool renewed)
 		origin->file = environment("SNAP_PASSPHRASE_FILE");
 	source.file = o->key_file ? o->key_file : environment("SNAP_KEY_FILE");
 	return source;
+}
+
+int secrets_reveal(const struct options *options, struct store *store, struct store_keys **keys)
+{
+	static const struct rlimit none = { 0, 0 };
+	struct key_source source;
+	int result;
+
+	*keys = NULL;
+	if (!options->reveal_secrets)
+		return R_OK;
+	/* What is shown is the user's to keep; our own memory is not. */
+	setrlimit(RLIMIT_CORE, &none);
+	source = secrets_source(options, false);
+	result = store_keys_open(store, &source, false, keys);
+	/* No keys, no secrets; or it says so where it meets one. */
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
+void secrets_note(uint64_t sealed_bytes, const char *what_not)
+{
+	char text[WORDS_MAX];
+
+	if (sealed_bytes)
+		note("secret memory: sealed, %s, %s; --reveal-secrets would",
+		     words_bytes(text, sealed_bytes), what_not);
 }
 
 static bool is_number(const char *text)

@@ -12,6 +12,15 @@
  */
 struct key_source secrets_source(const struct options *options, bool renewed);
 
+/*
+ * Opens the store's keys if --reveal-secrets was given; otherwise, and for a store that has none,
+ * `*keys` becomes NULL.  R_OK or a result that has been reported.  store_keys_close().
+ */
+int secrets_reveal(const struct options *options, struct store *store, struct store_keys **keys);
+
+/* The note that so much is not shown; nothing for 0. */
+void secrets_note(uint64_t sealed_bytes, const char *what_not);
+
 /* The complaint about those options, NULL if they make sense. */
 const char *secrets_check(const struct options *options);
 

@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "base/progress.h"
+#include "store/seal.h"
 #include "store/store.h"
 
 /* What the objects of files as they are begin with. */
@@ -48,20 +49,31 @@ int exchange_import_dir(struct store *store, int dirfd, const char *path,
 int exchange_import_path(struct store *store, const char *path,
 			 const struct import_options *options, struct import_result *result);
 
+struct export_options {
+	bool reveal; /* write secret memory as ordinary shared memory; otherwise it is left out */
+	const struct store_keys *keys; /* for that; NULL: the store has none */
+};
+
+struct export_result {
+	size_t files;
+	uint64_t bytes_sealed; /* of secret memory, left out */
+};
+
 /*
  * Writes a generation as a dump into the empty directory `dirfd`, called `path` in messages, and
- * syncs it: an imported one file by file as it was, but complete where it had parents.  `*files`
+ * syncs it: an imported one file by file as it was, but complete where it had parents.  `result`
  * tells how many files were made, also on failure; the caller takes them away then.  R_OK,
- * R_DAMAGED, R_FAILED, all reported.
+ * R_DAMAGED, R_UNSUPPORTED (no key), R_FAILED, all reported.
  */
 int exchange_export_dir(struct store_view *view, const struct generation *gen, int dirfd,
-			const char *path, size_t *files);
+			const char *path, const struct export_options *options,
+			struct export_result *result);
 
 /*
  * The same into the new or empty directory `path`, of which nothing is left on failure but what was
  * there before.
  */
 int exchange_export_path(struct store_view *view, const struct generation *gen, const char *path,
-			 size_t *files);
+			 const struct export_options *options, struct export_result *result);
 
 #endif

@@ -27,7 +27,7 @@ int export_file(struct export_dir *ex, const char *file, int *fd)
 		warn_errno("%s/%s", ex->path, file);
 		return R_FAILED;
 	}
-	ex->files++;
+	ex->result->files++;
 	return R_OK;
 }
 
@@ -153,6 +153,8 @@ static int own_object(struct export_dir *ex, const char *name, const struct obje
 {
 	if (is_memory(name))
 		return export_memory(ex, name, object);
+	if (sealed_is(name))
+		return export_secret(ex, name, object);
 	if (!image_kind_by_name(name) && !image_raw_by_name(name))
 		return R_OK;
 	return export_own(ex, name, object);
@@ -184,11 +186,18 @@ static int classify(const char *name, const struct object *object, void *arg)
 }
 
 int exchange_export_dir(struct store_view *view, const struct generation *gen, int dirfd,
-			const char *path, size_t *files)
+			const char *path, const struct export_options *options,
+			struct export_result *result)
 {
-	struct export_dir ex = { .view = view, .gen = gen, .dirfd = dirfd, .path = path };
+	struct export_dir ex = { .view = view,
+				 .gen = gen,
+				 .dirfd = dirfd,
+				 .path = path,
+				 .options = options,
+				 .result = result };
 	int rc;
 
+	*result = (struct export_result){ 0 };
 	ex.buf = malloc(EXPORT_BATCH_PAGES * PAGE_BYTES);
 	if (!ex.buf)
 		return out_of_memory();
@@ -200,6 +209,5 @@ int exchange_export_dir(struct store_view *view, const struct generation *gen, i
 		rc = R_FAILED;
 	}
 	free(ex.buf);
-	*files = ex.files;
 	return rc;
 }

@@ -17,11 +17,12 @@ struct export_dir {
 	const struct generation *gen;
 	int dirfd;
 	const char *path;
+	const struct export_options *options;
+	struct export_result *result;
 	bool imported;	   /* the generation holds the files of a dump */
 	bool has_parents;  /* whose memory was in several directories */
 	uint32_t pages_id; /* of the last file of pages written */
-	size_t files;
-	uint8_t *buf; /* EXPORT_BATCH_PAGES */
+	uint8_t *buf;	   /* EXPORT_BATCH_PAGES */
 };
 
 /* Makes a new file; `fd` is closed by export_close(), which also syncs it where `rc` is R_OK, and
@@ -44,6 +45,9 @@ int export_read_one(struct export_dir *ex, enum image_kind_id id, const char *na
 
 /* An image of snap's own as CRIU reads it. */
 int export_own(struct export_dir *ex, const char *name, const struct object *object);
+
+/* The secret "sealed-shmem-3" as memory of that number, if it is to be revealed. */
+int export_secret(struct export_dir *ex, const char *name, const struct object *object);
 
 /* The tree "pages-12" as pagemap-12.img and a file of pages. */
 int export_memory(struct export_dir *ex, const char *name, const struct object *object);

@@ -11,6 +11,7 @@
 #include "base/warn.h"
 #include "engine/exchange/export_internal.h"
 #include "engine/image/image.h"
+#include "engine/look/secret.h"
 
 #define PE_PRESENT 4u
 
@@ -127,34 +128,81 @@ static int plan_vdso(struct memory *m, const char *pid)
 	return R_UNSUPPORTED;
 }
 
+/* Files for memory by the name `which`, filled by `fill`. */
+static int write_memory(struct memory *m, const char *which, bool shared, const void *from,
+			int (*fill)(struct memory *m, const void *from))
+{
+	struct export_dir *ex = m->ex;
+	PagemapHead head = PAGEMAP_HEAD__INIT;
+	char pages[32], pagemap[NAME_MAX + 32];
+	int rc;
+
+	head.pages_id = ++ex->pages_id;
+	snprintf(pages, sizeof(pages), "pages-%u.img", head.pages_id);
+	snprintf(pagemap, sizeof(pagemap), "pagemap-%s.img", which);
+	rc = export_file(ex, pages, &m->fd);
+	if (rc != R_OK)
+		return rc;
+	image_writer_init(&m->map, shared ? IMAGE_PAGEMAP_SHMEM : IMAGE_PAGEMAP);
+	image_add_head(&m->map, &head.base);
+	rc = fill(m, from);
+	add_entry(m);
+	rc = export_close(ex, pages, m->fd, rc);
+	if (rc == R_OK)
+		rc = image_finish(&m->map);
+	if (rc == R_OK)
+		rc = export_bytes(ex, pagemap, m->map.data, m->map.len);
+	image_writer_free(&m->map);
+	return rc;
+}
+
+static int fill_from_tree(struct memory *m, const void *from)
+{
+	const struct object *object = from;
+	int rc = store_object_walk(m->ex->view, object, 0, UINT64_MAX / PAGE_BYTES, add_run, m);
+
+	return rc == R_OK && m->vdso_pages ? add_vdso(m) : rc;
+}
+
 int export_memory(struct export_dir *ex, const char *name, const struct object *object)
 {
 	bool shared = strncmp(name, "pages-shmem-", strlen("pages-shmem-")) == 0;
 	const char *which = name + strlen("pages-");
 	struct memory m = { .ex = ex, .name = name };
-	PagemapHead head = PAGEMAP_HEAD__INIT;
-	char pages[32], pagemap[NAME_MAX + 32];
 	int rc;
 
 	if (!shared && !ex->imported && (rc = plan_vdso(&m, which)) != R_OK)
 		return rc;
-	head.pages_id = ++ex->pages_id;
-	snprintf(pages, sizeof(pages), "pages-%u.img", head.pages_id);
-	snprintf(pagemap, sizeof(pagemap), "pagemap-%s.img", which);
-	rc = export_file(ex, pages, &m.fd);
-	if (rc != R_OK)
-		return rc;
-	image_writer_init(&m.map, shared ? IMAGE_PAGEMAP_SHMEM : IMAGE_PAGEMAP);
-	image_add_head(&m.map, &head.base);
-	rc = store_object_walk(ex->view, object, 0, UINT64_MAX / PAGE_BYTES, add_run, &m);
-	if (rc == R_OK && m.vdso_pages)
-		rc = add_vdso(&m);
-	add_entry(&m);
-	rc = export_close(ex, pages, m.fd, rc);
-	if (rc == R_OK)
-		rc = image_finish(&m.map);
-	if (rc == R_OK)
-		rc = export_bytes(ex, pagemap, m.map.data, m.map.len);
-	image_writer_free(&m.map);
-	return rc;
+	return write_memory(&m, which, shared, object, fill_from_tree);
+}
+
+static int fill_from_secret(struct memory *m, const void *from)
+{
+	const struct export_options *options = m->ex->options;
+	uint8_t *page = sealed_buffer(PAGE_BYTES);
+	struct sealed *sealed = NULL;
+	int rc =
+	    page ? look_secret_open(m->ex->view, m->ex->gen->number, from, options->keys, &sealed)
+		 : R_FAILED;
+
+	for (uint64_t i = 0; rc == R_OK && sealed_next(sealed, &i); i++) {
+		rc = sealed_read(sealed, i, 1, page);
+		if (rc == R_OK)
+			rc = add_pages(m, i, page, 1);
+	}
+	sealed_close(sealed);
+	sealed_buffer_free(page);
+	return rc == R_NOT_FOUND ? R_DAMAGED : rc;
+}
+
+int export_secret(struct export_dir *ex, const char *name, const struct object *object)
+{
+	struct memory m = { .ex = ex, .name = name };
+
+	if (strncmp(name, SEALED_PREFIX, strlen(SEALED_PREFIX)) != 0)
+		return R_OK;
+	if (ex->options->reveal)
+		return write_memory(&m, name + strlen(SEALED_PREFIX), true, name, fill_from_secret);
+	ex->result->bytes_sealed += object->length_bytes;
+	return R_OK;
 }

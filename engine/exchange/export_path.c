@@ -60,7 +60,7 @@ static void take_back(int dirfd)
 }
 
 int exchange_export_path(struct store_view *view, const struct generation *gen, const char *path,
-			 size_t *files)
+			 const struct export_options *options, struct export_result *result)
 {
 	bool made = mkdir(path, 0700) == 0;
 	int dirfd, rc;
@@ -77,7 +77,7 @@ int exchange_export_path(struct store_view *view, const struct generation *gen, 
 	}
 	rc = check_empty(dirfd, path);
 	if (rc == R_OK) {
-		rc = exchange_export_dir(view, gen, dirfd, path, files);
+		rc = exchange_export_dir(view, gen, dirfd, path, options, result);
 		if (rc != R_OK)
 			take_back(dirfd);
 	}

@@ -57,7 +57,7 @@ static int add_piece(struct core *c, uint64_t start, uint64_t end, bool in_file)
 static int piece_of_run(const struct look_run *run, void *arg)
 {
 	return add_piece(arg, run->start, run->start + run->n * PAGE_BYTES,
-			 run->kind == LOOK_STORED || run->kind == LOOK_ZERO || run->numbers);
+			 look_run_has_bytes(run) || run->kind == LOOK_ZERO);
 }
 
 static int find_pieces(struct core *c)
@@ -143,13 +143,12 @@ static int cannot_write(void)
 static int write_run(const struct look_run *run, void *arg)
 {
 	struct core *c = arg;
-	bool has_bytes = run->kind == LOOK_STORED || (run->kind == LOOK_FILE && run->numbers);
+	bool has_bytes = look_run_has_bytes(run);
 	int rc = R_OK;
 
 	for (uint64_t i = 0, n; rc == R_OK && has_bytes && i < run->n; i += n) {
 		n = run->n - i < BATCH_PAGES ? run->n - i : BATCH_PAGES;
-		rc = look_read(c->look, c->task, run->start + i * PAGE_BYTES, run->numbers + i, n,
-			       c->buf);
+		rc = look_run_read(c->look, c->task, run, i, n, c->buf);
 		if (rc == R_OK && io_pwrite_all(c->fd, c->buf, n * PAGE_BYTES,
 						(off_t)(c->at + i * PAGE_BYTES)) != R_OK)
 			rc = cannot_write();

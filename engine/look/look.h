@@ -12,6 +12,7 @@
  *   changes.c, dirty.c  what differs from another generation
  *   search.c  bytes in many generations; matcher.c what is looked for, scanned.c what has been
  * looked at, places.c where it was found
+ *   secret.c  sealed memory, where it is asked for
  */
 #ifndef SNAP_ENGINE_LOOK_LOOK_H
 #define SNAP_ENGINE_LOOK_LOOK_H
@@ -21,6 +22,7 @@
 #include <stdint.h>
 
 #include "engine/image/image.h"
+#include "store/seal.h"
 #include "store/store.h"
 
 /* Room for the name of any object of a generation ("pages-shmem-3"). */
@@ -59,6 +61,8 @@ struct look {
 	size_t n_memfds;
 	SnapFileEntry **notes; /* what a take notes about files, sorted by id; none in an import */
 	size_t n_notes;
+	bool reveal; /* set by look_reveal() */
+	const struct store_keys *keys;
 };
 
 /*
@@ -102,16 +106,26 @@ const char *look_vma_name(const struct look *look, const VmaEntry *vma);
 /* True if the bytes of the mapping are a file's wherever the task has not written to it. */
 bool look_vma_is_file(const VmaEntry *vma);
 
-/* True if it shows memory of memfd_secret(2), which is sealed: its bytes are never told. */
+/* True if it shows memory of memfd_secret(2), which is sealed: its bytes are told only after
+ * look_reveal(). */
 bool look_vma_is_secret(const struct look *look, const VmaEntry *vma);
+
+/* From now on the bytes of secret memory are told like any others.  `keys` must stay open; NULL:
+ * the store has none, which is an error (R_UNSUPPORTED, reported) where something sealed is met. */
+void look_reveal(struct look *look, const struct store_keys *keys);
+
+/* Bytes that a task has mapped of secret memory and that stay sealed; 0 after look_reveal(). */
+uint64_t look_sealed_bytes(const struct look *look, const struct look_task *task);
 
 /* What the bytes of a page are. */
 enum look_page {
-	LOOK_NONE,   /* nothing is mapped there, or what is is the kernel's or secret */
+	LOOK_NONE,   /* nothing is mapped there, or what is is the kernel's */
 	LOOK_STORED, /* in the generation */
 	LOOK_ZERO,   /* zeroes: never touched, or known to be zero */
 	LOOK_FILE,   /* those of the mapped file, which are in the generation only if it stored them
 		      */
+	LOOK_SEALED, /* secret memory */
+	LOOK_KINDS
 };
 
 /* A run of pages of one kind.  `numbers` has those of LOOK_STORED, LOOK_ZERO and LOOK_FILE pages
@@ -122,6 +136,8 @@ struct look_run {
 	enum look_page kind;
 	bool shared; /* LOOK_STORED, LOOK_ZERO: not the task's own but of shared memory */
 	const page_no *numbers;
+	struct sealed *sealed; /* of LOOK_SEALED pages that are revealed, otherwise NULL */
+	uint64_t sealed_index; /* of the first of them */
 };
 
 /*
@@ -133,6 +149,14 @@ int look_vma_walk(const struct look *look, const struct look_task *task, const V
 		  uint64_t start, uint64_t end, int (*fn)(const struct look_run *run, void *arg),
 		  void *arg);
 
+/* True if the bytes of the pages of a run can be read by look_run_read(); zeroes need not be. */
+bool look_run_has_bytes(const struct look_run *run);
+
+/* Reads `n` pages of a run that has bytes, from its page `from` on.  Results as of look_read(), and
+ * R_UNSUPPORTED. */
+int look_run_read(const struct look *look, const struct look_task *task, const struct look_run *run,
+		  uint64_t from, size_t n, void *buf);
+
 /* Reads the `n` pages with these numbers, which lie at `address` of the task, into `buf`.  R_OK,
  * R_DAMAGED (reported with the address) or R_FAILED. */
 int look_read(const struct look *look, const struct look_task *task, uint64_t address,
@@ -140,8 +164,9 @@ int look_read(const struct look *look, const struct look_task *task, uint64_t ad
 
 /*
  * Reads whole pages of a task: `n` pages from `address` (a multiple of PAGE_BYTES) on into `buf`,
- * of each of which `kinds` tells what it is; pages of mapped files that are stored count as
- * LOOK_STORED, and all others are filled with zeroes.  Results as of look_read().
+ * of each of which `kinds` tells what it is; pages of mapped files that are stored, and secret ones
+ * that are revealed, count as LOOK_STORED, and all others are filled with zeroes.  Results as of
+ * look_read().
  */
 int look_pages(const struct look *look, const struct look_task *task, uint64_t address, size_t n,
 	       void *buf, enum look_page *kinds);

@@ -17,6 +17,10 @@ void look_bytes_add(struct look_bytes *bytes, const void *from, size_t len);
 /* Zeroes up to the next multiple of `align`. */
 void look_bytes_align(struct look_bytes *bytes, size_t align);
 
+/* As look_vma_walk() for a mapping of secret memory. */
+int look_secret_walk(const struct look *look, const VmaEntry *vma, uint64_t start, uint64_t end,
+		     int (*fn)(const struct look_run *run, void *arg), void *arg);
+
 /* Makes `look->notes` ready for look_note(). */
 void look_sort_notes(struct look *look);
 

@@ -1,4 +1,4 @@
-#include "engine/look/look.h"
+#include "engine/look/look_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -189,8 +189,10 @@ int look_vma_walk(const struct look *look, const struct look_task *task, const V
 	struct walk w = { .vma = vma, .look = look, .at = start, .fn = fn, .arg = arg };
 	int rc;
 
-	if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD) || look_vma_is_secret(look, vma))
+	if (vma->status & (VMA_OF_KERNEL | VMA_STATUS_GUARD))
 		return tell(&w, start, end, LOOK_NONE);
+	if (look_vma_is_secret(look, vma))
+		return look_secret_walk(look, vma, start, end, fn, arg);
 	w.absent = look_vma_is_file(vma) ? LOOK_FILE : LOOK_ZERO;
 	w.has_behind = backing(look, vma, &w.behind, &rc);
 	if (rc == R_OK && !w.has_behind) {
@@ -223,6 +225,19 @@ int look_read(const struct look *look, const struct look_task *task, uint64_t ad
 	return R_DAMAGED;
 }
 
+bool look_run_has_bytes(const struct look_run *run)
+{
+	return run->kind == LOOK_STORED || (run->kind == LOOK_FILE && run->numbers) || run->sealed;
+}
+
+int look_run_read(const struct look *look, const struct look_task *task, const struct look_run *run,
+		  uint64_t from, size_t n, void *buf)
+{
+	if (run->sealed)
+		return sealed_read(run->sealed, run->sealed_index + from, n, buf);
+	return look_read(look, task, run->start + from * PAGE_BYTES, run->numbers + from, n, buf);
+}
+
 struct reading {
 	const struct look *look;
 	const struct look_task *task;
@@ -235,15 +250,13 @@ static int read_run(const struct look_run *run, void *arg)
 {
 	const struct reading *r = arg;
 	size_t first = (run->start - r->address) / PAGE_BYTES;
-
-	bool has_bytes = run->kind == LOOK_STORED || (run->kind == LOOK_FILE && run->numbers);
+	bool has_bytes = look_run_has_bytes(run);
 
 	for (size_t i = 0; i < run->n; i++)
 		r->kinds[first + i] = has_bytes ? LOOK_STORED : run->kind;
 	if (!has_bytes)
 		return R_OK;
-	return look_read(r->look, r->task, run->start, run->numbers, run->n,
-			 r->buf + first * PAGE_BYTES);
+	return look_run_read(r->look, r->task, run, 0, run->n, r->buf + first * PAGE_BYTES);
 }
 
 int look_pages(const struct look *look, const struct look_task *task, uint64_t address, size_t n,

@@ -10,6 +10,7 @@
 #include "engine/look/look.h"
 #include "engine/look/places.h"
 #include "engine/look/scanned.h"
+#include "engine/look/secret.h"
 #include "store/seal.h"
 
 /* A run of the walk, and before it the page it follows. */
@@ -30,6 +31,7 @@ struct search {
 	struct generation gen;
 	struct look *look; /* NULL: not needed so far */
 	const char *object;
+	struct sealed *sealed; /* it is sealed, and revealed; otherwise NULL */
 
 	/* pages that follow each other in the object, from index `first` on; between runs, the last
 	 * page of the one before, of which hits are still to be told */
@@ -61,6 +63,18 @@ static void want(struct search *s, size_t i)
 	s->wanted[s->n_wanted++] = s->numbers[i];
 }
 
+/* Each page is encrypted by itself, at its own index. */
+static int decrypt_wanted(struct search *s)
+{
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i < s->n; i++)
+		if (s->place[i] != NOT_READ)
+			rc = sealed_read(s->sealed, s->first + i, 1,
+					 s->data + (size_t)s->place[i] * PAGE_BYTES);
+	return rc;
+}
+
 /* Reads what is wanted, all at once. */
 static int read_wanted(struct search *s)
 {
@@ -69,6 +83,8 @@ static int read_wanted(struct search *s)
 
 	if (!s->n_wanted)
 		return R_OK;
+	if (s->sealed)
+		return decrypt_wanted(s);
 	rc = store_read_pages(s->view, s->wanted, s->n_wanted, s->data, &bad);
 	if (rc == R_DAMAGED)
 		warn("generation %" PRIu64 ": a page of object %s is damaged; see snap verify "
@@ -223,7 +239,7 @@ static int place_in_shared(struct search *s, struct look_match *place,
 			   const struct scanned_hit *hit)
 {
 	uint64_t offset = place->address;
-	uint64_t shmid = strtoull(s->object + strlen("pages-shmem-"), NULL, 10);
+	uint64_t shmid = strtoull(strrchr(s->object, '-') + 1, NULL, 10);
 	bool mapped = false;
 	int rc = open_look(s);
 
@@ -253,7 +269,7 @@ static int place_hit(struct search *s, size_t i, const struct scanned_hit *hit)
 				    .address = (s->first + i) * PAGE_BYTES + hit->offset };
 	int rc;
 
-	if (!strncmp(s->object, "pages-shmem-", strlen("pages-shmem-")))
+	if (s->sealed || !strncmp(s->object, "pages-shmem-", strlen("pages-shmem-")))
 		return place_in_shared(s, &place, hit);
 	if (!strncmp(s->object, "pages-", strlen("pages-")) && isdigit((unsigned char)s->object[6]))
 		return place_in_task(s, &place, hit);
@@ -377,16 +393,27 @@ static int add_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 static int search_object(const char *name, const struct object *object, void *arg)
 {
 	struct search *s = arg;
+	bool secret = !strncmp(name, SEALED_PREFIX, strlen(SEALED_PREFIX));
 	int rc;
 
 	/* Encrypted; nothing can be found there. */
-	if (sealed_is(name))
+	if (sealed_is(name) && !(secret && s->options->reveal)) {
+		s->result->bytes_sealed += secret ? object->length_bytes : 0;
 		return R_OK;
+	}
+	if (secret) {
+		rc = look_secret_open(s->view, s->gen.number, name, s->options->keys, &s->sealed);
+		if (rc != R_OK)
+			return rc == R_NOT_FOUND ? R_DAMAGED : rc;
+	}
 	s->object = name;
 	s->n = 0;
 	s->spill = 0;
 	rc = store_object_walk(s->view, object, 0, UINT64_MAX / PAGE_BYTES, add_run, s);
-	return rc == R_OK ? end_of_pages(s) : rc;
+	rc = rc == R_OK ? end_of_pages(s) : rc;
+	sealed_close(s->sealed);
+	s->sealed = NULL;
+	return rc;
 }
 
 static int search_generation(struct search *s, uint64_t number)

@@ -13,7 +13,9 @@ struct look_search_options {
 	struct matcher *matcher;
 	const uint64_t *generations; /* their numbers, ascending */
 	size_t n_generations;
-	uint64_t limit; /* places at most that are told of */
+	uint64_t limit;		       /* places at most that are told of */
+	bool reveal;		       /* search what is sealed, too */
+	const struct store_keys *keys; /* for that; NULL: the store has none */
 	const struct progress *progress;
 };
 
@@ -32,10 +34,11 @@ struct look_match {
 };
 
 struct look_search_result {
-	uint64_t places;      /* told of */
-	uint64_t pages_read;  /* stored pages looked at, each once */
-	uint64_t pages_known; /* met again in another place or generation */
-	bool limited;	      /* there are more places than the limit */
+	uint64_t places;       /* told of */
+	uint64_t pages_read;   /* stored pages looked at, each once */
+	uint64_t pages_known;  /* met again in another place or generation */
+	uint64_t bytes_sealed; /* of secret memory that was not searched, in each generation */
+	bool limited;	       /* there are more places than the limit */
 };
 
 /*

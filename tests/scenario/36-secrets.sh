@@ -49,10 +49,54 @@ grep -rqF "$secret" "$SNAP_STORE" && fail "the secret is in the store as it is"
 "$grep_program" "$SNAP_STORE" <<<"$secret" >"$W/found" && fail "the secret is in the store: $(cat "$W/found")"
 "$SNAP" show --gen 2 >>"$W/log" 2>&1 || fail "show"
 
+# What looks into generations tells that there are secrets, and shows them only if asked by name.
+# look_all OPTION...: what all those commands print and write with this, as $W/look.
+look_all() {
+	local at
+	rm -rf "$W/look" && mkdir "$W/look"
+	"$SNAP" inspect "$@" --gen 2 --all >"$W/look/inspect" 2>&1 || return 1
+	"$SNAP" inspect "$@" --gen 2 --all --json >"$W/look/inspect.json" 2>&1 || return 1
+	"$SNAP" search "$@" --gen 1-2 --string "$secret" >"$W/look/search" 2>&1 || return 1
+	"$SNAP" search "$@" --gen 2 --regex "${secret:0:5}[A-Z]+" --json >"$W/look/search.json" 2>&1 || return 1
+	"$SNAP" core "$@" --gen 2 --output "$W/look/core" >"$W/look/core.out" 2>&1 || return 1
+	"$SNAP" mem "$@" --gen 2 >"$W/look/mem" 2>&1 || return 1
+	at=$("$SNAP" mem --gen 2 | sed -n 's/-.*sealed.*//p' | head -n 1)
+	"$SNAP" mem "$@" --gen 2 --range "$at+5000" >"$W/look/range" 2>&1 || return 1
+	"$SNAP" mem "$@" --gen 2 --range "$at+5000" --raw >"$W/look/raw" 2>"$W/look/raw.out" || return 1
+	"$SNAP" diff "$@" --gen 1 --gen 2 >"$W/look/diff" 2>&1 || return 1
+	"$SNAP" export "$@" --gen 2 "$W/look/export" >"$W/look/export.out" 2>&1 || return 1
+}
+# The word without the pattern that was asked for.
+letters() { grep -aqrF "$(spell 7)$(spell 7)" "$@"; }
+look_all || fail "a look without secrets: $(tail -n 2 "$W"/look/*)"
+letters "$W/look" && fail "a secret is shown: $(grep -arlF "$secret$secret" "$W/look")"
+grep -q "0 places" "$W/look/search" || fail "$(cat "$W/look/search")"
+for part in search core.out mem range raw.out diff export.out inspect; do
+	grep -q "sealed" "$W/look/$part" || fail "$part does not tell of what is sealed: $(cat "$W/look/$part")"
+done
+look_all --reveal-secrets || fail "a look at secrets: $(tail -n 2 "$W"/look/*)"
+for part in core export raw; do
+	letters "$W/look/$part" || fail "with --reveal-secrets, $part has no secret"
+done
+[ "$(head -c ${#secret} "$W/look/raw")" = "$secret" ] || fail "mem --raw: other bytes than in the secret"
+grep -q "^word pid $PID 0x.*$secret" "$W/look/search" || fail "search --reveal-secrets: $(cat "$W/look/search")"
+[ "$(field places "$W/look/search.json")" -gt 0 ] || fail "search --regex --reveal-secrets"
+grep -q "${secret:0:8}" "$W/look/range" || fail "mem --range: $(head -n 3 "$W/look/range")"
+"$SNAP" search --reveal-secrets --gen 2 --string "$secret" --limit 9999 --json >"$W/look/all.json"
+[ "$(field places "$W/look/all.json")" = $((8 * 4096 / 26 * 2)) ] ||
+	fail "search --reveal-secrets: not every place of both secrets"
+grep -q sealed "$W"/look/{search,core.out,mem,range,raw.out,diff,export.out} && fail "sealed, though revealed"
+rm -rf "$W/look"
+
 # Without the key: everything but secrets works, and no secret is taken or comes back.
 mv "$SNAP_STORE/$key" "$W/key"
 "$SNAP" verify --data >>"$W/log" 2>&1 || fail "verify without the key: $(tail -n 3 "$W/log")"
 not_restored 4 key restore --gen 2
+refused 4 key mem --gen 2 --reveal-secrets
+refused 4 key search --gen 2 --string "$secret" --reveal-secrets
+refused 4 key export --gen 2 "$W/exported" --reveal-secrets
+[ ! -e "$W/exported" ] || fail "a refused export left $W/exported"
+"$SNAP" core --gen 2 --output "$W/core" >>"$W/log" 2>&1 || fail "core without the key: $(tail -n 3 "$W/log")"
 "$SNAP" --store "$W/other" init --key-file "$W/other.key" >>"$W/log" 2>&1 || fail "init: $(tail -n 3 "$W/log")"
 not_restored 4 "not the key" restore --gen 2 --key-file "$W/other.key"
 chmod 644 "$W/key"
@@ -105,7 +149,7 @@ grep -q "$(tail -n 1 "$W/new.key")" "$W/log" "$W/status" && fail "a key was prin
 mv "$W/new.key" "$W/away"
 "$SNAP" gc --keep-last 1 >>"$W/log" 2>&1 || fail "gc: $(tail -n 3 "$W/log")"
 "$SNAP" verify --data >>"$W/log" 2>&1 || fail "verify after gc: $(tail -n 3 "$W/log")"
-grep -qF "$secret" "$W"/log "$W"/*.err "$W"/*.json && fail "the secret was printed"
+grep -aqF "$secret" "$W"/log "$W/core" "$W"/*.err "$W"/*.json && fail "the secret was printed"
 grep -rqF "$secret" "$SNAP_STORE" && fail "the secret is in the store as it is"
 "$grep_program" "$SNAP_STORE" <<<"$secret" >"$W/found" && fail "the secret is in the store: $(cat "$W/found")"
 exit 0
