@@ -55,6 +55,17 @@ void interrupt_install(enum command_kind kind)
 		signal(SIGTSTP, SIG_IGN);
 }
 
+void interrupt_hold(void)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, SIGINT);
+	sigaddset(&held, SIGTERM);
+	sigaddset(&held, SIGHUP);
+	sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
 int interrupt_signal(void)
 {
 	return came;

@@ -11,6 +11,9 @@
  */
 void interrupt_install(enum command_kind kind);
 
+/* From here on these signals wait: the work is done, and its result is told as it is. */
+void interrupt_hold(void);
+
 /* The signal that came, or 0. */
 int interrupt_signal(void);
 

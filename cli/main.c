@@ -79,6 +79,7 @@ int main(int argc, char **argv)
 	}
 	index_faults_install();
 	code = command->run(&options);
+	interrupt_hold();
 	/* What could be read was read, and may be less than there is. */
 	if ((code == EXIT_DONE || code == EXIT_FAILED || code == EXIT_NOT_FOUND) &&
 	    store_index_damage_seen())

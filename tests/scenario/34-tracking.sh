@@ -9,7 +9,9 @@ SEED=${SEED:-4711}
 read -ra CAPTURES <<<"${CAPTURES:-copy clone predump}"
 note "SEED=$SEED"
 
-is_tracked() { ls /run/snap/track-*-"$PID"-* >/dev/null 2>&1; }
+# Others may track the same number in a pid namespace of their own.
+space=$(stat -L -c %i /proc/self/ns/pid)
+is_tracked() { ls /run/snap/track-*"$space"-"$PID"-* >/dev/null 2>&1; }
 
 start_target "$W/writer" "$TARGETS/random_writer" "$SEED"
 kept=0 reached=0
