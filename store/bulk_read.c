@@ -19,6 +19,7 @@
 #define ROUND_LINKS (ROUND_PAGES * 4)
 #define BUCKETS 4096u
 #define PIECE_PAGES 32u
+#define FETCH_AHEAD 2u /* pages */
 
 struct wanted {
 	page_no number;
@@ -215,15 +216,31 @@ static int make_page(const struct bulk *bulk, const struct page_plan *page)
 	return memcmp(hash, page->hash, HASH_BYTES) == 0 ? R_OK : R_DAMAGED;
 }
 
+/* Has what a page is made of on its way to the processor: it lies here and there in many MiB. */
+static void fetch_ahead(const struct bulk *bulk, const struct page_plan *page)
+{
+	const struct link *link = &bulk->links[page->first];
+
+	for (uint32_t i = 0; i < page->n; i++, link++) {
+		const struct part *part = &bulk->parts[link->part];
+
+		if (part->result == R_OK && part->cluster->whole)
+			cluster_fetch_ahead(part->cluster, link->at);
+	}
+}
+
 static void make_pages(size_t piece, unsigned int worker, void *arg)
 {
 	struct bulk *bulk = arg;
 	size_t end = (piece + 1) * PIECE_PAGES;
 
 	(void)worker;
-	for (size_t i = piece * PIECE_PAGES; i < end && i < bulk->n_pages; i++)
+	for (size_t i = piece * PIECE_PAGES; i < end && i < bulk->n_pages; i++) {
+		if (i + FETCH_AHEAD < bulk->n_pages)
+			fetch_ahead(bulk, &bulk->pages[i + FETCH_AHEAD]);
 		if (bulk->pages[i].result == R_OK)
 			bulk->pages[i].result = make_page(bulk, &bulk->pages[i]);
+	}
 }
 
 static void begin_round(struct bulk *bulk)

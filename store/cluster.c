@@ -13,6 +13,9 @@
 #include <zstd.h>
 
 #define BUCKETS 1024u
+#define LINE_BYTES 64u
+/* What lies behind these the processor fetches by itself, as it sees the order. */
+#define FETCH_LINES 8u
 
 struct unpacker {
 	ZSTD_DCtx *zstd;
@@ -183,6 +186,24 @@ void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
 {
 	delta_apply(page, cluster->bytes + (size_t)at * DELTA_BITMAP_BYTES,
 		    cluster->bytes + cluster->words[at]);
+}
+
+void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
+{
+	const uint8_t *from = cluster->bytes;
+	size_t n = FETCH_LINES;
+
+	if (cluster->delta) {
+		__builtin_prefetch(from + (size_t)at * DELTA_BITMAP_BYTES);
+		from += cluster->words[at];
+		n = (at + 1 < cluster->pages ? cluster->words[at + 1] : cluster->len) -
+		    cluster->words[at];
+		n = n / LINE_BYTES < FETCH_LINES ? n / LINE_BYTES + 1 : FETCH_LINES;
+	} else {
+		from += (size_t)at * PAGE_BYTES;
+	}
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(from + i * LINE_BYTES);
 }
 
 struct cluster_cache *cluster_cache_new(size_t budget_bytes)

@@ -32,21 +32,40 @@ uint32_t delta_gather(const void *page, const void *base, uint8_t *bitmap, uint8
 	return (uint32_t)(to - words) / 8;
 }
 
+/* Counts the bits of all words side by side, as there may be no instruction for it: bytes of up to
+ * 64, which are summed up in the end. */
 uint32_t delta_bitmap_count(const uint8_t *bitmap)
 {
-	uint32_t n = 0;
+	uint64_t sums = 0;
 
-	for (size_t i = 0; i < DELTA_BITMAP_BYTES; i += 8)
-		n += (uint32_t)__builtin_popcountll(get_le64(bitmap + i));
-	return n;
+	for (size_t i = 0; i < DELTA_BITMAP_BYTES; i += 8) {
+		uint64_t x = get_le64(bitmap + i);
+
+		x -= x >> 1 & UINT64_C(0x5555555555555555);
+		x = (x & UINT64_C(0x3333333333333333)) + (x >> 2 & UINT64_C(0x3333333333333333));
+		sums += (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	}
+	sums = (sums & UINT64_C(0x00ff00ff00ff00ff)) + (sums >> 8 & UINT64_C(0x00ff00ff00ff00ff));
+	return (uint32_t)(sums * UINT64_C(0x0001000100010001) >> 48);
 }
 
+/* What was rewritten are mostly long runs of words, which are copied as such. */
 void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words)
 {
-	for (size_t i = 0; i < DELTA_BITMAP_BYTES; i += 8) {
+	for (size_t i = 0; i < DELTA_BITMAP_BYTES; i += 8, page += 64 * 8) {
 		uint64_t bits = get_le64(bitmap + i);
+		unsigned int at = 0;
 
-		for (; bits; bits &= bits - 1, words += 8)
-			memcpy(page + (i * 8 + (size_t)__builtin_ctzll(bits)) * 8, words, 8);
+		while (bits) {
+			unsigned int skip = (unsigned int)__builtin_ctzll(bits), run;
+
+			bits >>= skip;
+			at += skip;
+			run = ~bits ? (unsigned int)__builtin_ctzll(~bits) : 64;
+			memcpy(page + at * 8, words, run * 8);
+			words += run * 8;
+			at += run;
+			bits = run < 64 ? bits >> run : 0;
+		}
 	}
 }
