@@ -1,6 +1,8 @@
 #include "cli/commands.h"
 
+#include "base/result.h"
 #include "cli/secrets.h"
+#include "engine/exchange/live.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -154,6 +156,23 @@ static const char *check_export(const struct options *o)
 	return o->n_operands ? check_gen_or_name(o) : "a directory has to say where to";
 }
 
+static const char *check_serve(const struct options *o)
+{
+	struct live_address address;
+
+	if (!o->page_server || !o->images)
+		return "--page-server has to say where criu connects, --images where it dumps to";
+	if (!o->name_count)
+		return "--name has to say under which lineage";
+	if (live_address_read(o->page_server, &address) != R_OK)
+		return "what --page-server says is no address";
+	if (!address.loopback && !o->allow_remote)
+		return "--page-server: whoever reaches this address could send a process of his "
+		       "own; use 127.0.0.1 or a unix socket, with ssh between machines, or "
+		       "--allow-remote";
+	return NULL;
+}
+
 const struct command commands[] = {
 	{ "init", "[--key-file FILE | --passphrase]", "make a store, and say how its secrets open",
 	  "Makes the store, unless it is there.  With an option, gives it a key for secrets\n"
@@ -277,5 +296,12 @@ const struct command commands[] = {
 	  "Writes a generation into the new or empty directory DIR, as criu restore and crit\n"
 	  "read it.  What was imported comes back as it was.",
 	  COMMAND_READS, check_export, cmd_export, 1 },
+	{ "serve", "--page-server ADDRESS --images DIR --name NAME",
+	  "take in a dump while criu makes it, by its page-server protocol",
+	  "Waits for one criu dump or pre-dump --page-server into the empty directory DIR, stores\n"
+	  "its pages as they come, adds the images when criu is through, and prints\n"
+	  "\"generation N\", or \"pre-dump N\" for the next dump of NAME to build on.  ADDRESS is\n"
+	  "PORT (of 127.0.0.1), ADDRESS:PORT or unix:PATH.",
+	  COMMAND_LISTENS, check_serve, cmd_serve },
 	{ 0 },
 };

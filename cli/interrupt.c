@@ -46,12 +46,12 @@ static void catch (int number)
 
 void interrupt_install(enum command_kind kind)
 {
-	at_once = kind != COMMAND_ENGINE && kind != COMMAND_REBUILDS;
+	at_once = kind != COMMAND_ENGINE && kind != COMMAND_REBUILDS && kind != COMMAND_LISTENS;
 	catch (SIGINT);
 	catch (SIGTERM);
 	catch (SIGHUP);
 	/* ^Z would leave a target frozen for as long as snap sleeps. */
-	if (!at_once)
+	if (!at_once && kind != COMMAND_LISTENS)
 		signal(SIGTSTP, SIG_IGN);
 }
 

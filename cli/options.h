@@ -12,6 +12,7 @@ enum command_kind {
 	COMMAND_READS,	 /* reads the store; holds no capability at all */
 	COMMAND_WRITES,	 /* changes the store; holds no capability at all */
 	COMMAND_STARTS,	 /* starts a program, which gets what snap was given */
+	COMMAND_LISTENS, /* as COMMAND_WRITES, and undoes what it began when it is interrupted */
 	COMMAND_ENGINE,	 /* looks into processes */
 	COMMAND_REBUILDS /* makes processes, which may need any capability they had */
 };
@@ -97,6 +98,10 @@ struct options {
 	bool raw;
 	/* what looks into generations */
 	bool reveal_secrets;
+	/* serve, ingest */
+	const char *page_server, *stream, *images, *work_dir;
+	bool allow_remote;
+	uint64_t timeout_seconds; /* 0: not given */
 	/* init, key, and what needs secrets */
 	const char *key_file, *passphrase_fd, *passphrase_file;
 	const char *new_key_file, *new_passphrase_fd, *new_passphrase_file;

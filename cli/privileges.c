@@ -48,6 +48,7 @@ int privileges_reduce(enum command_kind kind)
 	switch (kind) {
 	case COMMAND_READS:
 	case COMMAND_WRITES:
+	case COMMAND_LISTENS:
 		return keep_only(NULL, 0);
 	case COMMAND_ENGINE:
 		return keep_only(engine_needs, sizeof(engine_needs) / sizeof(engine_needs[0]));

@@ -230,7 +230,8 @@ static int run(struct import *im, struct store *store)
 		rc = dump_chain_open(im->source, &im->chain);
 	if (rc == R_OK) {
 		im->result->levels = dump_chain_levels(im->chain);
-		rc = ingest_begin(store, im->options->lineage, &im->ingest);
+		if (!im->ingest)
+			rc = ingest_begin(store, im->options->lineage, &im->ingest);
 	}
 	for (size_t i = 0; rc == R_OK && i < im->n; i++)
 		rc = import_one(im, im->names[i]);
@@ -245,6 +246,27 @@ static int run(struct import *im, struct store *store)
 	return rc;
 }
 
+static int import(struct import *im, struct store *store)
+{
+	struct import_result *result = im->result;
+	int64_t time_ns = result->gen.time_ns;
+	int rc;
+
+	memset(result, 0, sizeof(*result));
+	result->gen.time_ns = time_ns;
+	snprintf(result->gen.lineage, sizeof(result->gen.lineage), "%s", im->options->lineage);
+	im->buf = malloc(BLOCK_BYTES);
+	rc = im->buf ? run(im, store) : out_of_memory();
+	if (im->ingest)
+		ingest_abort(im->ingest);
+	dump_chain_close(im->chain);
+	for (size_t i = 0; i < im->n; i++)
+		free(im->names[i]);
+	free(im->names);
+	free(im->buf);
+	return rc;
+}
+
 int import_source(struct store *store, const struct dump_source *source,
 		  const struct import_options *options, struct import_result *result,
 		  int (*more)(struct import *im, void *arg), void *arg)
@@ -254,22 +276,23 @@ int import_source(struct store *store, const struct dump_source *source,
 			     .source = source,
 			     .more = more,
 			     .more_arg = arg };
-	int64_t time_ns = result->gen.time_ns;
-	int rc;
 
-	memset(result, 0, sizeof(*result));
-	result->gen.time_ns = time_ns;
-	snprintf(result->gen.lineage, sizeof(result->gen.lineage), "%s", options->lineage);
-	im.buf = malloc(BLOCK_BYTES);
-	rc = im.buf ? run(&im, store) : out_of_memory();
-	if (im.ingest)
-		ingest_abort(im.ingest);
-	dump_chain_close(im.chain);
-	for (size_t i = 0; i < im.n; i++)
-		free(im.names[i]);
-	free(im.names);
-	free(im.buf);
-	return rc;
+	return import(&im, store);
+}
+
+int import_live(struct store *store, const struct dump_source *source,
+		const struct import_options *options, struct import_result *result,
+		const struct import_live *live)
+{
+	struct import im = { .options = options,
+			     .result = result,
+			     .source = source,
+			     .more = live->more,
+			     .more_arg = live->arg,
+			     .live = live,
+			     .ingest = live->ingest };
+
+	return import(&im, store);
 }
 
 int exchange_import_dir(struct store *store, int dirfd, const char *path,

@@ -12,13 +12,26 @@
 /* Of objects. */
 #define IMPORT_NAME_MAX 255
 
+struct import;
+
+/* Of a dump whose memory came before its images: it is in the store already. */
+struct import_live {
+	struct ingest *ingest; /* begun; the import ends it in any case */
+	/* Makes the tree of a pagemap ("pagemap-12"). */
+	int (*memory)(struct import *im, const char *pagemap, void *arg);
+	/* Before the commit. */
+	int (*more)(struct import *im, void *arg);
+	void *arg;
+};
+
 struct import {
 	const struct import_options *options;
 	struct import_result *result;
 	const struct dump_source *source;
 	int (*more)(struct import *im, void *arg); /* before the commit; may be NULL */
 	void *more_arg;
-	char **names; /* of its files, sorted */
+	const struct import_live *live; /* may be NULL */
+	char **names;			/* of its files, sorted */
 	size_t n, room;
 	struct dump_chain *chain;
 	struct ingest *ingest;
@@ -34,6 +47,11 @@ struct import {
 int import_source(struct store *store, const struct dump_source *source,
 		  const struct import_options *options, struct import_result *result,
 		  int (*more)(struct import *im, void *arg), void *arg);
+
+/* The same for memory that came before. */
+int import_live(struct store *store, const struct dump_source *source,
+		const struct import_options *options, struct import_result *result,
+		const struct import_live *live);
 
 /* The file as it is as an object.  R_OK or R_FAILED. */
 int import_bytes(struct import *im, const char *file, const struct dump_file *from,

@@ -26,6 +26,8 @@ static int import_memory(struct import *im, const char *pagemap)
 	char name[NAME_MAX + 16];
 	int rc;
 
+	if (im->live)
+		return im->live->memory(im, pagemap, im->live->arg);
 	snprintf(name, sizeof(name), "pages-%s", pagemap + strlen("pagemap-"));
 	im->end = 0;
 	rc = object_begin(im->ingest, name, &im->writer);
