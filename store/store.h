@@ -145,6 +145,18 @@ int store_object_diff(struct store_view *view, const struct object *before,
 		      int (*fn)(uint64_t index, page_no before, page_no after, void *arg),
 		      void *arg);
 
+/*
+ * Walks `n` objects side by side: calls `fn` for each 512 indexes from `index` (a multiple of 512)
+ * on at which any of them has pages, in ascending order.  leaves[i] are the 512 numbers of object i
+ * there, PAGE_ABSENT among them, or NULL if it has none; where an object is the same as the one
+ * before it, both are one pointer, and nothing was read twice.  `fn` returns non-zero to stop,
+ * which is then the result.  R_OK, R_DAMAGED (reported), R_FAILED.  Needs some 16 KiB for each
+ * object.
+ */
+int store_objects_walk(struct store_view *view, const struct object *objects, size_t n,
+		       int (*fn)(uint64_t index, const page_no *const *leaves, void *arg),
+		       void *arg);
+
 /* Sets or clears the pin of a generation; a pinned one is kept by every policy. */
 int store_generation_pin(struct store *store, uint64_t number, bool pinned);
 

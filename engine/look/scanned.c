@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "base/result.h"
 #include "base/warn.h"
 
@@ -30,7 +28,7 @@ struct scanned {
 	struct bits open;	  /* of those, where a match could go on behind the page */
 	struct bits borders;	  /* between a number and the one above it, which is most of them */
 	struct table others;	  /* all other borders */
-	struct table clean;	  /* runs without hits */
+	struct bits hitting;	  /* pages with hits, in them or at a border behind them */
 	struct table found;	  /* pages and borders with hits */
 	struct scanned_hit *hits; /* [0] is none */
 	size_t n_hits, room;
@@ -132,7 +130,7 @@ void scanned_free(struct scanned *s)
 	free(s->open.words);
 	free(s->borders.words);
 	free(s->others.slots);
-	free(s->clean.slots);
+	free(s->hitting.words);
 	free(s->found.slots);
 	free(s->hits);
 	free(s);
@@ -158,11 +156,19 @@ bool scanned_border(const struct scanned *s, page_no a, page_no b)
 	return slot && slot->a;
 }
 
-int scanned_set_page(struct scanned *s, page_no number, bool open)
+int scanned_set_page(struct scanned *s, page_no number)
 {
-	if (open && set_bit(&s->open, number) != R_OK)
-		return R_FAILED;
 	return set_bit(&s->pages, number);
+}
+
+int scanned_set_open(struct scanned *s, page_no number)
+{
+	return set_bit(&s->open, number);
+}
+
+bool scanned_has_hits(const struct scanned *s, page_no number)
+{
+	return get_bit(&s->hitting, number);
 }
 
 int scanned_set_border(struct scanned *s, page_no a, page_no b)
@@ -172,32 +178,12 @@ int scanned_set_border(struct scanned *s, page_no a, page_no b)
 	return put(&s->others, a, b) ? R_OK : R_FAILED;
 }
 
-struct scanned_run scanned_run_of(const page_no *numbers, size_t n)
-{
-	XXH128_hash_t h = XXH3_128bits(numbers, n * sizeof(*numbers));
-
-	/* 0 marks a free slot. */
-	return (struct scanned_run){ h.low64 | 1, h.high64 };
-}
-
-bool scanned_clean(const struct scanned *s, const struct scanned_run *run)
-{
-	const struct slot *slot = find(&s->clean, run->low, run->high);
-
-	return slot && slot->a;
-}
-
-int scanned_set_clean(struct scanned *s, const struct scanned_run *run)
-{
-	return put(&s->clean, run->low, run->high) ? R_OK : R_FAILED;
-}
-
 int scanned_add(struct scanned *s, page_no a, page_no b, const struct scanned_hit *hit)
 {
 	struct slot *slot = put(&s->found, a, b);
 	size_t id = s->n_hits ? s->n_hits : 1;
 
-	if (!slot)
+	if (!slot || set_bit(&s->hitting, a) != R_OK)
 		return R_FAILED;
 	if (id >= s->room) {
 		size_t room = s->room ? 2 * s->room : 64;

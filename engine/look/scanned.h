@@ -38,24 +38,17 @@ bool scanned_page(const struct scanned *scanned, page_no number);
 bool scanned_open(const struct scanned *scanned, page_no number);
 bool scanned_border(const struct scanned *scanned, page_no a, page_no b);
 
-/*
- * Whole runs of pages that follow each other, by a hash of their numbers: known to be looked at,
- * with all borders between them, and to have no hit.  Most of a generation is runs of the one
- * before.
- */
-struct scanned_run {
-	uint64_t low, high;
-};
-struct scanned_run scanned_run_of(const page_no *numbers, size_t n);
-bool scanned_clean(const struct scanned *scanned, const struct scanned_run *run);
-int scanned_set_clean(struct scanned *scanned, const struct scanned_run *run);
-
-/* Marks them as looked at.  R_OK or R_FAILED (out of memory, reported). */
-int scanned_set_page(struct scanned *scanned, page_no number, bool open);
+/* Marks them: as looked at, as one that a match could go on behind.  R_OK or R_FAILED (out of
+ * memory, reported). */
+int scanned_set_page(struct scanned *scanned, page_no number);
+int scanned_set_open(struct scanned *scanned, page_no number);
 int scanned_set_border(struct scanned *scanned, page_no a, page_no b);
 
 /* Adds a hit, behind those that are there; `b` is PAGE_ABSENT for one within page `a`. */
 int scanned_add(struct scanned *scanned, page_no a, page_no b, const struct scanned_hit *hit);
+
+/* Is there a hit in the page, or at a border behind it? */
+bool scanned_has_hits(const struct scanned *scanned, page_no number);
 
 /* The first hit, and the one behind a hit, in the order they were added; NULL: no more.  Valid
  * until the next scanned_add(). */
