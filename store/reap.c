@@ -164,6 +164,8 @@ int reap_condemned_next(struct store_view *view, page_no first, struct reap_segm
 	result = index_get_u64(view->txn, DB_SEGMENT, found, segment_raw, sizeof(segment_raw));
 	if (result == R_OK)
 		return look_at(view->txn, found, segment_raw, segment);
+	if (result == R_FAILED)
+		return R_FAILED;
 	warn("the index condemns a segment of page %lu that it does not have: run snap verify",
 	     (unsigned long)found);
 	return R_FAILED;

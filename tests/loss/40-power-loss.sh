@@ -1,5 +1,7 @@
 #!/bin/bash
-# Power goes at any moment of takes, forgets and gcs: what a take has returned for is there.
+# Power goes at any moment of takes, forgets and gcs, of those too that move pages or take them off
+# chains of differences: what a take has returned for is there.  Takes that go by the note that the
+# index was looked at (index-walked) are among what is recorded, and what comes after the cut.
 # timeout: 600
 # LOSS_STATES=N looks at N states in place of 240; LOSS_SEED=N at others.
 . "$(dirname "$0")/lib.sh"
@@ -16,6 +18,13 @@ run_forgetting forget --gen 3 || fail "cannot forget"
 run_gc || fail "gc fails"
 take a 5 3 && take c 9 0 || fail "cannot take after gc"
 "${record[@]}" timeout 30 "$SNAP" pin --gen 8 --store "$W/store" --quiet || fail "cannot pin"
+make_chains # the lineage whose pages gc detaches; all but its last two generations go
+snap() { "${record[@]}" timeout 30 "$SNAP" "$@" --store "$W/store" --quiet; }
+may_forget
+snap gc --keep-last 1 --max-unused 0 --json >"$W/out" || fail "gc fails"
+did_forget
+grep -qE '"pages_detached": [1-9]' "$W/out" || { cat "$W/out"; fail "gc detaches nothing"; }
+[ -e "$W/store/index-walked" ] || fail "no note that the index was looked at"
 for command in "${commands[@]}"; do
 	case $command in compact | recompress) "run_$command" || fail "$command fails" ;; esac
 done

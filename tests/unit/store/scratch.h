@@ -5,7 +5,7 @@
 #include "dedup/dedup.h"
 #include "gc/gc.h"
 
-/* A new directory below /tmp, without a store in it yet; freed by scratch_remove(). */
+/* A new directory below /dev/shm or /tmp, without a store in it yet; freed by scratch_remove(). */
 char *scratch_make(void);
 void scratch_remove(char *dir);
 
@@ -51,5 +51,11 @@ int scratch_gc(struct store *store, uint64_t keep_last, const struct gc_options 
 
 /* Verifies all data; R_OK or R_DAMAGED. */
 int scratch_verify(struct store *store, struct store_verify_result *result);
+
+/* The same, asserting that all is whole and that there are so many generations. */
+void scratch_verify_whole(struct store *store, uint64_t generations);
+
+/* What the store is made of now; asserts. */
+struct store_stats scratch_stats(struct store *store);
 
 #endif

@@ -20,25 +20,6 @@
 #define PAGES 3000
 #define BASE 0x555555554ull
 
-static struct store_stats stats_of(struct store *store)
-{
-	struct store_stats stats;
-	struct store_view *view;
-
-	assert_int_equal(store_view_open(store, &view), R_OK);
-	assert_int_equal(store_stats(view, &stats), R_OK);
-	store_view_close(view);
-	return stats;
-}
-
-static void verify_whole(struct store *store, uint64_t generations)
-{
-	struct store_verify_result verified;
-
-	assert_int_equal(scratch_verify(store, &verified), R_OK);
-	assert_int_equal(verified.generations, generations);
-}
-
 static struct generation take_changed(struct store *store, uint64_t seed, uint64_t other,
 				      size_t step)
 {
@@ -108,9 +89,9 @@ static void returns_what_is_dead(void **state)
 	uint64_t before, alone;
 
 	take_changed(store, 1, 1, 1);
-	alone = stats_of(store).bytes_packs;
+	alone = scratch_stats(store).bytes_packs;
 	take_changed(store, 1, 2, 2);
-	before = stats_of(store).bytes_packs;
+	before = scratch_stats(store).bytes_packs;
 	/* Half of the first pack is dead: less than is allowed. */
 	assert_int_equal(gc_forget(store, &one, 1, &keep, &result), R_OK);
 	assert_int_equal(result.bytes_rewritten, 0);
@@ -120,9 +101,9 @@ static void returns_what_is_dead(void **state)
 	assert_in_range(result.bytes_unused, 0, 4096);
 	assert_int_equal(result.bytes_pending, 0);
 	assert_in_range(result.bytes_rewritten, 1, alone * 60 / 100);
-	assert_true(stats_of(store).bytes_packs < before - alone * 45 / 100);
-	assert_int_equal(stats_of(store).bytes_condemned, 0);
-	verify_whole(store, 1);
+	assert_true(scratch_stats(store).bytes_packs < before - alone * 45 / 100);
+	assert_int_equal(scratch_stats(store).bytes_condemned, 0);
+	scratch_verify_whole(store, 1);
 	check_changed(store, 2, 1, 2, 2);
 	/* Nothing is left to do. */
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
@@ -130,7 +111,7 @@ static void returns_what_is_dead(void **state)
 	/* What lives is found by hash where it is now, what died is not. */
 	assert_int_equal(take_changed(store, 1, 2, 2).pages_new, 0);
 	assert_true(take_changed(store, 1, 1, 1).pages_new > PAGES / 3);
-	verify_whole(store, 3);
+	scratch_verify_whole(store, 3);
 	store_close(store);
 }
 
@@ -145,7 +126,7 @@ static void old_views_read_on(void **state)
 
 	take_changed(store, 1, 1, 1);
 	take_changed(store, 1, 2, 2);
-	before = stats_of(store).bytes_packs;
+	before = scratch_stats(store).bytes_packs;
 	assert_int_equal(store_view_open(store, &view), R_OK);
 	assert_int_equal(gc_forget(store, &one, 1, &options, &result), R_OK);
 	/* It could still refer to what is dead, so nothing is copied yet. */
@@ -163,8 +144,8 @@ static void old_views_read_on(void **state)
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_int_equal(result.bytes_rewritten, 0);
 	assert_int_equal(result.bytes_pending, 0);
-	assert_true(stats_of(store).bytes_packs < before * 80 / 100);
-	verify_whole(store, 1);
+	assert_true(scratch_stats(store).bytes_packs < before * 80 / 100);
+	scratch_verify_whole(store, 1);
 	check_changed(store, 2, 1, 2, 2);
 	store_close(store);
 }
@@ -199,7 +180,7 @@ static void early_take_keeps_dead_pages(void **state)
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 		assert_int_equal(result.bytes_pending, 0);
-		verify_whole(store, 2);
+		scratch_verify_whole(store, 2);
 		check_changed(store, 2, 1, 2, 2);
 	}
 	store_close(store);
@@ -232,7 +213,7 @@ static void recompresses(void **state)
 	int runs = 0;
 
 	take_changed(store, 1, 2, 3);
-	before = stats_of(store).bytes_packs;
+	before = scratch_stats(store).bytes_packs;
 	options.max_rewrite_bytes = before / 4;
 	for (;; runs++) {
 		assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
@@ -240,11 +221,11 @@ static void recompresses(void **state)
 			break;
 		written += result.bytes_rewritten;
 		assert_true(result.bytes_rewritten < before / 2);
-		verify_whole(store, 1);
+		scratch_verify_whole(store, 1);
 	}
 	assert_in_range(runs, 3, 6);
 	assert_in_range(written, before * 8 / 10, before * 11 / 10);
-	assert_true(stats_of(store).bytes_packs < before * 11 / 10);
+	assert_true(scratch_stats(store).bytes_packs < before * 11 / 10);
 	assert_true(all_strong(store));
 	check_changed(store, 1, 1, 2, 3);
 	/* And what is strong stays so when it is compacted. */
@@ -255,7 +236,7 @@ static void recompresses(void **state)
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_int_equal(result.bytes_rewritten, 0);
 	assert_true(all_strong(store));
-	verify_whole(store, 1);
+	scratch_verify_whole(store, 1);
 	check_changed(store, 2, 1, 1, 1);
 	store_close(store);
 }
@@ -311,10 +292,10 @@ static void leaves_gaps_to_takes(void **state)
 	assert_true(result.bytes_rewritten > 0);
 	assert_int_equal(ingest_commit(second, &gen), R_OK);
 	assert_false(ranges_overlap(store));
-	verify_whole(store, 3);
+	scratch_verify_whole(store, 3);
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_false(ranges_overlap(store));
-	verify_whole(store, 3);
+	scratch_verify_whole(store, 3);
 	store_close(store);
 }
 
@@ -438,9 +419,9 @@ static void all_at_once(void **state)
 	assert_false(ranges_overlap(store));
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_int_equal(result.bytes_pending, 0);
-	assert_true(result.bytes_unused < stats_of(store).segments * 4096);
+	assert_true(result.bytes_unused < scratch_stats(store).segments * 4096);
 	assert_false(ranges_overlap(store));
-	verify_whole(store, stats_of(store).generations);
+	scratch_verify_whole(store, scratch_stats(store).generations);
 	store_close(store);
 }
 

@@ -10,25 +10,6 @@
 
 #include <cmocka.h>
 
-static struct store_stats stats_of(struct store *store)
-{
-	struct store_stats stats;
-	struct store_view *view;
-
-	assert_int_equal(store_view_open(store, &view), R_OK);
-	assert_int_equal(store_stats(view, &stats), R_OK);
-	store_view_close(view);
-	return stats;
-}
-
-static void verify_whole(struct store *store, uint64_t generations)
-{
-	struct store_verify_result verified;
-
-	assert_int_equal(scratch_verify(store, &verified), R_OK);
-	assert_int_equal(verified.generations, generations);
-}
-
 static uint64_t words = 5; /* of each page change every time */
 
 /* Page `i` as it is at `time`. */
@@ -105,22 +86,22 @@ static void detaches_from_forgotten_bases(void **state)
 		take_drifting(store, time);
 	for (uint64_t number = 1; number <= 6; number++)
 		assert_int_equal(gc_forget(store, &number, 1, &plain, &result), R_OK);
-	pages = stats_of(store).pages;
-	bytes = stats_of(store).bytes_packs;
+	pages = scratch_stats(store).pages;
+	bytes = scratch_stats(store).bytes_packs;
 	assert_true(pages > 8 * DRIFTING); /* all of them are bases of the last */
 	options.max_rewrite_bytes = 8192;
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 		assert_true(result.bytes_rewritten > 0);
-		verify_whole(store, 2);
+		scratch_verify_whole(store, 2);
 	}
 	options.max_rewrite_bytes = 0;
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_int_equal(result.bytes_pending, 0);
 	/* Each of the last two, one as a difference to the other, and what is not memory. */
-	assert_in_range(stats_of(store).pages, 2 * DRIFTING, 2 * DRIFTING + 100);
-	assert_true(stats_of(store).bytes_packs < bytes);
-	verify_whole(store, 2);
+	assert_in_range(scratch_stats(store).pages, 2 * DRIFTING, 2 * DRIFTING + 100);
+	assert_true(scratch_stats(store).bytes_packs < bytes);
+	scratch_verify_whole(store, 2);
 	read_drifting(store, 7, 6);
 	read_drifting(store, 8, 7);
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
@@ -140,23 +121,23 @@ static void chains_do_not_pile_up(void **state)
 
 	words = 15;
 	take_drifting(store, 0);
-	alone = stats_of(store).bytes_packs;
+	alone = scratch_stats(store).bytes_packs;
 	for (uint64_t time = 1; time < 13; time++) {
 		take_drifting(store, time);
 		assert_int_equal(gc_forget(store, &time, 1, &never, &result), R_OK);
 		assert_int_equal(result.pages_detached, 0);
 	}
-	bytes = stats_of(store).bytes_packs;
+	bytes = scratch_stats(store).bytes_packs;
 	assert_true(bytes > alone + alone / 2);
 	/* What is dead by that goes in the same run, or in those after it. */
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 		detached += result.pages_detached;
-		verify_whole(store, 1);
+		scratch_verify_whole(store, 1);
 	}
 	assert_in_range(detached, DRIFTING, DRIFTING + 50); /* nodes too */
-	assert_true(stats_of(store).bytes_packs < bytes);
-	assert_in_range(stats_of(store).pages, DRIFTING, DRIFTING + 100);
+	assert_true(scratch_stats(store).bytes_packs < bytes);
+	assert_in_range(scratch_stats(store).pages, DRIFTING, DRIFTING + 100);
 	read_drifting(store, 13, 12);
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_int_equal(result.bytes_rewritten, 0);
@@ -178,7 +159,7 @@ static void middles_are_kept(void **state)
 		if (number != 7)
 			assert_int_equal(gc_forget(store, &number, 1, &options, &result), R_OK);
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
-	verify_whole(store, 2);
+	scratch_verify_whole(store, 2);
 	read_drifting(store, 7, 6);
 	read_drifting(store, 13, 12);
 	store_close(store);
