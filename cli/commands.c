@@ -156,6 +156,13 @@ static const char *check_export(const struct options *o)
 	return o->n_operands ? check_gen_or_name(o) : "a directory has to say where to";
 }
 
+static const char *check_ingest(const struct options *o)
+{
+	if (!o->stream)
+		return "--stream has to say which directory criu is to dump to";
+	return o->name_count ? NULL : "--name has to say under which lineage";
+}
+
 static const char *check_serve(const struct options *o)
 {
 	struct live_address address;
@@ -303,5 +310,10 @@ const struct command commands[] = {
 	  "\"generation N\", or \"pre-dump N\" for the next dump of NAME to build on.  ADDRESS is\n"
 	  "PORT (of 127.0.0.1), ADDRESS:PORT or unix:PATH.",
 	  COMMAND_LISTENS, check_serve, cmd_serve },
+	{ "ingest", "--stream DIR --name NAME",
+	  "take in a dump while criu makes it, by its image streamer",
+	  "Waits for one criu dump --stream into the directory DIR, stores all its images as they\n"
+	  "come, of which none becomes a file, and prints \"generation N\".",
+	  COMMAND_LISTENS, check_ingest, cmd_ingest },
 	{ 0 },
 };

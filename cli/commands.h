@@ -44,6 +44,7 @@ extern const struct command image_commands[];
 int cmd_import(const struct options *options);
 int cmd_export(const struct options *options);
 int cmd_serve(const struct options *options);
+int cmd_ingest(const struct options *options);
 
 /*
  * Does `work` again while it results in R_BUSY and --wait has seconds left.  What it reports in a

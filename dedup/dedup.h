@@ -80,6 +80,9 @@ uint64_t ingest_misses(const struct ingest *ingest);
  * none, and the uuid of the store. */
 uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16]);
 
+/* The same for pages that ingest_view() has, by their numbers; not while anything is spooled. */
+int object_numbers(struct object_writer *writer, uint64_t index, const page_no *numbers, size_t n);
+
 /*
  * A whole object that is known to be as in the newest generation of the lineage: its tree is taken
  * over, whatever is being spooled.  `pages` is how many it has, for the statistics.  R_OK;

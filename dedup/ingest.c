@@ -395,6 +395,17 @@ int object_check(struct object_writer *writer, uint64_t index, const void *pages
 	return hand_over(writer, SPOOL_CHECK, index, pages, n);
 }
 
+int object_numbers(struct object_writer *writer, uint64_t index, const page_no *numbers, size_t n)
+{
+	if (check_order(writer, index, n) != R_OK)
+		return R_FAILED;
+	if (!writer->spooled)
+		return take_in_numbers(writer, index, numbers, n);
+	warn("object %s: pages are referred to beside some that are spooled", writer->name);
+	writer->failed = true;
+	return R_FAILED;
+}
+
 void *object_room(struct object_writer *writer, size_t *n)
 {
 	return writer->spooled ? spool_room(writer->ingest->spool, n) : NULL;

@@ -41,11 +41,12 @@ struct object_writer {
 /* The newest generation or pre-dump of the lineage; 0: none. */
 uint64_t ingest_newest_number(const struct ingest *ingest);
 
-/* What object_pages() .. object_check() do when nothing is spooled any more.  After a failure
+/* What object_pages() .. object_numbers() do when nothing is spooled any more.  After a failure
  * (reported) the object has failed. */
 int take_in_pages(struct object_writer *writer, uint64_t index, const void *pages, size_t n);
 int take_in_zero(struct object_writer *writer, uint64_t index, size_t n);
 int take_in_kept(struct object_writer *writer, uint64_t index, size_t n);
+int take_in_numbers(struct object_writer *writer, uint64_t index, const page_no *numbers, size_t n);
 int take_in_checked(struct object_writer *writer, uint64_t index, const uint8_t *pages, size_t n);
 
 #endif

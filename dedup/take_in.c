@@ -107,6 +107,24 @@ int take_in_kept(struct object_writer *writer, uint64_t index, size_t n)
 	return R_OK;
 }
 
+int take_in_numbers(struct object_writer *writer, uint64_t index, const page_no *numbers, size_t n)
+{
+	struct ingest *ingest = writer->ingest;
+
+	ingest->scanned += n;
+	for (size_t i = 0; i < n; i++) {
+		if (numbers[i] == PAGE_ZERO)
+			ingest->zero++;
+		else
+			ingest->shared++;
+		if (tree_writer_put(writer->tree, index + i, numbers[i]) != R_OK) {
+			writer->failed = true;
+			return R_FAILED;
+		}
+	}
+	return R_OK;
+}
+
 int take_in_checked(struct object_writer *writer, uint64_t index, const uint8_t *pages, size_t n)
 {
 	struct ingest *ingest = writer->ingest;

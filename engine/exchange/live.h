@@ -61,4 +61,12 @@ struct live_result {
 int live_page_server(struct store *store, const struct live_address *address,
 		     const struct live_options *options, struct live_result *result);
 
+/*
+ * The same for `criu dump --stream`: waits for it at the socket streamer-capture.sock in the
+ * directory, and takes in every image, of which none is a file; but criu is not told that all is
+ * safe, and may have ended its tasks when something fails here.  The same results.
+ */
+int live_stream(struct store *store, const struct live_options *options,
+		struct live_result *result);
+
 #endif

@@ -214,6 +214,12 @@ static int add_extent(const struct level *level, const char *name, struct pagema
 
 	if (entry->has_in_parent && entry->in_parent)
 		flags = PE_PARENT;
+	if (entry->base.n_unknown_fields) {
+		warn("%s/%s.img: at 0x%" PRIx64 ": an entry with fields of a CRIU later than 4.2, "
+		     "such as those of compressed pages",
+		     level->source.path, name, entry->vaddr);
+		return R_UNSUPPORTED;
+	}
 	if (flags & ~PE_KNOWN) {
 		warn("%s/%s.img: at 0x%" PRIx64 ": flags 0x%x are of a CRIU later than 4.2; what "
 		     "they mean is not known here",
@@ -286,7 +292,8 @@ static int open_pages(const struct level *level, const char *name, struct pagema
 	return R_DAMAGED;
 }
 
-static int load_map(struct level *level, const char *name)
+/* The entries only; `map->exists` tells whether there is such a pagemap. */
+static int load_entries(struct level *level, const char *name)
 {
 	struct pagemap *map = &level->map;
 	struct image_reader reader;
@@ -307,7 +314,38 @@ static int load_map(struct level *level, const char *name)
 	if (rc == R_OK)
 		rc = read_entries(level, name, map, &reader);
 	free(data);
-	return rc == R_OK ? open_pages(level, name, map) : rc;
+	return rc;
+}
+
+static int load_map(struct level *level, const char *name)
+{
+	int rc = load_entries(level, name);
+
+	return rc == R_OK && level->map.exists ? open_pages(level, name, &level->map) : rc;
+}
+
+int dump_pagemap_load(struct dump_chain *chain, const char *name, char *pages, size_t room)
+{
+	struct pagemap *map = &chain->levels[0].map;
+	int rc;
+
+	forget_map(map);
+	rc = load_entries(&chain->levels[0], name);
+	if (rc == R_OK && !map->exists)
+		return R_NOT_FOUND;
+	snprintf(pages, room, "%s", map->pages_name);
+	return rc;
+}
+
+int dump_pagemap_each(struct dump_chain *chain,
+		      int (*fn)(uint64_t index, uint64_t n, bool present, void *arg), void *arg)
+{
+	const struct pagemap *map = &chain->levels[0].map;
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i < map->n; i++)
+		rc = fn(map->extents[i].index, map->extents[i].n, map->extents[i].present, arg);
+	return rc;
 }
 
 /* The extent that holds `index`, or NULL. */

@@ -41,4 +41,15 @@ size_t dump_chain_levels(const struct dump_chain *chain);
 int dump_pages_each(struct dump_chain *chain, const char *name,
 		    int (*fn)(uint64_t index, const void *pages, size_t n, void *arg), void *arg);
 
+/*
+ * Reads the pagemap `name` of the first directory without its pages, and tells the name of their
+ * file ("pages-1.img").  R_OK, R_NOT_FOUND (not reported), or as above.
+ */
+int dump_pagemap_load(struct dump_chain *chain, const char *name, char *pages, size_t room);
+/* Calls `fn` for each entry of what was loaded, in ascending order; not `present`: its `n` pages
+ * are a parent's, the others follow each other in the file.  `fn` returns non-zero to stop, which
+ * is then the result. */
+int dump_pagemap_each(struct dump_chain *chain,
+		      int (*fn)(uint64_t index, uint64_t n, bool present, void *arg), void *arg);
+
 #endif

@@ -140,14 +140,14 @@ mkdir bad && : >bad/mm-8.img
 "$SNAP" serve --page-server 0 --images bad --name x 2>err
 [ $? = 4 ] && grep -q "mm-8.img of an earlier dump" err || fail "images of another dump: $(cat err)"
 rm -rf bad
-serve late --timeout 1
+serve late --timeout 3
 peer "$AT" new open:7 page:16:1 close
 served 1 "stats-dump, which criu writes last"
-serve silent --timeout 1
+serve silent --timeout 3
 : >answers
 peer "$AT" new open:7 sleep &
 remember $!
-served 1 "nothing for 1 s"
+served 1 "nothing for 3 s"
 serve other
 peer "$AT" new open:8 page:16:1 images:other:7 mm:other close
 served 5 "memory of task 7 did not come"
