@@ -56,7 +56,7 @@ int cmd_core(const struct options *options)
 	fd = looking_create(path);
 	if (fd < 0)
 		goto out;
-	result = look_core(looking.look, task, fd);
+	result = look_core(looking.look, task, options->file_contents, fd);
 	if (result == R_OK)
 		code = report(options, looking.look, task, path, fd);
 	else

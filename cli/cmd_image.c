@@ -6,6 +6,7 @@
 #include "base/warn.h"
 #include "cli/exit_codes.h"
 #include "cli/image_source.h"
+#include "cli/json_memory.h"
 #include "cli/output.h"
 #include "engine/image/json.h"
 #include "engine/image/scan.h"
@@ -88,7 +89,7 @@ static int print_json(const struct options *options, const json_t *json, bool pr
 	}
 	result = image_json_print(json, pretty, file);
 	fputc('\n', file);
-	if (fclose(file) != 0 && result == R_OK) {
+	if ((fclose(file) != 0 || json_memory_failed()) && result == R_OK) {
 		warn("out of memory");
 		result = R_FAILED;
 	}

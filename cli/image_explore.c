@@ -79,7 +79,7 @@ int read_entries(const struct image_source *source, enum image_kind_id kind, con
 	return result;
 }
 
-/* Reads an image that has at least one entry; that one. */
+/* Reads an image that every process has, and of at least one entry. */
 static int read_first(const struct exploring *e, enum image_kind_id kind, uint32_t number,
 		      ProtobufCMessage ***entries, size_t *n)
 {
@@ -92,7 +92,7 @@ static int read_first(const struct exploring *e, enum image_kind_id kind, uint32
 		warn("image %s: is empty", name);
 		result = R_DAMAGED;
 	}
-	return result;
+	return result == R_NOT_FOUND ? R_DAMAGED : result;
 }
 
 int explore_ps(const struct exploring *e, json_t **list)

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
 #include "cli/interrupt.h"
+#include "cli/json_memory.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/privileges.h"
@@ -55,6 +56,7 @@ int main(int argc, char **argv)
 
 	if (!standard_fds_open())
 		return EXIT_FAILED;
+	json_memory_watch();
 	if (argc == 3 && strcmp(argv[1], ENGINE_KEEPER_WORD) == 0)
 		return privileges_reduce(COMMAND_READS) == R_OK &&
 			       engine_keep_tracking(argv[2]) == R_OK

@@ -54,6 +54,8 @@ static const struct option_row rows[] = {
 	  "append standard output and error to FILE (default: /dev/null)" },
 	{ "output", 'o', VALUE_TEXT, AT(output), "FILE", "core",
 	  "write to the new file FILE (default: core.PID)" },
+	{ "file-contents", 0, VALUE_FLAG, AT(file_contents), NULL, "core",
+	  "also what is only in mapped files, where it was stored" },
 	{ "all", 'a', VALUE_FLAG, AT(all), NULL, "inspect", "tell everything" },
 	{ "environment", 'e', VALUE_FLAG, AT(environment), NULL, "inspect",
 	  "environment variables" },

@@ -87,6 +87,7 @@ struct options {
 	uint64_t max_unused_percent, max_rewrite_bytes;
 	bool max_unused_given;
 	/* inspect: what is told */
+	bool file_contents; /* core: also of mapped files */
 	bool all, environment, open_files, sockets, mappings, mounts, credentials, registers,
 	    stacks;
 	/* search: one of the first three */

@@ -2,6 +2,7 @@
 
 #include "base/warn.h"
 #include "cli/exit_codes.h"
+#include "cli/json_memory.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -67,9 +68,10 @@ static const char *time_for_machines(char text[WORDS_MAX], int64_t ns)
 
 int output_json(json_t *value)
 {
-	int result = value ? json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY) : -1;
+	bool whole = value && !json_memory_failed();
+	int result = whole ? json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY) : -1;
 
-	if (!value)
+	if (!whole)
 		warn("out of memory while preparing JSON");
 	json_decref(value);
 	if (result == 0)
@@ -101,6 +103,11 @@ int output_finish(int code)
 {
 	int failed = ferror(stdout);
 
+	/* Text is made of the same values. */
+	if (json_memory_failed() && code == EXIT_DONE) {
+		warn("out of memory: what was told is not whole");
+		code = EXIT_FAILED;
+	}
 	errno = 0;
 	if (fclose(stdout) == 0 && !failed)
 		return code;

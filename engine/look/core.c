@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct piece {
 struct core {
 	const struct look *look;
 	const struct look_task *task;
+	bool file_contents;
 	int fd;
 	struct piece *pieces;
 	size_t n, room;
@@ -54,8 +56,40 @@ static int add_piece(struct core *c, uint64_t start, uint64_t end, bool in_file)
 	return R_OK;
 }
 
+/* The first page of a mapped program or library, by which debuggers tell which one it is. */
+static int is_elf_head(const struct core *c, const struct look_run *run, bool *is)
+{
+	int rc;
+
+	*is = false;
+	if (run->start != c->vma->start || c->vma->pgoff != 0)
+		return R_OK;
+	rc = look_run_read(c->look, c->task, run, 0, 1, c->buf);
+	*is = rc == R_OK && memcmp(c->buf, ELFMAG, SELFMAG) == 0;
+	return rc;
+}
+
+/* What is only in a file is left to the file, but for its head, as the kernel does by default. */
+static int piece_of_file(struct core *c, const struct look_run *run)
+{
+	uint64_t end = run->start + run->n * PAGE_BYTES, from = run->start;
+	bool head;
+	int rc;
+
+	if (c->file_contents)
+		return add_piece(c, from, end, true);
+	rc = is_elf_head(c, run, &head);
+	if (rc == R_OK && head) {
+		from += PAGE_BYTES;
+		rc = add_piece(c, run->start, from, true);
+	}
+	return rc == R_OK && from < end ? add_piece(c, from, end, false) : rc;
+}
+
 static int piece_of_run(const struct look_run *run, void *arg)
 {
+	if (run->kind == LOOK_FILE && look_run_has_bytes(run))
+		return piece_of_file(arg, run);
 	return add_piece(arg, run->start, run->start + run->n * PAGE_BYTES,
 			 look_run_has_bytes(run) || run->kind == LOOK_ZERO);
 }
@@ -180,9 +214,9 @@ static int refuse(const struct look *look, const struct look_task *task, const c
 	return R_UNSUPPORTED;
 }
 
-int look_core(const struct look *look, const struct look_task *task, int fd)
+int look_core(const struct look *look, const struct look_task *task, bool file_contents, int fd)
 {
-	struct core c = { .look = look, .task = task, .fd = fd };
+	struct core c = { .look = look, .task = task, .file_contents = file_contents, .fd = fd };
 	struct look_bytes notes = { 0 }, head = { 0 };
 	int rc;
 

@@ -174,9 +174,11 @@ int look_pages(const struct look *look, const struct look_task *task, uint64_t a
 /*
  * Writes an ELF core file of one process to `fd` (an empty regular file, positioned at 0): threads
  * with their registers, mappings, NT_FILE, what the generation holds of its memory; pages that were
- * never touched are holes.  R_OK, R_UNSUPPORTED (a zombie; another processor), R_DAMAGED, R_FAILED;
- * all reported.
+ * never touched are holes.  Pages that are only those of a mapped file are in it with
+ * `file_contents` and where the generation stored the file; otherwise just the heads of programs
+ * and libraries are.  R_OK, R_UNSUPPORTED (a zombie; another processor), R_DAMAGED, R_FAILED; all
+ * reported.
  */
-int look_core(const struct look *look, const struct look_task *task, int fd);
+int look_core(const struct look *look, const struct look_task *task, bool file_contents, int fd);
 
 #endif

@@ -114,7 +114,9 @@ static void look_at_task(const struct look *look, const struct look_task *task)
 	if (bytes <= CORE_MAX_BYTES)
 		fd = memfd_create("core", MFD_CLOEXEC);
 	if (fd >= 0) {
-		look_core(look, task, fd);
+		look_core(look, task, true, fd);
+		if (ftruncate(fd, 0) == 0)
+			look_core(look, task, false, fd);
 		close(fd);
 	}
 	if (task->has_pages)

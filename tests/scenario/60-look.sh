@@ -150,7 +150,10 @@ gdb -batch -nx -ex 'thread apply all bt' -ex 'print words' "$TARGETS/../look/loo
 	>"$W/gdb.out" 2>"$W/gdb.err" || fail "gdb: $(tail -n 3 "$W/gdb.err")"
 grep -q 'the_other_thread' "$W/gdb.out" || fail "gdb does not see the other thread: $(cat "$W/gdb.out")"
 grep -q 'in main' "$W/gdb.out" || fail "gdb does not see the first thread's stack"
-"$SNAP" core --gen "$one" --output "$W/core.whole" >"$W/out" 2>&1 || fail "core: $(cat "$W/out")"
+"$SNAP" core --gen "$one" --file-contents --output "$W/core.whole" >"$W/out" 2>&1 || fail "core: $(cat "$W/out")"
+# As the kernel's, a core has of mapped files only what the program changed, and their heads.
+[ "$(stat -c %s "$W/core")" -lt $(($(stat -c %s "$W/core.whole") - 1000000)) ] || fail "a core has the contents of files"
+gdb -batch -nx -ex "x/1xw $base" -c "$W/core" 2>&1 | grep -q 0x464c457f || fail "a core lacks the heads of programs"
 # Of the code, too: without the program's file there is something to disassemble.
 gdb -batch -nx -ex "x/2i 0x$from" -c "$W/core.whole" >"$W/code.out" 2>&1
 grep -q 'Cannot access' "$W/code.out" && fail "the core lacks the code: $(cat "$W/code.out")"
