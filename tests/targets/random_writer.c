@@ -2,6 +2,7 @@
  * executes and signal handlers.  What a take keeps without reading must be what is there.
  * random_writer [SEED] repeats a run, as far as threads and takes let it. */
 #include "target.h"
+#include "writes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,19 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE 4096UL
 #define SLOTS 24
 #define SLOT_PAGES 600
 #define COMMON_PAGES 200
 #define THREADS 2
 #define CHILDREN 2
 
-static struct slot {
-	unsigned char *at;
-	size_t pages;
-	int prot;
-	int shared;
-} slots[SLOTS];
+static struct slot slots[SLOTS];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int stop;
@@ -42,8 +37,9 @@ static unsigned char *common;
 static int common_fd = -1;
 /* A file that is read past the page cache, where the file system can. */
 static int direct_fd = -1;
+static int is_child; /* made by fork(): its parent has the same at the same addresses */
 
-static uint64_t rnd(uint64_t below)
+uint64_t rnd(uint64_t below)
 {
 	seed ^= seed << 13;
 	seed ^= seed >> 7;
@@ -210,7 +206,20 @@ static void step(void)
 
 	pthread_mutex_lock(&lock);
 	i = rnd(SLOTS);
-	switch (rnd(12)) {
+	switch (rnd(16)) {
+	case 12:
+	case 13:
+		write_huge();
+		break;
+	case 14:
+		write_forbidden(&slots[i]);
+		write_stack((int)rnd(20));
+		if (is_child)
+			write_parent(handled, sizeof(handled));
+		break;
+	case 15:
+		rearrange_guards(&slots[i]);
+		break;
 	case 0:
 	case 1:
 		rearrange(&slots[i]);
@@ -247,9 +256,18 @@ static void *thread(void *arg)
 	return NULL;
 }
 
+static void *execute(void *arg)
+{
+	execl("/proc/self/exe", arg, "again", (char *)NULL);
+	_exit(1);
+}
+
 /* A child has what its parent had, goes on with it, and becomes another program at last. */
 static void child(char **argv, int n)
 {
+	pthread_t other;
+
+	is_child = 1;
 	signal(SIGALRM, SIG_IGN);
 	seed = 77 + n + (uint64_t)time(NULL);
 	pthread_mutex_init(&lock, NULL);
@@ -258,9 +276,14 @@ static void child(char **argv, int n)
 			step();
 		usleep(8000);
 	}
-	if (rnd(2)) {
-		execl("/proc/self/exe", argv[0], "again", (char *)NULL);
-		_exit(1);
+	switch (rnd(3)) {
+	case 0:
+		execute(argv[0]);
+		break;
+	case 1: /* by another thread, which becomes the first one */
+		if (!pthread_create(&other, NULL, execute, argv[0]))
+			for (;;)
+				step();
 	}
 	_exit(0);
 }
@@ -269,6 +292,7 @@ static void open_common(void)
 {
 	static unsigned char block[16 * PAGE] = { 1 };
 
+	open_huge();
 	common_fd = memfd_create("common", 0);
 	CHECK(common_fd >= 0 && !ftruncate(common_fd, COMMON_PAGES * PAGE));
 	common = mmap(NULL, COMMON_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, common_fd, 0);
@@ -330,9 +354,9 @@ int main(int argc, char **argv)
 					child(argv, i);
 			} else {
 				children[i] = vfork();
-				if (!children[i]) {
-					execl("/proc/self/exe", argv[0], "again", (char *)NULL);
-					_exit(1);
+				if (!children[i]) { /* in the memory of its parent */
+					handled[rnd(sizeof(handled))]++;
+					execute(argv[0]);
 				}
 			}
 			pthread_mutex_unlock(&lock);
