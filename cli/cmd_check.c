@@ -29,13 +29,51 @@ static void on_finding(const struct check_finding *finding, void *arg)
 		c->failed = true;
 }
 
+static const char *tracking_word(const struct track_check *tracking)
+{
+	return !tracking->works ? "impossible" : tracking->generation ? "noted" : "possible";
+}
+
+static void print_tracking(const struct checking *c)
+{
+	struct track_check tracking;
+
+	engine_check_tracking(c->pid, &tracking);
+	if (!tracking.works)
+		printf("tracking: not possible here (%s): every take reads everything\n",
+		       tracking.reason);
+	else if (tracking.generation)
+		printf("tracking: what it writes is noted since generation %llu of %s\n",
+		       (unsigned long long)tracking.generation, tracking.lineage);
+	else if (c->pid)
+		printf("tracking: what it writes is not noted yet; the next take reads "
+		       "everything\n");
+	else
+		printf("tracking: what targets write between takes can be noted\n");
+}
+
+static json_t *json_of_check(struct checking *c, bool good)
+{
+	struct track_check tracking;
+	json_t *object;
+
+	if (c->failed)
+		return NULL;
+	engine_check_tracking(c->pid, &tracking);
+	object = json_pack("{s:i, s:b, s:O, s:s}", "pid", (int)c->pid, "supported", good,
+			   "findings", c->findings, "tracking", tracking_word(&tracking));
+	if (object && *tracking.reason)
+		json_object_set_new(object, "tracking_reason", json_string(tracking.reason));
+	if (object && tracking.generation)
+		json_object_set_new(object, "tracking_since",
+				    json_integer((json_int_t)tracking.generation));
+	return object;
+}
+
 static int print_verdict(const struct options *options, struct checking *c, bool good)
 {
 	if (options->json)
-		return output_json(c->failed
-				       ? NULL
-				       : json_pack("{s:i, s:b, s:O}", "pid", (int)c->pid,
-						   "supported", good, "findings", c->findings));
+		return output_json(json_of_check(c, good));
 	if (options->quiet)
 		return EXIT_DONE;
 	if (c->pid && good)
@@ -46,6 +84,7 @@ static int print_verdict(const struct options *options, struct checking *c, bool
 		printf("this kernel has all that snap needs\n");
 	else
 		printf("this kernel lacks what is named above\n");
+	print_tracking(c);
 	return EXIT_DONE;
 }
 

@@ -300,7 +300,7 @@ static enum capture_method capture_of(const struct options *options)
 int cmd_take(const struct options *options)
 {
 	static const enum tcp_policy policies[] = { TCP_CLOSE, TCP_CLOSE, TCP_KEEP, TCP_REFUSE };
-	static const enum track_method tracks[] = { TRACK_NONE, TRACK_AUTO, TRACK_WP,
+	static const enum track_method tracks[] = { TRACK_AUTO, TRACK_NONE, TRACK_WP,
 						    TRACK_SOFT_DIRTY };
 	struct taking t = { 0 };
 	struct key_source keys;

@@ -102,7 +102,7 @@ static const struct option_row rows[] = {
 	{ "compare", 0, VALUE_FLAG, AT(compare), NULL, "take",
 	  "compare bytes where hashes are equal; heals damaged pages of the target" },
 	{ "track", 0, VALUE_TRACK, 0, "auto|wp|soft-dirty|none", "take",
-	  "note writes, so that the next take reads only those (default: none)" },
+	  "note writes, so that the next take reads only those (default: auto)" },
 	{ "verify-tracking", 0, VALUE_FLAG, AT(verify_tracking), NULL, "take",
 	  "read what is known to be unchanged too, and compare it" },
 	{ "ghost-limit", 0, VALUE_BYTES, AT(ghost_limit_bytes), "BYTES", "take",

@@ -30,8 +30,8 @@ enum capture_choice {
 
 /* --track */
 enum track_choice {
-	TRACK_CHOICE_NONE,
 	TRACK_CHOICE_AUTO,
+	TRACK_CHOICE_NONE,
 	TRACK_CHOICE_WP,
 	TRACK_CHOICE_SOFT_DIRTY
 };

@@ -244,6 +244,17 @@ struct check_finding {
 int engine_check(pid_t pid, enum tcp_policy tcp,
 		 void (*fn)(const struct check_finding *finding, void *arg), void *arg);
 
+/* What a take would find of tracking. */
+struct track_check {
+	bool works;	     /* this machine can note writes between takes */
+	uint64_t generation; /* that they are noted since; 0: they are not noted now */
+	char lineage[64];    /* of it; "" */
+	char reason[160];    /* why it does not work; "" */
+};
+
+/* With `pid` 0 the kernel alone is looked at.  Never fails. */
+void engine_check_tracking(pid_t pid, struct track_check *check);
+
 /*
  * Makes a generation of `lineage` that has `len` bytes of `data` in place of the image `name` of
  * generation `of`, and shares all else with it; its image "snap-edit" tells so.  `view` is one of

@@ -346,7 +346,7 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 {
 	struct track_point point = { 0 };
 	struct ingest *ingest;
-	uint64_t bytes;
+	uint64_t bytes, worth = 0;
 
 	if (opts->capture != CAPTURE_AUTO)
 		return opts->capture == CAPTURE_PREDUMP;
@@ -356,10 +356,11 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 		return false;
 	take_newest_point(ingest, opts, &point);
 	ingest_abort(ingest);
-	bytes = predump_estimate(opts->pid, track_is_proven(opts->pid, &point));
+	bytes = predump_estimate(opts->pid, track_is_proven(opts->pid, &point),
+				 track_least_bytes(opts->track), &worth);
 	snprintf(why, sizeof(((struct capture_summary *)0)->why), "about %llu MiB to be read",
 		 (unsigned long long)(bytes >> 20));
-	return bytes >= PREDUMP_BYTES;
+	return worth >= PREDUMP_BYTES;
 }
 
 /* One try.  Everything but what is in `result` is let go of in any case. */

@@ -46,6 +46,7 @@ keys stats
 keys gc --keep-last 1
 keys take --name web --track wp
 keys take --name web --track wp --pre-dump
+keys check --pid "$pid"
 keys forget --gen 2
 keys pin --gen 3
 keys unpin --gen 3

@@ -292,7 +292,7 @@ uint64_t predump_left(struct predump *predump)
 	return bytes;
 }
 
-uint64_t predump_estimate(pid_t root, bool proven)
+uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_t *worth)
 {
 	uint64_t bytes = 0;
 	struct maps maps;
@@ -304,6 +304,8 @@ uint64_t predump_estimate(pid_t root, bool proven)
 	maps_ready();
 	if (maps_read(root, &maps) == R_OK) {
 		bytes = left_in(root, &maps, false, proven);
+		if (proven || bytes >= least_bytes)
+			*worth += bytes;
 		maps_free(&maps);
 	}
 	for (size_t i = 0; i < n_tids; i++) {
@@ -313,7 +315,7 @@ uint64_t predump_estimate(pid_t root, bool proven)
 		if (proc_children(root, tids[i], &pids, &n) != R_OK)
 			continue;
 		for (size_t k = 0; k < n; k++)
-			bytes += predump_estimate(pids[k], proven);
+			bytes += predump_estimate(pids[k], proven, least_bytes, worth);
 		free(pids);
 	}
 	free(tids);

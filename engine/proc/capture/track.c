@@ -84,6 +84,11 @@ bool track_is_proven(pid_t root, const struct track_point *point)
 	       track_record_look(path, &record) && is_proof(&record.point, point);
 }
 
+uint64_t track_least_bytes(enum track_method method)
+{
+	return method == TRACK_AUTO ? TRACK_TASK_BYTES : 0;
+}
+
 void track_begin(pid_t root, enum track_method method, const struct track_point *point,
 		 struct track **track)
 {
@@ -98,7 +103,7 @@ void track_begin(pid_t root, enum track_method method, const struct track_point 
 	if (!new)
 		return;
 	*track = new;
-	new->least_bytes = method == TRACK_AUTO ? TRACK_TASK_BYTES : 0;
+	new->least_bytes = track_least_bytes(method);
 	if (!track_record_path(root, stat.start_time, new->path, &reason)) {
 		new->path[0] = '\0';
 		because(new, reason);
@@ -226,7 +231,7 @@ enum survey_trust track_trust(const struct track *track, const struct vma *vma)
 	return track->soft_dirty ? SURVEY_SOFT_DIRTY : SURVEY_TRACKED_ANON;
 }
 
-static int open_api(int uffd)
+int track_open_api(int uffd)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
@@ -265,8 +270,8 @@ static int begin_task(struct track *track, struct dump_task *t)
 	}
 	end = inject_site_close(&t->site);
 	rc = rc == R_OK || end != R_OK ? end : rc;
-	if (rc == R_OK && open_api(uffd) != R_OK) {
-		snprintf(reason, sizeof(reason), "the kernel cannot (UFFD_FEATURE_WP_ASYNC)");
+	if (rc == R_OK && track_open_api(uffd) != R_OK) {
+		snprintf(reason, sizeof(reason), "%s", TRACK_NO_ASYNC);
 		rc = R_BUSY;
 	}
 	if (rc == R_OK) {
@@ -522,7 +527,8 @@ void track_summarize(const struct track *track, const struct dump_ctx *ctx,
 		summary->kept_bytes += survey_bytes(&ctx->tasks[i].survey, SURVEY_KEPT);
 	summary->used = summary->kept_bytes > 0;
 	summary->soft_dirty = track->soft_dirty;
-	summary->tasks = track->n;
+	/* Nothing is noted any more without a commit: of a target that ends, or stays stopped. */
+	summary->tasks = track->committed ? track->n : 0;
 	memcpy(summary->reason, track->reason, sizeof(summary->reason));
 	if (track->too_small && track->n == 0)
 		snprintf(

@@ -24,6 +24,9 @@ struct track;
 struct track_point;
 struct vma;
 
+/* So much of its own must an address space have at least to be tracked. */
+uint64_t track_least_bytes(enum track_method method);
+
 /*
  * Before the freeze: takes the proof over, if there is one, so that nobody else relies on it; it
  * comes back by track_commit() only.  `point` is the newest generation of the lineage.  Never

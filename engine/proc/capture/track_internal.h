@@ -33,6 +33,10 @@ struct track {
  * by now.  `track` may be NULL. */
 struct tracked *track_find(struct track *track, pid_t pid);
 
+/* Opens a new userfaultfd for asynchronous write protection.  R_OK, or R_FAILED: TRACK_NO_ASYNC. */
+int track_open_api(int uffd);
+#define TRACK_NO_ASYNC "the kernel cannot (UFFD_FEATURE_WP_ASYNC, Linux 6.7)"
+
 /* Registers a range for write protection.  R_OK, or R_FAILED with errno set: EBUSY if another
  * userfaultfd watches it, ESRCH if the address space is no more. */
 int track_enroll(int uffd, const struct vma *vma);
