@@ -30,7 +30,10 @@ told freeze 'r["agreement"][0]["seen_s"] > 0 and r["agreement"][0]["told_s"] > 0
 ./scale --pages 20000 --each 10000 --folder "$W" --json "$W/scale"
 told scale 'r["stats"]["pages"] >= 20000 and len(r["generations"]) == 2'
 if command -v cc >/dev/null; then
-	./files/cookies --libraries 5 --takes 1 --folder "$W" --json "$W/cookies"
+	./files/cookies --programs libraries --libraries 5 --takes 1 --folder "$W" --json "$W/cookies"
 	told cookies 'len(r["rows"]) == 5 and all(row["repeat_read_bytes"] == 0 for row in r["rows"])'
 fi
+./files/sparse --size 2 --repeat 1 --tools snap,tar --folder "$W" --json "$W/sparse"
+told sparse 'len(r["cases"]) == 3 and all(c["snap"]["back_s"] > 0 for c in r["cases"].values())'
+told sparse 'r["cases"]["huge"]["snap"]["bytes"] < 16 << 20 and r["cases"]["huge"]["snap"]["more_blocks"] == 0'
 echo "the benches work"

@@ -90,6 +90,30 @@ snap_json "$W/restore.json" restore --gen "$GEN" --with-files && fail "restored 
 kill -9 "$PID"
 wait_for 5 gone "$PID"
 
+# ---- a restore that is killed half-way: the next one clears up what it left, once all is well
+mkdir "$W/k" && head -c 60000000 /dev/urandom >"$W/k/data" && cp "$W/k/data" "$W/then"
+start "$W/k/t" python3 -c 'import time; f = open("../data", "r+b"); open("ready", "w").close(); time.sleep(1000)'
+wait_for 10 test -e "$W/k/t/ready" || fail "python3 does not run"
+take_kill "$PID" --with-files
+echo "in its place" >"$W/k/data"
+left() { find "$W/k" -name '.snap-*' | grep -q .; }
+"$SNAP" --quiet restore --gen "$GEN" --with-files >/dev/null 2>&1 &
+restoring=$!
+until left || gone $restoring; do :; done
+kill -9 $restoring
+wait $restoring 2>/dev/null
+kill_tree "$PID"
+wait_for 5 gone "$PID" || fail "the target of a killed restore does not go"
+left || fail "the restore was not killed half-way: $(ls -A "$W/k")"
+# Of somebody who lives, and no name of ours: not touched.
+touch "$W/k/.snap-notes" "$W/k/.snap-1-1-1-1-1"
+restore "$GEN" --with-files
+cmp "$W/k/data" "$W/then" || fail "the file is not back after a killed restore"
+[ "$(cd "$W/k" && echo .snap-*)" = ".snap-1-1-1-1-1 .snap-notes" ] || fail "left behind: $(ls -A "$W/k")"
+kill -9 "$PID"
+wait_for 5 gone "$PID"
+rm "$W/then"
+
 # ---- others write to it while it is read: said
 head -c 60000000 /dev/zero >"$W/p/big"
 rm "$W/p/ready"

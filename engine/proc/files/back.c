@@ -181,11 +181,6 @@ const char *back_split(const char *path, char *folder, size_t room)
 	return slash + 1;
 }
 
-void back_new_name(struct back *back, char name[BACK_NAME_BYTES])
-{
-	snprintf(name, BACK_NAME_BYTES, ".snap-%d-%u", (int)getpid(), back->serial++);
-}
-
 struct back_step *back_note(struct back *back, enum back_verb verb, const char *folder,
 			    const char *name, const char *other)
 {
@@ -343,6 +338,27 @@ static void set_times(const struct back *back)
 	}
 }
 
+/* What a restore that was killed left beside the files that are back now: nobody wants it any more.
+ * In folders that are stored whole it was in the way like anything else that came in. */
+static void remove_left(const struct back *back)
+{
+	char folder[PATH_MAX];
+	size_t removed = 0;
+
+	for (size_t i = 0; i < back->n; i++) {
+		const char *name = back_split(back->entries[i]->path, folder, sizeof(folder));
+		int dir = back->entries[i]->in_folder ? -1 : back_open_folder(folder);
+
+		if (dir < 0)
+			continue;
+		removed += back_left_remove(dir, name);
+		close(dir);
+	}
+	if (removed)
+		note("%zu file%s removed that a killed restore had left", removed,
+		     removed == 1 ? "" : "s");
+}
+
 void back_keep(struct back *back)
 {
 	for (size_t i = back ? back->n_steps : 0; i-- > 0;) {
@@ -361,6 +377,7 @@ void back_keep(struct back *back)
 	if (!back)
 		return;
 	free_steps(back);
+	remove_left(back);
 	set_times(back);
 }
 

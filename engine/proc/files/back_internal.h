@@ -5,6 +5,7 @@
 
 #include "engine/image/image.h"
 #include "engine/proc/files/back.h"
+#include "engine/proc/files/back_left.h"
 #include "store/store.h"
 
 enum back_verb {
@@ -36,10 +37,6 @@ struct back {
 	size_t n_held;
 	bool looked;
 };
-
-#define BACK_NAME_BYTES 64
-/* A name that is free in any folder, as far as snap goes. */
-void back_new_name(struct back *back, char name[BACK_NAME_BYTES]);
 
 /* Opens a folder by its absolute path, through no symbolic link.  -1 with errno set. */
 int back_open_folder(const char *path);

@@ -74,7 +74,7 @@ static int make_new(struct place *p, char name[BACK_NAME_BYTES])
 	char path[PATH_MAX];
 	int fd, rc;
 
-	back_new_name(p->back, name);
+	back_left_name(p->name, p->back->serial++, name);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", p->dir, name);
 	if (entry->same_as) {
 		/* The entry it is the same as stands before it, and so is in place. */
@@ -146,7 +146,7 @@ static int write_in_place(struct place *p)
 
 	if (fd < 0)
 		return failed(p, "it cannot be written to");
-	back_new_name(p->back, name);
+	back_left_name(p->name, p->back->serial++, name);
 	copy = openat(p->dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (copy < 0 || io_copy_file(fd, copy) != R_OK) {
 		failed(p, "no copy of what is there can be made");
@@ -199,7 +199,7 @@ static int move_aside(struct place *p, const char *name)
 {
 	char other[BACK_NAME_BYTES];
 
-	back_new_name(p->back, other);
+	back_left_name(name, p->back->serial++, other);
 	if (io_move_new(p->dir, name, other) != R_OK)
 		return failed(p, "what is in its place cannot be moved");
 	if (back_note(p->back, BACK_ASIDE, p->folder, name, other))
@@ -268,7 +268,7 @@ static int order_paths(const void *a, const void *b)
 static int clear_folder(struct back *back, const SnapDataEntry *folder, SnapDataEntry **sorted)
 {
 	struct place p = { .back = back, .entry = folder, .dir = back_open_folder(folder->path) };
-	char path[PATH_MAX], mine[32];
+	char path[PATH_MAX];
 	struct stat own, st;
 	struct dirent *member;
 	int copy, rc = R_OK;
@@ -282,12 +282,11 @@ static int clear_folder(struct back *back, const SnapDataEntry *folder, SnapData
 		goto out;
 	}
 	snprintf(p.folder, sizeof(p.folder), "%s", folder->path);
-	snprintf(mine, sizeof(mine), ".snap-%d-", (int)getpid());
 	while (rc == R_OK && (member = readdir(dir))) {
 		SnapDataEntry key = { .path = path }, *want = &key;
 
 		if (strcmp(member->d_name, ".") == 0 || strcmp(member->d_name, "..") == 0 ||
-		    strncmp(member->d_name, mine, strlen(mine)) == 0)
+		    back_left_is_mine(member->d_name))
 			continue;
 		if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder->path, member->d_name) >=
 			sizeof(path) ||

@@ -1,4 +1,5 @@
 /* Whole folders: everything in them, with all that a stat and extended attributes tell. */
+#include "engine/proc/files/back_left.h"
 #include "engine/proc/files/data.h"
 
 #include <dirent.h>
@@ -174,7 +175,9 @@ static int folder(struct walk *w, int fd, unsigned int depth)
 	for (int i = 0; i < n; i++) {
 		const char *name = names[i]->d_name;
 
-		if (rc == R_OK && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
+		/* What a restore keeps there for the moment, or a killed one left, is no part. */
+		if (rc == R_OK && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+		    !back_left_is_name(name)) {
 			if ((size_t)snprintf(w->path + len, sizeof(w->path) - len, "/%s", name) >=
 			    sizeof(w->path) - len) {
 				warn("%s: a path below it is too long", w->path);

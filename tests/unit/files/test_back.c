@@ -18,6 +18,7 @@
 #include "base/warn.h"
 #include "engine/image/image.h"
 #include "engine/proc/files/back.h"
+#include "engine/proc/files/back_left.h"
 
 static void quiet(const char *line, void *arg)
 {
@@ -226,9 +227,41 @@ static void test_there_and_back(void **state)
 	store_close(store);
 }
 
+/* What a restore has under way is told from what one that is gone has left. */
+static void test_left(void **state)
+{
+	char mine[BACK_NAME_BYTES], other[BACK_NAME_BYTES];
+	unsigned int space, file, serial;
+	unsigned long long start;
+	int pid;
+
+	(void)state;
+	back_left_name("data", 3, mine);
+	assert_int_equal(
+	    sscanf(mine, ".snap-%d-%llx-%x-%x-%u", &pid, &start, &space, &file, &serial), 5);
+	assert_int_equal(pid, getpid());
+	assert_int_equal(serial, 3);
+	assert_true(back_left_is_name(mine) && back_left_is_mine(mine));
+	assert_false(back_left_is_dead(mine, "data"));
+	/* The same number, but another process. */
+	snprintf(other, sizeof(other), ".snap-%d-%llx-%x-%x-3", pid, start + 1, space, file);
+	assert_true(back_left_is_name(other) && !back_left_is_mine(other));
+	assert_true(back_left_is_dead(other, "data"));
+	assert_false(back_left_is_dead(other, "date"));
+	/* Where it cannot be known. */
+	snprintf(other, sizeof(other), ".snap-%d-%llx-%x-%x-3", pid, start + 1, space + 1, file);
+	assert_false(back_left_is_dead(other, "data"));
+	snprintf(other, sizeof(other), ".snap-%d-0-%x-%x-3", pid, space, file);
+	assert_false(back_left_is_dead(other, "data"));
+	assert_false(back_left_is_name(".snap-notes"));
+	assert_false(back_left_is_name(".snap-1-2-3-4-5.bak"));
+	assert_false(back_left_is_name(".snap-1-2-3-4-05"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_left),
 		cmocka_unit_test_setup_teardown(test_lies, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(test_there_and_back, scratch_setup,
 						scratch_teardown),
