@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#define PAGES 700
+#define PAGES 300 /* more than one segment */
 #define POINTS_MAX 200
 
 static int take_one(const char *dir, void *arg)
