@@ -56,7 +56,12 @@ static int load(const struct options *options, struct subject *subject)
 
 	if (options->generation_count)
 		return load_object(options, operand, subject);
-	snprintf(subject->name, sizeof(subject->name), "%s", path ? path : "(standard input)");
+	if (path && strcmp(path, "-") == 0)
+		path = NULL;
+	snprintf(subject->name, sizeof(subject->name), "%s",
+		 options->called ? options->called
+		 : path		 ? path
+				 : "(standard input)");
 	return image_read_file(path, &subject->data, &subject->len);
 }
 
@@ -242,8 +247,12 @@ int cmd_image_info(const struct options *options)
 	if (options->list)
 		return list(options);
 	result = load(options, &subject);
-	if (result == R_OK)
+	if (result == R_OK && !options->generation_count && image_json_is_raw(subject.name)) {
+		tag = "RAW";
+		entries = 1;
+	} else if (result == R_OK) {
 		result = describe(subject.name, subject.data, subject.len, &tag, &entries);
+	}
 	free(subject.data);
 	if (result != R_OK)
 		return exit_code_of(result);

@@ -54,10 +54,10 @@ static const char *check_edit(const struct options *o)
 
 const struct command image_commands[] = {
 	{ .name = "image decode",
-	  .synopsis = "[-i FILE | --gen N (IMAGE | --list)] [-o FILE] [--pretty]",
+	  .synopsis = "[-i FILE | --gen N (IMAGE | --list)] [-o FILE] [--pretty] [--as NAME]",
 	  .summary = "print an image as JSON",
 	  .description = "Prints an image, which CRIU or snap has written, as JSON, in the form of "
-			 "crit.",
+			 "crit.  A FILE of - is standard input.",
 	  .kind = COMMAND_READS,
 	  .check = check_source,
 	  .run = cmd_image_decode,
@@ -72,17 +72,19 @@ const struct command image_commands[] = {
 	  .run = cmd_image_encode,
 	  .operands = 1 },
 	{ .name = "image show",
-	  .synopsis = "(FILE | --gen N (IMAGE | --list)) [--nopl]",
+	  .synopsis = "(FILE | - | --gen N (IMAGE | --list)) [--nopl] [--as NAME]",
 	  .summary = "print an image as JSON to be read by people",
-	  .description = "Prints an image as decode --pretty does.",
+	  .description = "Prints an image as decode --pretty does.  A FILE of - is standard input.",
 	  .kind = COMMAND_READS,
 	  .check = check_file,
 	  .run = cmd_image_show,
 	  .operands = 1 },
 	{ .name = "image info",
-	  .synopsis = "FILE | --gen N (IMAGE | --list)",
+	  .synopsis = "FILE [--as NAME] | --gen N (IMAGE | --list)",
 	  .summary = "tell the kind of an image and how many entries it has",
-	  .description = "Tells the kind of an image and how many entries it has.",
+	  .description =
+	      "Tells the kind of an image and how many entries it has.  A FILE of - is standard\n"
+	      "input.",
 	  .kind = COMMAND_READS,
 	  .check = check_file,
 	  .run = cmd_image_info,

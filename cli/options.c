@@ -179,6 +179,8 @@ static const struct option_row rows[] = {
 	  "in lines, with addresses, flags and devices as such" },
 	{ "nopl", 0, VALUE_FLAG, AT(no_payload), NULL, "image.show",
 	  "of contents behind entries show the size only" },
+	{ "as", 0, VALUE_TEXT, AT(called), "NAME", "image.decode image.show image.info",
+	  "what the file is called, as in pages-1.img: raw ones have no other mark" },
 	{ "list", 'l', VALUE_FLAG, AT(list), NULL, "image.decode image.show image.info",
 	  "list the images of generation N" },
 	{ "name", 'n', VALUE_NAME, 0, "NAME", "import export serve ingest",

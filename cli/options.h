@@ -113,6 +113,7 @@ struct options {
 	/* image: files to read and (as `output`) to write, and how */
 	const char *input;
 	bool pretty, no_payload, list;
+	const char *called; /* --as */
 };
 
 struct command {

@@ -20,6 +20,10 @@ struct image_json_options {
 	bool no_payload; /* of payloads their size only: to look at, it cannot be encoded */
 };
 
+/* True if a file of this name ("DIR/pages-1.img") is raw: no image, its contents are one `extra`.
+ */
+bool image_json_is_raw(const char *name);
+
 /*
  * The image of `len` bytes as a value, to be freed by the caller.  `name` is that of its file or
  * object; it is named in messages, and a raw file is known by it.  R_OK, R_DAMAGED (reported with

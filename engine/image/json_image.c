@@ -106,21 +106,27 @@ static int decode_raw(const char *name, const void *data, size_t len,
 	return *json ? R_OK : no_memory(name);
 }
 
+bool image_json_is_raw(const char *name)
+{
+	char object[64];
+
+	object_name(name, object);
+	return image_raw_by_name(object) != NULL;
+}
+
 int image_json_decode(const char *name, const void *data, size_t len,
 		      const struct image_json_options *options, json_t **json)
 {
 	struct image_scan scan;
-	char object[64];
 	json_t *entries;
 	int result;
 
-	object_name(name, object);
-	if (image_raw_by_name(object))
+	if (image_json_is_raw(name))
 		return decode_raw(name, data, len, options, json);
 	result = image_scan_open(&scan, name, data, len);
 	if (result == R_NOT_FOUND) {
 		warn("image %s: does not begin as any image does; raw files, such as pages, are "
-		     "known by their names",
+		     "known by their names (--as)",
 		     name);
 		return R_DAMAGED;
 	}

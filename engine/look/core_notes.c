@@ -102,8 +102,13 @@ static void legacy_area(const UserX86FpregsEntry *from, uint8_t area[FXSAVE_BYTE
 	memcpy(area + 16, &from->rdp, 8);
 	memcpy(area + 24, &from->mxcsr, 4);
 	memcpy(area + 28, &from->mxcsr_mask, 4);
-	memcpy(area + 32, from->st_space, 4 * (from->n_st_space < 32 ? from->n_st_space : 32));
-	memcpy(area + 160, from->xmm_space, 4 * (from->n_xmm_space < 64 ? from->n_xmm_space : 64));
+	/* Either may be absent, and shorter than it should be. */
+	if (from->n_st_space)
+		memcpy(area + 32, from->st_space,
+		       4 * (from->n_st_space < 32 ? from->n_st_space : 32));
+	if (from->n_xmm_space)
+		memcpy(area + 160, from->xmm_space,
+		       4 * (from->n_xmm_space < 64 ? from->n_xmm_space : 64));
 }
 
 static void thread_notes(const struct look_task *task, const struct look_thread *th,

@@ -48,6 +48,19 @@ head -c 500 "$file" >cut.img
 code 5 image decode -i cut.img -o never.json
 says 'cut.img: entry 0, byte 8'
 [ ! -e never.json ] || fail "a file was made of a damaged image"
+# Standard input, of raw files too, which have no magic word.
+printf 'raw bytes' >pages-9.img
+code 0 image decode -i pages-9.img
+cp out raw.json
+for words in "decode --as pages-9.img" "decode -i - --as some/folder/pages-9.img" "show - --as pages-9"; do
+	# shellcheck disable=SC2086
+	"$SNAP" image $words <pages-9.img >out 2>err || fail "image $words: $(cat err)"
+	python3 -c 'import json; assert json.load(open("out")) == json.load(open("raw.json"))' || fail "image $words: $(cat out)"
+done
+"$SNAP" image encode <raw.json | cmp - pages-9.img || fail "a raw file came back otherwise"
+"$SNAP" image info - --as pages-9.img <pages-9.img | grep -q RAW || fail "info of a raw file"
+"$SNAP" image info - <"$golden/pipes/pipes-data.img" | grep -q PIPES_DATA || fail "info of standard input"
+"$SNAP" image decode <pages-9.img >out 2>err && fail "bytes of no name were taken for an image"
 code 5 image info cut.img
 code 5 image show /dev/null
 sed 's/"mtype": "X86_64"/"mtype": "Z80"/' core.json >bad.json

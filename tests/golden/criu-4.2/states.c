@@ -5,6 +5,8 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,11 +23,13 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
@@ -255,15 +259,52 @@ static void ipc(void)
 	NEED(shmget(0x44, 7, IPC_CREAT | 0600));
 }
 
+/* Run with its root already a file system of its own, and the one before at old. */
+static void mounts(void)
+{
+	NEED(umount2("/old", MNT_DETACH));
+	NEED(close_range(0, ~0u, 0)); /* of files outside */
+}
+
+/* Groups, two capabilities that may be used and one that may be inherited. */
+static void credentials(void)
+{
+	gid_t groups[] = { 7, 70, 700 };
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct caps[2] = {
+		{ 1u << CAP_KILL | 1u << CAP_NET_RAW, 1u << CAP_KILL | 1u << CAP_NET_RAW,
+		  1u << CAP_NET_RAW },
+	};
+
+	NEED(setgroups(3, groups));
+	NEED(syscall(SYS_capset, &head, caps));
+	NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+}
+
+/* A child that SIGSTOP has stopped. */
+static void stopped(void)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		thread(NULL);
+	NEED(kill(child, SIGSTOP));
+	NEED(waitpid(child, NULL, WUNTRACED));
+}
+
 static const struct {
 	const char *name;
 	void (*set_up)(void);
 } states[] = {
-	{ "sleeping", sleeping }, { "threads", threads },   { "tree", tree },
-	{ "pipes", pipes },	  { "unix", unix_sockets }, { "inet", inet },
-	{ "timers", timers },	  { "memory", memory },	    { "events", events },
-	{ "ghosts", ghosts },	  { "locks", locks },	    { "terminal", terminal },
+	{ "sleeping", sleeping }, { "threads", threads },
+	{ "tree", tree },	  { "pipes", pipes },
+	{ "unix", unix_sockets }, { "inet", inet },
+	{ "timers", timers },	  { "memory", memory },
+	{ "events", events },	  { "ghosts", ghosts },
+	{ "locks", locks },	  { "terminal", terminal },
 	{ "ipc", ipc },		  { "net", sleeping },
+	{ "mounts", mounts },	  { "credentials", credentials },
+	{ "stopped", stopped },
 };
 
 int main(int argc, char **argv)
