@@ -18,7 +18,7 @@ keys() {
 		    elif isinstance(value, dict):
 		        for name, one in value.items():
 		            print(name)
-		            if name != "gc": names(one)
+		            if name not in ("gc", "registers"): names(one)
 		names(json.load(open(sys.argv[1])))
 	P
 }
@@ -60,6 +60,33 @@ gen=$("$SNAP" ls --name web | awk 'END { print $1 }')
 "$SNAP" image decode --gen "$gen" "fs-$pid" | sed 's/"umask": [0-9]*/"umask": 63/' >"$W/edited.json"
 "$SNAP" image edit --gen "$gen" "fs-$pid" -i "$W/edited.json" --name edited >"$W/edited" || fail "image edit"
 keys show --name edited
+keys mem --gen "$gen"
+keys core --gen "$gen" --output "$W/core"
+keys search --gen "$gen" --string E
+keys inspect --gen "$gen" --all
+keys export --gen "$gen" "$W/dump"
+keys import "$W/dump" --name imported
+cp -r "$HERE/../golden/criu-4.2/unix" "$W/unix" && rm "$W/unix"/pagemap-*
+keys import "$W/unix" --name sockets
+got=$("$SNAP" ls --name sockets | awk 'END { print $1 }')
+keys inspect --gen "$got" --all
+keys inspect --gen "$got" --sockets
+for view in ps fds mems rss sk; do
+	keys image x --gen "$gen" $view
+	keys image x "$HERE/../golden/criu-4.2/unix" $view
+done
+keys image info --gen "$gen" --list
+# Mounts are of what criu dumped of a mount namespace; only zeroes are left of its memory.
+cp -r "$HERE/../golden/criu-4.2/mounts" "$W/mounts" && truncate -s 61440 "$W/mounts/pages-1.img"
+keys import "$W/mounts" --name mounts
+got=$("$SNAP" ls --name mounts | awk 'END { print $1 }')
+keys inspect --gen "$got" --mounts
+python3 -c 'import json, sys
+m = {v["mountpoint"]: v for v in json.load(open(sys.argv[1]))["mounts"]}
+d = m["/data"]
+assert set(m) == {"/", "/data", "/proc"} and m["/proc"]["type"] == "proc", m
+assert (d["type"], d["source"], d["options"][:3], d["parent"]) == ("tmpfs", "snap-data", ["ro", "nosuid", "nodev"], m["/"]["id"]), d' \
+	"$W/out" || fail "mounts"
 # Damage, so that it is listed.
 pack=$(find "$SNAP_STORE/packs" -type f | sort | tail -n 1)
 python3 -c 'import sys
@@ -68,10 +95,11 @@ data[len(data) // 2] ^= 0x40
 open(sys.argv[1], "wb").write(data)' "$pack"
 want=5 keys verify --data
 
-for command in init key run take ls show stats gc forget pin unpin check restore verify; do
+for command in init key run take ls show stats gc forget pin unpin check restore verify inspect core mem search export import image; do
 	sort -u "$W/keys.$command" >"$W/printed"
 	documented $command | sort -u >"$W/documented"
 	case $command in
+	inspect | import) documented ls | sort -u - "$W/documented" >"$W/more" && grep -vx bytes_unique "$W/more" >"$W/documented" ;;
 	show) documented take | sort -u - "$W/documented" >"$W/more" && mv "$W/more" "$W/documented" ;;
 	esac
 	missing=$(comm -23 "$W/printed" "$W/documented" | xargs)
@@ -80,6 +108,11 @@ for command in init key run take ls show stats gc forget pin unpin check restore
 	absent=$(comm -13 "$W/printed" "$W/documented" |
 		grep -vxE 'take|gc|copy|clone|auto|not_cloned|wp|none|tracking_reason|exit_status|signal|size|renamed_to' | xargs)
 	[ $command != show ] || absent=$(printf '%s\n' $absent | grep -vxE 'pids|freezing_ns|frozen_total_ns|frozen_last_ns|frozen_phases_ns|calls|files|images|memory|proc|ranges|release|scan|site|stop|capture.*|predump|number|rounds|bytes_(read|vanished|left)|clones|track.*|clone_misses|bytes_kept|files.*|bytes_files.*|data_files.*|bytes_data_files|ghost.*' | xargs)
+	# These depend on what the target has.
+	[ $command != inspect ] || absent=$(printf '%s\n' $absent | grep -vxE 'ls|exit_code|cloexec|counter|watches|interface|port|shutdown|protocol|local|remote|backlog|awaiting_accept|comes_back_reset|peer_(outside|fd|pid)|abstract|secret|entropy|bytes_dirty|lsm_profile|shared|slave_of|external|stack_ends|line|source|function|cgroup|path|name|size|bytes_waiting|packets_receive_queue' | xargs)
+	[ $command != search ] || absent=$(printf '%s\n' $absent | grep -vxE 'path|offset|mapping|address|pid' | xargs)
+	[ $command != import ] || absent=$(printf '%s\n' $absent | grep -vx ls | xargs)
+	[ $command != image ] || absent=$(printf '%s\n' $absent | grep -vxE 'decode|show|info|x|ps|fds|mems|rss|sk|edit|generation|lineage|image|edit_of' | xargs)
 	[ -z "$absent" ] || fail "$command: docs/commands.md tells of $absent, which was not printed"
 done
 exit 0
