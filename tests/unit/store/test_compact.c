@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#define PAGES 3000
+#define PAGES 1000
 #define BASE 0x555555554ull
 
 static struct generation take_changed(struct store *store, uint64_t seed, uint64_t other,

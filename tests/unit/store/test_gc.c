@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define PAGES 3000
+#define PAGES 1000
 
 static uint64_t bytes_of_packs(struct store *store)
 {

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#define PAGES 5000
+#define PAGES 1500
 
 static void round_trip(void **state)
 {
