@@ -204,6 +204,8 @@ int exchange_export_dir(struct store_view *view, const struct generation *gen, i
 	rc = store_object_each(view, gen->number, classify, &ex);
 	if (rc == R_OK)
 		rc = store_object_each(view, gen->number, one_object, &ex);
+	if (rc == R_OK && !ex.imported)
+		rc = export_statistics(&ex);
 	if (rc == R_OK && fsync(dirfd) != 0) {
 		warn_errno("%s", path);
 		rc = R_FAILED;

@@ -22,6 +22,7 @@ struct export_dir {
 	bool imported;	   /* the generation holds the files of a dump */
 	bool has_parents;  /* whose memory was in several directories */
 	uint32_t pages_id; /* of the last file of pages written */
+	uint64_t pages;	   /* of memory written */
 	uint8_t *buf;	   /* EXPORT_BATCH_PAGES */
 };
 
@@ -51,5 +52,8 @@ int export_secret(struct export_dir *ex, const char *name, const struct object *
 
 /* The tree "pages-12" as pagemap-12.img and a file of pages. */
 int export_memory(struct export_dir *ex, const char *name, const struct object *object);
+
+/* What the take cost, as the image of statistics. */
+int export_statistics(struct export_dir *ex);
 
 #endif

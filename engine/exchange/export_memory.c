@@ -54,6 +54,7 @@ static int add_pages(struct memory *m, uint64_t index, const void *pages, size_t
 		return R_FAILED;
 	}
 	m->bytes += n * PAGE_BYTES;
+	m->ex->pages += n;
 	return R_OK;
 }
 

@@ -280,3 +280,21 @@ int export_own(struct export_dir *ex, const char *name, const struct object *obj
 		return converted(ex, name, file, IMAGE_MM);
 	return export_object(ex, name, object, file);
 }
+
+/* Times in microseconds.  How long a take needed to stop and to copy is not kept: 0. */
+int export_statistics(struct export_dir *ex)
+{
+	DumpStatsEntry dump = DUMP_STATS_ENTRY__INIT;
+	StatsEntry stats = STATS_ENTRY__INIT;
+	struct image_writer writer;
+
+	dump.frozen_time = (uint32_t)(ex->gen->frozen_ns / 1000);
+	if (ex->gen->wall_ns > ex->gen->frozen_ns)
+		dump.memwrite_time = (uint32_t)((ex->gen->wall_ns - ex->gen->frozen_ns) / 1000);
+	dump.pages_scanned = ex->gen->pages_scanned;
+	dump.pages_written = ex->pages;
+	stats.dump = &dump;
+	image_writer_init(&writer, IMAGE_STATS);
+	image_add(&writer, &stats.base);
+	return write_image(ex, "stats-dump", &writer);
+}

@@ -237,6 +237,8 @@ static int run(struct import *im, struct store *store)
 		rc = import_one(im, im->names[i]);
 	if (rc == R_OK && im->result->levels > 1)
 		rc = object_put(im->ingest, EXCHANGE_PARENTS, "", 0);
+	if (rc == R_OK && !im->live)
+		rc = import_memfds(im, NULL, NULL);
 	if (rc == R_OK && im->more)
 		rc = im->more(im, im->more_arg);
 	if (rc == R_OK)

@@ -60,4 +60,10 @@ int import_bytes(struct import *im, const char *file, const struct dump_file *fr
 /* What snap itself works with of this file; nothing of some. */
 int import_own(struct import *im, const char *file);
 
+/*
+ * CRIU writes no pagemap of a memfd without a page: makes an empty tree of each that has none.
+ * `has` tells whether the tree of that name came in another way; NULL: by a pagemap of the dump.
+ */
+int import_memfds(struct import *im, bool (*has)(const char *name, void *arg), void *arg);
+
 #endif

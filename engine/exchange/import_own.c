@@ -235,3 +235,47 @@ int import_own(struct import *im, const char *file)
 		return import_image(im, file, "cgroup");
 	return is_own_image(name) ? import_image(im, file, name) : R_OK;
 }
+
+static bool has_pagemap(const struct import *im, unsigned int shmid)
+{
+	char file[64];
+
+	snprintf(file, sizeof(file), "pagemap-shmem-%u.img", shmid);
+	for (size_t i = 0; i < im->n; i++)
+		if (strcmp(im->names[i], file) == 0)
+			return true;
+	return false;
+}
+
+static int import_memfd(struct import *im, const MemfdInodeEntry *entry,
+			bool (*has)(const char *name, void *arg), void *arg)
+{
+	struct object_writer *writer;
+	char name[64];
+	int rc;
+
+	snprintf(name, sizeof(name), "pages-shmem-%u", entry->shmid);
+	if (has ? has(name, arg) : has_pagemap(im, entry->shmid))
+		return R_OK;
+	rc = object_begin(im->ingest, name, &writer);
+	return rc == R_OK ? object_end(writer, 0) : rc;
+}
+
+int import_memfds(struct import *im, bool (*has)(const char *name, void *arg), void *arg)
+{
+	struct image_reader reader;
+	ProtobufCMessage *message;
+	char *data;
+	size_t len;
+	int rc = source_read(im->source, "memfd.img", IMAGE_MAX_BYTES, &data, &len);
+
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	rc = image_open(&reader, IMAGE_MEMFD, "memfd", data, len);
+	while (rc == R_OK && (rc = image_next(&reader, &message)) == R_OK) {
+		rc = import_memfd(im, (const MemfdInodeEntry *)message, has, arg);
+		image_free_message(message);
+	}
+	free(data);
+	return rc == R_NOT_FOUND ? R_OK : rc;
+}

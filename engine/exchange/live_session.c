@@ -229,11 +229,18 @@ static int check_memory(const struct import *im, const struct live_session *s)
 	return R_OK;
 }
 
+static bool has_came(const char *name, void *arg)
+{
+	return came(arg, name);
+}
+
 static int more(struct import *im, void *arg)
 {
 	const struct building *b = arg;
 	int rc = adopt_all(b->s, im->ingest);
 
+	if (rc == R_OK)
+		rc = import_memfds(im, b->live->memory ? NULL : has_came, b->s);
 	if (rc != R_OK || b->live->memory)
 		return rc;
 	rc = check_memory(im, b->s);

@@ -39,6 +39,7 @@ start_target "$W/t" "$TARGETS/shared_anon"
 task=$PID
 take_kill "$task"
 "$SNAP" export -q --gen "$GEN" made >export.out || fail "export"
+rm made/stats-dump # criu never streams it
 
 ingest() { # FOLDER OPTION...
 	local dir=$1

@@ -16,13 +16,17 @@
 #include "base/warn.h"
 #include "engine/proc/trace.h"
 
-/* Values of file_lock_entry.flag: the kernel's FL_* flags. */
+/* Values of file_lock_entry.flag, as CRIU has them; the last two were the kernel's FL_* flags in
+ * older generations. */
 #define LOCK_KIND_POSIX 1u
 #define LOCK_KIND_FLOCK 2u
-#define LOCK_KIND_LEASE 32u
-#define LOCK_KIND_OFD 1024u
-/* A bit of our own in file_lock_entry.type: the lease is being broken to that type. */
-#define LEASE_BREAKING 0x100u
+#define LOCK_KIND_OFD 4u
+#define LOCK_KIND_LEASE 8u
+#define LOCK_KIND_LEASE_OLD 32u
+#define LOCK_KIND_OFD_OLD 1024u
+/* A bit in file_lock_entry.type: the lease is being broken to that type. */
+#define LEASE_BREAKING 4u
+#define LEASE_BREAKING_OLD 0x100u
 
 /* "1: POSIX  ADVISORY  WRITE 359 00:13:11691 0 EOF" behind "lock:\t". */
 static int parse_lock(const char *line, struct taken_lock *lock)
@@ -150,8 +154,8 @@ static int remote_range(const struct fds_task *task, const FileLockEntry *lock, 
 static int restore_lease(struct fds_restore *restore, const struct fds_task *task,
 			 const FileLockEntry *lock)
 {
-	uint32_t target = lock->type & ~LEASE_BREAKING;
-	bool breaking = lock->type & LEASE_BREAKING;
+	uint32_t target = lock->type & ~(LEASE_BREAKING | LEASE_BREAKING_OLD);
+	bool breaking = target != lock->type;
 	int local = fds_restore_fd(restore, fds_restore_id_at(restore, task->files_id, lock->fd)),
 	    flags, fd;
 	uint64_t type = target;
@@ -187,11 +191,13 @@ static int restore_lock(struct fds_restore *restore, const struct fds_task *task
 	case LOCK_KIND_POSIX:
 		return remote_range(task, lock, F_SETLK);
 	case LOCK_KIND_OFD:
+	case LOCK_KIND_OFD_OLD:
 		return remote_range(task, lock, F_OFD_SETLK);
 	case LOCK_KIND_FLOCK:
 		return remote(task, lock, SYS_flock,
 			      LOCK_NB | (lock->type == F_WRLCK ? LOCK_EX : LOCK_SH), 0);
 	case LOCK_KIND_LEASE:
+	case LOCK_KIND_LEASE_OLD:
 		return restore_lease(restore, task, lock);
 	default:
 		warn("pid %d fd %d: a lock of kind %u cannot be restored", lock->pid, lock->fd,

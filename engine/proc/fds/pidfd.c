@@ -29,7 +29,8 @@ static int pidfd_dump(struct fds_take *take, struct taken_file *f)
 	pidfd_entry__init(pidfd);
 	pidfd->id = f->id;
 	pidfd->ino = (uint32_t)f->st.st_ino;
-	pidfd->flags = f->flags;
+	/* As pidfd_open(2) takes them, and CRIU with it. */
+	pidfd->flags = f->flags & ~(unsigned int)O_ACCMODE;
 	pidfd->nspid = atoi(fdinfo_value(f->info, "Pid"));
 	pidfd->fown = &f->fown;
 	f->entry.pidfd = pidfd;
