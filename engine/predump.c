@@ -79,6 +79,7 @@ static int one_round(struct rounding *r)
 	take_newest_point(r->ingest, r->opts, &r->point);
 	track_begin(r->opts->pid, r->opts->compare ? TRACK_NONE : r->opts->track, &r->point,
 		    &r->track);
+	dump_ready(1);
 	rc = track_protect_ahead(r->track);
 	if (rc == R_OK)
 		rc = tree_freeze(r->opts->pid, &r->tree);

@@ -310,6 +310,7 @@ static int take(struct taking *t)
 	if (rc == R_OK && runs_on(t))
 		rc =
 		    ingest_spool(t->ingest, SPOOL_MAX_BYTES, SPOOL_READY_BYTES + expected_bytes(t));
+	dump_ready(1);
 	phase_collect(&t->result->phases); /* of reading ahead */
 	if (rc == R_OK)
 		rc = tree_freeze(t->opts->pid, &t->tree);
@@ -347,6 +348,7 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 	struct track_point point = { 0 };
 	struct ingest *ingest;
 	uint64_t bytes, worth = 0;
+	size_t tasks = 0;
 
 	if (opts->capture != CAPTURE_AUTO)
 		return opts->capture == CAPTURE_PREDUMP;
@@ -357,7 +359,8 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 	take_newest_point(ingest, opts, &point);
 	ingest_abort(ingest);
 	bytes = predump_estimate(opts->pid, track_is_proven(opts->pid, &point),
-				 track_least_bytes(opts->track), &worth);
+				 track_least_bytes(opts->track), &worth, &tasks);
+	dump_ready(tasks);
 	snprintf(why, sizeof(((struct capture_summary *)0)->why), "about %llu MiB to be read",
 		 (unsigned long long)(bytes >> 20));
 	return worth >= PREDUMP_BYTES;

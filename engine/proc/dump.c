@@ -1,6 +1,7 @@
 #include "engine/proc/dump.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,18 @@
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/phases.h"
 #include "engine/proc/stat.h"
+#include "engine/proc/trace_internal.h"
+#include "store/store.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* What describing a tree takes, about: measured 130 KiB for each task of a few dozen ranges. */
+#define HEAP_READY_BYTES ((size_t)3 << 20)
+#define HEAP_TASK_BYTES ((size_t)128 << 10)
+#define HEAP_MAX_BYTES (32 << 20) /* the most glibc takes for a threshold */
+#define STACK_READY_BYTES ((size_t)256 << 10)
 
 void *dump_alloc(struct dump_ctx *ctx, size_t bytes)
 {
@@ -81,6 +94,38 @@ int dump_check_root(pid_t root)
 	return R_UNSUPPORTED;
 }
 
+static uint8_t *spare_buffer;
+
+void dump_ready(size_t tasks)
+{
+	static bool heap_is_ready;
+	size_t bytes = HEAP_READY_BYTES + tasks * HEAP_TASK_BYTES;
+	uint8_t stack[STACK_READY_BYTES];
+	void *buffer, *heap;
+
+	if (!spare_buffer) {
+		buffer = mmap(NULL, DUMP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		spare_buffer = buffer == MAP_FAILED ? NULL : buffer;
+	}
+	if (heap_is_ready)
+		return;
+	heap_is_ready = true;
+	for (size_t i = 0; i < sizeof(stack); i += PAGE_BYTES)
+		((volatile uint8_t *)stack)[i] = 0;
+	/* Free memory is kept, and all of it in one place. */
+	if (!mallopt(M_MMAP_THRESHOLD, HEAP_MAX_BYTES) ||
+	    !mallopt(M_TRIM_THRESHOLD, HEAP_MAX_BYTES))
+		return;
+	if (bytes > HEAP_MAX_BYTES / 2)
+		bytes = HEAP_MAX_BYTES / 2;
+	heap = malloc(bytes);
+	if (heap)
+		madvise((void *)(((uintptr_t)heap + PAGE_BYTES - 1) & -(uintptr_t)PAGE_BYTES),
+			bytes - PAGE_BYTES, MADV_POPULATE_WRITE);
+	free(heap);
+}
+
 int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ingest,
 	       uint64_t ghost_max_bytes)
 {
@@ -91,10 +136,12 @@ int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ing
 	cgroup_entry__init(&ctx->cgroups);
 	ctx->n_tasks = tree->task_count;
 	ctx->tasks = calloc(ctx->n_tasks, sizeof(*ctx->tasks));
-	if (ingest)
-		ctx->buffer = mmap(NULL, DUMP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (!ctx->tasks || ctx->buffer == MAP_FAILED) {
+	if (ingest) {
+		dump_ready(ctx->n_tasks);
+		ctx->buffer = spare_buffer;
+		spare_buffer = NULL;
+	}
+	if (!ctx->tasks || (ingest && !ctx->buffer)) {
 		warn("no memory to describe the target; free some and try again");
 		return R_FAILED;
 	}
@@ -121,7 +168,7 @@ void dump_end(struct dump_ctx *ctx)
 	free(ctx->tasks);
 	free(ctx->shmems);
 	free(ctx->mapped);
-	if (ctx->buffer && ctx->buffer != MAP_FAILED)
+	if (ctx->buffer)
 		munmap(ctx->buffer, DUMP_BUFFER_BYTES);
 	crew_free(ctx->readers);
 	for (size_t i = 0; i < ctx->n_memory; i++)
@@ -257,7 +304,7 @@ static int ask_task(struct dump_ctx *ctx, struct dump_task *t)
 	if (!can_ask(ctx, t))
 		return R_OK;
 	phase_enter(PHASE_SITE);
-	rc = inject_site_find(t->task->threads[0], &t->site);
+	rc = inject_site_find_in(t->task->threads[0], &t->maps, &t->site);
 	phase_enter(PHASE_CALLS);
 	if (rc != R_OK)
 		return count_refusal(ctx, rc);
@@ -266,6 +313,21 @@ static int ask_task(struct dump_ctx *ctx, struct dump_task *t)
 	phase_enter(PHASE_SITE);
 	close = inject_site_close(&t->site);
 	return rc == R_OK ? close : rc;
+}
+
+/* One clock for all waits: to set one for each costs more than most of them. */
+static int ask_tasks(struct dump_ctx *ctx)
+{
+	int rc = trace_ticks_begin();
+
+	if (rc != R_OK)
+		return rc;
+	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
+		/* Two tasks in one address space would write to the same place. */
+		if (dump_has_own_space(ctx, &ctx->tasks[i]))
+			rc = ask_task(ctx, &ctx->tasks[i]);
+	trace_ticks_end();
+	return rc;
 }
 
 bool dump_has_own_space(const struct dump_ctx *ctx, const struct dump_task *t)
@@ -309,10 +371,8 @@ int dump_collect(struct dump_ctx *ctx)
 	/* What is refused anyway is not touched; a mere look goes on to find the rest. */
 	if (rc == R_OK && ctx->ingest && ctx->refused)
 		return R_UNSUPPORTED;
-	for (size_t i = 0; rc == R_OK && i < n; i++)
-		/* Two tasks in one address space would write to the same place. */
-		if (dump_has_own_space(ctx, &ctx->tasks[i]))
-			rc = ask_task(ctx, &ctx->tasks[i]);
+	if (rc == R_OK)
+		rc = ask_tasks(ctx);
 	if (rc == R_OK && ctx->refused)
 		return R_UNSUPPORTED;
 	return rc;

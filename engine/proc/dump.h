@@ -87,6 +87,13 @@ struct dump_ctx {
  * (named), R_NOT_FOUND without such a process (named), R_FAILED. */
 int dump_check_root(pid_t root);
 
+/*
+ * Before the freeze: gets the memory that describing about that many tasks takes, so that there are
+ * no page faults of our own while a tree stands still.  Only the first call does anything about the
+ * heap, of which it keeps what is freed.
+ */
+void dump_ready(size_t tasks);
+
 /* Starts on a frozen tree.  R_OK or R_FAILED; dump_end() in any case. */
 int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ingest,
 	       uint64_t ghost_max_bytes);

@@ -31,6 +31,7 @@ struct dump_mapped {
 	bool deleted;
 	int flags;
 	uint32_t id;
+	bool secret; /* of memfd_secret() */
 };
 
 static bool starts(const char *text, const char *with)
@@ -122,7 +123,7 @@ static uint64_t advice(const struct vma *vma)
 }
 
 static int mapped_file(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, int flags,
-		       uint32_t *id)
+		       uint32_t *id, bool *secret)
 {
 	struct dump_mapped *more, *m;
 	char link[64];
@@ -134,6 +135,7 @@ static int mapped_file(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, i
 		    m->dev_minor == vma->dev_minor && m->flags == flags &&
 		    m->deleted == vma->deleted && strcmp(m->name, vma->name) == 0) {
 			*id = m->id;
+			*secret = m->secret;
 			return R_OK;
 		}
 	}
@@ -152,8 +154,10 @@ static int mapped_file(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, i
 		return R_FAILED;
 	}
 	ctx->mapped = more;
+	*secret = fds_take_is_secret(ctx->fds, *id);
 	more[ctx->n_mapped++] = (struct dump_mapped){
-		vma->dev_major, vma->dev_minor, vma->ino, vma->name, vma->deleted, flags, *id,
+		vma->dev_major, vma->dev_minor, vma->ino, vma->name,
+		vma->deleted,	flags,		*id,	  *secret,
 	};
 	return R_OK;
 }
@@ -163,14 +167,15 @@ static int file_range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, Vm
 {
 	int flags = vma->shared && vma->marks & VMA_MARK_MAYWRITE ? O_RDWR : O_RDONLY;
 	uint32_t id = 0;
+	bool secret = false;
 	int rc;
 
 	entry->status = VMA_STATUS_REGULAR;
 	entry->status |= vma->shared ? VMA_STATUS_FILE_SHARED : VMA_STATUS_FILE_PRIVATE;
 	if (vma->deleted && starts(vma->name, "/memfd:"))
 		entry->status |= VMA_STATUS_MEMFD;
-	rc = mapped_file(ctx, pid, vma, flags, &id);
-	if (rc == R_OK && fds_take_is_secret(ctx->fds, id))
+	rc = mapped_file(ctx, pid, vma, flags, &id, &secret);
+	if (secret)
 		entry->status |= VMA_STATUS_MEMFD;
 	entry->shmid = id;
 	entry->has_fdflags = true;
@@ -317,14 +322,22 @@ static int survey(struct dump_ctx *ctx, struct dump_task *t)
 	struct pagemap map;
 	int rc = pagemap_open(t->task->pid, &map);
 
-	for (size_t i = 0; rc == R_OK && i < t->maps.n; i++) {
+	for (size_t i = 0; rc == R_OK && i < t->maps.n;) {
 		const struct vma *vma = &t->maps.vmas[i];
+		enum survey_trust trust = track_trust(ctx->track, vma);
+		uint64_t start = vma->start;
 
-		if (vma->shares_pages)
-			t->shares_pages = true;
-		if (!kernel_status(vma))
-			rc = survey_range(&t->survey, &map, vma->start, vma->end,
-					  track_trust(ctx->track, vma));
+		if (kernel_status(vma)) {
+			i++;
+			continue;
+		}
+		/* Many small ranges in one call; what lies between them has no pages. */
+		do
+			t->shares_pages |= t->maps.vmas[i].shares_pages;
+		while (++i < t->maps.n && trust == SURVEY_UNTRACKED &&
+		       !kernel_status(&t->maps.vmas[i]) &&
+		       track_trust(ctx->track, &t->maps.vmas[i]) == trust);
+		rc = survey_range(&t->survey, &map, start, t->maps.vmas[i - 1].end, trust);
 	}
 	pagemap_close(&map);
 	return rc;

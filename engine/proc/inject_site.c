@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/maps.h"
 #include "engine/proc/stat.h"
 
 #define PAGE_BYTES 4096ULL
@@ -36,6 +39,13 @@ struct mapping {
 	const char *name; /* up to the line's end */
 };
 
+/* All of an address space. */
+struct mappings {
+	struct mapping *list;
+	size_t n;
+	char *text; /* that names lie in, if it is ours */
+};
+
 /* Reads one line of maps ("start-end perms offset device inode name") and moves on.  False at the
  * end. */
 static bool next_mapping(const char **text, struct mapping *m)
@@ -57,6 +67,62 @@ static bool next_mapping(const char **text, struct mapping *m)
 	const char *end = strchr(m->name, '\n');
 	*text = end ? end + 1 : m->name + strlen(m->name);
 	return true;
+}
+
+static void mappings_free(struct mappings *all)
+{
+	free(all->list);
+	free(all->text);
+}
+
+static int mappings_fail(struct mappings *all, pid_t pid)
+{
+	warn_errno("cannot read the mappings of process %d", pid);
+	mappings_free(all);
+	return R_FAILED;
+}
+
+static int mappings_read(pid_t pid, struct mappings *all)
+{
+	char path[64];
+	size_t len, lines = 0;
+	*all = (struct mappings){ 0 };
+	snprintf(path, sizeof path, "/proc/%d/maps", pid);
+	if (io_read_file(AT_FDCWD, path, MAPS_MAX_BYTES, &all->text, &len) != R_OK)
+		return R_NOT_FOUND;
+	for (const char *p = all->text; (p = strchr(p, '\n')); p++)
+		lines++;
+	all->list = calloc(lines + 1, sizeof *all->list);
+	if (!all->list)
+		return mappings_fail(all, pid);
+	for (const char *p = all->text; all->n <= lines && next_mapping(&p, &all->list[all->n]);)
+		all->n++;
+	return R_OK;
+}
+
+/* The same from what has been read already. */
+static int mappings_of(pid_t pid, const struct maps *maps, struct mappings *all)
+{
+	*all = (struct mappings){ .n = maps->n };
+	all->list = calloc(maps->n + 1, sizeof *all->list);
+	if (!all->list)
+		return mappings_fail(all, pid);
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct vma *vma = &maps->vmas[i];
+		struct mapping *m = &all->list[i];
+		*m = (struct mapping){
+			.start = vma->start,
+			.end = vma->end,
+			.offset = vma->offset,
+			.inode = vma->ino,
+			.device = vma->dev_major << 20 | vma->dev_minor,
+			.name = vma->name,
+		};
+		snprintf(m->perms, sizeof m->perms, "%c%c%c%c", vma->prot & PROT_READ ? 'r' : '-',
+			 vma->prot & PROT_WRITE ? 'w' : '-', vma->prot & PROT_EXEC ? 'x' : '-',
+			 vma->shared ? 's' : 'p');
+	}
+	return R_OK;
 }
 
 static bool is_named(const struct mapping *m, const char *name)
@@ -104,16 +170,6 @@ static bool is_likely(const struct mapping *m)
 	       memmem(m->name, len, "/libc-", 6) || memmem(m->name, len, "/ld-musl", 8);
 }
 
-/* Is a gadget there? */
-static bool is_gadget(pid_t pid, const struct mapping *m, enum arch_gadget gadget, uint64_t at)
-{
-	uint8_t code[ARCH_GADGET_MAX_BYTES];
-	if (at < m->start || at >= m->end)
-		return false;
-	size_t n = m->end - at < sizeof code ? (size_t)(m->end - at) : sizeof code;
-	return trace_read(pid, at, code, n) == R_OK && arch_gadget_find(gadget, code, n) == 0;
-}
-
 static bool has_needed(const uint64_t found[ARCH_GADGET_COUNT])
 {
 	for (int g = 0; g < ARCH_GADGET_NEEDED; g++)
@@ -144,13 +200,31 @@ static struct known *find_known(const struct mapping *m)
 	return NULL;
 }
 
+/* All of them in one call. */
 static void use_known(pid_t pid, const struct mapping *m, const struct known *k,
 		      uint64_t found[ARCH_GADGET_COUNT])
 {
-	for (int g = 0; g < ARCH_GADGET_COUNT; g++)
-		if (!found[g] && k->offsets[g] &&
-		    is_gadget(pid, m, g, m->start + k->offsets[g] - 1))
-			found[g] = m->start + k->offsets[g] - 1;
+	uint8_t code[ARCH_GADGET_COUNT * ARCH_GADGET_MAX_BYTES];
+	struct iovec there[ARCH_GADGET_COUNT], here = { code, 0 };
+	enum arch_gadget which[ARCH_GADGET_COUNT];
+	unsigned long n = 0;
+	size_t at = 0;
+	for (int g = 0; g < ARCH_GADGET_COUNT; g++) {
+		uint64_t address = m->start + k->offsets[g] - 1;
+		if (found[g] || !k->offsets[g] || address >= m->end)
+			continue;
+		there[n].iov_base = (void *)(uintptr_t)address;
+		there[n].iov_len = m->end - address < ARCH_GADGET_MAX_BYTES
+				       ? (size_t)(m->end - address)
+				       : ARCH_GADGET_MAX_BYTES;
+		here.iov_len += there[n].iov_len;
+		which[n++] = (enum arch_gadget)g;
+	}
+	if (n == 0 || process_vm_readv(pid, &here, 1, there, n, 0) != (ssize_t)here.iov_len)
+		return;
+	for (unsigned long i = 0; i < n; at += there[i++].iov_len)
+		if (arch_gadget_find(which[i], code + at, there[i].iov_len) == 0)
+			found[which[i]] = (uint64_t)(uintptr_t)there[i].iov_base;
 }
 
 static void search(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GADGET_COUNT])
@@ -166,32 +240,29 @@ static void search(pid_t pid, const struct mapping *m, uint64_t found[ARCH_GADGE
 	}
 }
 
-static void find_gadgets(pid_t pid, const char *maps, uint64_t found[ARCH_GADGET_COUNT])
+static void find_gadgets(pid_t pid, const struct mappings *maps, uint64_t found[ARCH_GADGET_COUNT])
 {
-	struct mapping m;
 	for (int pass = 0; pass < 2 && !(pass && has_needed(found)); pass++)
-		for (const char *p = maps; next_mapping(&p, &m);) {
-			if (!is_code(&m) || is_likely(&m) != (pass == 0))
+		for (size_t i = 0; i < maps->n; i++) {
+			const struct mapping *m = &maps->list[i];
+			if (!is_code(m) || is_likely(m) != (pass == 0))
 				continue;
-			const struct known *k = find_known(&m);
+			const struct known *k = find_known(m);
 			if (k)
-				use_known(pid, &m, k, found);
+				use_known(pid, m, k, found);
 			else
-				search(pid, &m, found);
+				search(pid, m, found);
 		}
 }
 
 void inject_site_seek(pid_t pid)
 {
 	uint64_t found[ARCH_GADGET_COUNT] = { 0 };
-	char path[64];
-	char *maps;
-	size_t len;
-	snprintf(path, sizeof path, "/proc/%d/maps", pid);
-	if (io_read_file(AT_FDCWD, path, MAPS_MAX_BYTES, &maps, &len) != R_OK)
+	struct mappings maps;
+	if (mappings_read(pid, &maps) != R_OK)
 		return;
-	find_gadgets(pid, maps, found);
-	free(maps);
+	find_gadgets(pid, &maps, found);
+	mappings_free(&maps);
 }
 
 /* True if no page of the area was ever touched (or is swapped out): reading would touch it. */
@@ -264,18 +335,18 @@ static void area_place(struct inject_site *site, uint64_t area, size_t frame_byt
 }
 
 /* The far end of the main thread's stack: usually never touched. */
-static int area_on_main_stack(struct inject_site *site, const char *maps, uint64_t sp,
+static int area_on_main_stack(struct inject_site *site, const struct mappings *maps, uint64_t sp,
 			      size_t frame_bytes)
 {
-	struct mapping m;
-	for (const char *p = maps; next_mapping(&p, &m);) {
-		if (!is_named(&m, "[stack]"))
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct mapping *m = &maps->list[i];
+		if (!is_named(m, "[stack]"))
 			continue;
-		area_place(site, m.start, frame_bytes);
+		area_place(site, m->start, frame_bytes);
 		uint64_t end = site->area + site->area_bytes;
-		if (end > m.end || strncmp(m.perms, "rw", 2) != 0)
+		if (end > m->end || strncmp(m->perms, "rw", 2) != 0)
 			return R_NOT_FOUND;
-		bool in_use = sp >= m.start && sp < m.end;
+		bool in_use = sp >= m->start && sp < m->end;
 		if (in_use && sp < end + KEEP_OFF_UNUSED_BYTES)
 			return R_NOT_FOUND;
 		return area_take(site, in_use && sp >= end + KEEP_OFF_USED_BYTES);
@@ -287,9 +358,9 @@ static int area_on_main_stack(struct inject_site *site, const char *maps, uint64
  * A main stack that is used down to its end grows by being looked at below it, as it would if its
  * owner stepped there; zeroes below the stack pointer harm nobody.  R_OK: worth another look.
  */
-static int grow_main_stack(const struct inject_site *site, const char *maps, size_t frame_bytes)
+static int grow_main_stack(const struct inject_site *site, const struct mappings *maps,
+			   size_t frame_bytes)
 {
-	struct mapping m;
 	struct inject_site wanted;
 	char path[64], byte;
 	int fd, rc = R_NOT_FOUND;
@@ -299,11 +370,12 @@ static int grow_main_stack(const struct inject_site *site, const char *maps, siz
 	if (fd < 0)
 		return R_NOT_FOUND;
 	area_place(&wanted, 0, frame_bytes);
-	for (const char *p = maps; next_mapping(&p, &m);) {
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct mapping *m = &maps->list[i];
 		uint64_t more = wanted.area_bytes + KEEP_OFF_UNUSED_BYTES + PAGE_BYTES;
 
-		if (is_named(&m, "[stack]") && m.start > more)
-			rc = io_pread_all(fd, &byte, 1, (off_t)(m.start - more));
+		if (is_named(m, "[stack]") && m->start > more)
+			rc = io_pread_all(fd, &byte, 1, (off_t)(m->start - more));
 	}
 	close(fd);
 	return rc == R_OK ? R_OK : R_NOT_FOUND;
@@ -331,17 +403,18 @@ static uint64_t stack_pointer_of(pid_t pid, pid_t tid)
 }
 
 /* Deep below a stack in use, where a signal handler might have left its garbage. */
-static int area_below(struct inject_site *site, const char *maps, uint64_t sp, size_t frame_bytes)
+static int area_below(struct inject_site *site, const struct mappings *maps, uint64_t sp,
+		      size_t frame_bytes)
 {
-	struct mapping m;
-	for (const char *p = maps; next_mapping(&p, &m);) {
-		if (sp < m.start || sp >= m.end)
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct mapping *m = &maps->list[i];
+		if (sp < m->start || sp >= m->end)
 			continue;
-		if (m.inode || strncmp(m.perms, "rw", 2) != 0 || m.perms[3] != 'p')
+		if (m->inode || strncmp(m->perms, "rw", 2) != 0 || m->perms[3] != 'p')
 			return R_NOT_FOUND;
 		area_place(site, 0, frame_bytes);
 		uint64_t room = KEEP_OFF_USED_BYTES + site->area_bytes + PAGE_BYTES;
-		if (sp - m.start < room)
+		if (sp - m->start < room)
 			return R_NOT_FOUND;
 		uint64_t end = (sp - KEEP_OFF_USED_BYTES) & -PAGE_BYTES;
 		area_place(site, end - site->area_bytes, frame_bytes);
@@ -350,7 +423,8 @@ static int area_below(struct inject_site *site, const char *maps, uint64_t sp, s
 	return R_NOT_FOUND;
 }
 
-static int area_on_any_stack(struct inject_site *site, const char *maps, size_t frame_bytes)
+static int area_on_any_stack(struct inject_site *site, const struct mappings *maps,
+			     size_t frame_bytes)
 {
 	pid_t *tids;
 	size_t count;
@@ -368,7 +442,7 @@ static int area_on_any_stack(struct inject_site *site, const char *maps, size_t 
 }
 
 /* R_BUSY: the stack has grown, look again. */
-static int find_area(const struct tracee *leader, const char *maps, bool may_grow,
+static int find_area(const struct tracee *leader, const struct mappings *maps, bool may_grow,
 		     struct inject_site *site)
 {
 	size_t frame_bytes = arch_frame_bytes(&leader->xstate);
@@ -387,39 +461,46 @@ static int find_area(const struct tracee *leader, const char *maps, bool may_gro
 	return rc;
 }
 
-static int find_site(const struct tracee *leader, bool may_grow, struct inject_site *site)
+/* With `read` unless the stack has grown since. */
+static int find_site(const struct tracee *leader, const struct maps *read, bool may_grow,
+		     struct inject_site *site)
 {
 	*site = (struct inject_site){ .pid = leader->pid };
-	char path[64];
-	char *maps;
-	size_t len;
-	snprintf(path, sizeof path, "/proc/%d/maps", leader->pid);
-	if (io_read_file(AT_FDCWD, path, MAPS_MAX_BYTES, &maps, &len) != R_OK) {
-		warn_errno("cannot read %s", path);
-		return R_FAILED;
+	struct mappings maps;
+	int rc = read ? mappings_of(leader->pid, read, &maps) : mappings_read(leader->pid, &maps);
+	if (rc == R_NOT_FOUND) {
+		warn_errno("cannot read /proc/%d/maps", leader->pid);
+		rc = R_FAILED;
 	}
+	if (rc != R_OK)
+		return rc;
 	uint64_t found[ARCH_GADGET_COUNT] = { 0 };
-	find_gadgets(leader->pid, maps, found);
+	find_gadgets(leader->pid, &maps, found);
 	memcpy(site->gadgets, found, sizeof site->gadgets);
 	site->syscall_ret = found[ARCH_GADGET_SYSCALL_RETURN];
 	site->sigreturn = found[ARCH_GADGET_SIGRETURN];
-	int rc;
 	if (!site->syscall_ret || !site->sigreturn) {
 		warn("process %d has no %s in its code, which remote calls need; it cannot be "
 		     "captured",
 		     leader->pid, site->syscall_ret ? "signal return" : "system call");
 		rc = R_UNSUPPORTED;
 	} else {
-		rc = find_area(leader, maps, may_grow, site);
+		rc = find_area(leader, &maps, may_grow, site);
 	}
-	free(maps);
+	mappings_free(&maps);
 	return rc;
 }
 
 int inject_site_find(const struct tracee *leader, struct inject_site *site)
 {
-	int rc = find_site(leader, true, site);
-	return rc == R_BUSY ? find_site(leader, false, site) : rc;
+	return inject_site_find_in(leader, NULL, site);
+}
+
+int inject_site_find_in(const struct tracee *leader, const struct maps *maps,
+			struct inject_site *site)
+{
+	int rc = find_site(leader, maps, true, site);
+	return rc == R_BUSY ? find_site(leader, NULL, false, site) : rc;
 }
 
 int inject_site_close(struct inject_site *site)

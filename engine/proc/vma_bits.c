@@ -159,14 +159,19 @@ static bool is_ordered(const struct vma_bits *list, size_t n)
 /* An address space has at most that many ranges (vm.max_map_count), and the kernel's own. */
 static size_t ranges_max(void)
 {
-	size_t max = 65530, len;
+	static size_t max;
+	size_t len;
 	char *text;
 
+	if (max)
+		return max;
+	max = 65530;
 	if (io_read_file(AT_FDCWD, "/proc/sys/vm/max_map_count", 64, &text, &len) == R_OK) {
 		max = strtoul(text, NULL, 10);
 		free(text);
 	}
-	return max + 16;
+	max += 16;
+	return max;
 }
 
 /* Are the records from number `from` on new ones?  On large address spaces the kernel has been seen

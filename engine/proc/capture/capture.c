@@ -106,7 +106,7 @@ static int make_clone(struct captured *c, char reason[CLONE_REASON_BYTES])
 {
 	struct tracee *th = c->t->task->threads[0];
 	struct inject_site *site = &c->t->site;
-	int rc = inject_site_find(th, site), end;
+	int rc = inject_site_find_in(th, &c->t->maps, site), end;
 
 	if (rc != R_OK)
 		return rc == R_UNSUPPORTED ? R_FAILED : rc;

@@ -292,7 +292,8 @@ uint64_t predump_left(struct predump *predump)
 	return bytes;
 }
 
-uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_t *worth)
+uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_t *worth,
+			  size_t *tasks)
 {
 	uint64_t bytes = 0;
 	struct maps maps;
@@ -301,6 +302,7 @@ uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_
 
 	if (proc_threads(root, &tids, &n_tids) != R_OK)
 		return 0;
+	(*tasks)++;
 	maps_ready();
 	if (maps_read(root, &maps) == R_OK) {
 		bytes = left_in(root, &maps, false, proven);
@@ -315,7 +317,7 @@ uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_
 		if (proc_children(root, tids[i], &pids, &n) != R_OK)
 			continue;
 		for (size_t k = 0; k < n; k++)
-			bytes += predump_estimate(pids[k], proven, least_bytes, worth);
+			bytes += predump_estimate(pids[k], proven, least_bytes, worth, tasks);
 		free(pids);
 	}
 	free(tids);

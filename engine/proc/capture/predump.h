@@ -39,8 +39,9 @@ void predump_free(struct predump *predump);
  * Bytes a take of the running tree below `root` would read, about; with `proven`, what is protected
  * counts as known.  Adds to `*worth` those of them that reading ahead would spare it: without
  * proof, address spaces with less than `least_bytes` are not going to be tracked, and are read
- * again.
+ * again.  Adds to `*tasks` how many there are.
  */
-uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_t *worth);
+uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_t *worth,
+			  size_t *tasks);
 
 #endif

@@ -259,7 +259,7 @@ static int begin_task(struct track *track, struct dump_task *t)
 		track->n++;
 		return R_OK;
 	}
-	rc = inject_site_find(th, &t->site);
+	rc = inject_site_find_in(th, &t->maps, &t->site);
 	if (rc != R_OK)
 		return rc == R_UNSUPPORTED ? R_FAILED : rc;
 	rc = inject_begin(th, &t->site);

@@ -44,6 +44,7 @@ struct arena_block {
  */
 struct fds_take {
 	struct ingest *ingest;
+	pid_t self; /* our own, as which our descriptors are compared */
 	struct taken_file **files;
 	size_t n_files, room_files;
 	struct taken_file **by_kcmp;

@@ -40,6 +40,7 @@ int fds_take_begin(struct ingest *ingest, uint64_t ghost_max_bytes, struct fds_t
 		return R_FAILED;
 	}
 	(*take)->ingest = ingest;
+	(*take)->self = getpid();
 	(*take)->ghost_max_bytes = ghost_max_bytes;
 	/* We hold one descriptor for each open file of the whole tree. */
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {

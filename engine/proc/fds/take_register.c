@@ -50,7 +50,7 @@ int take_search(const struct fds_take *take, size_t n,
 
 static int order_files(const struct fds_take *take, pid_t pid, int fd, size_t at)
 {
-	return take_kcmp_order(pid, getpid(), KCMP_FILE, (unsigned long)fd,
+	return take_kcmp_order(pid, take->self, KCMP_FILE, (unsigned long)fd,
 			       (unsigned long)take->by_kcmp[at]->local);
 }
 
