@@ -95,6 +95,15 @@ int dump_check_root(pid_t root)
 }
 
 static uint8_t *spare_buffer;
+static struct crew *spare_readers;
+
+/* For threads to be started. */
+static void nothing(size_t piece, unsigned int worker, void *arg)
+{
+	(void)piece;
+	(void)worker;
+	(void)arg;
+}
 
 void dump_ready(size_t tasks)
 {
@@ -107,6 +116,11 @@ void dump_ready(size_t tasks)
 		buffer = mmap(NULL, DUMP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 		spare_buffer = buffer == MAP_FAILED ? NULL : buffer;
+	}
+	if (!spare_readers) {
+		spare_readers = crew_new(CREW_MAX);
+		if (spare_readers)
+			crew_run(spare_readers, crew_size(spare_readers), nothing, NULL);
 	}
 	if (heap_is_ready)
 		return;
@@ -139,7 +153,9 @@ int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ing
 	if (ingest) {
 		dump_ready(ctx->n_tasks);
 		ctx->buffer = spare_buffer;
+		ctx->readers = spare_readers;
 		spare_buffer = NULL;
+		spare_readers = NULL;
 	}
 	if (!ctx->tasks || (ingest && !ctx->buffer)) {
 		warn("no memory to describe the target; free some and try again");

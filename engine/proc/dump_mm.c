@@ -331,12 +331,14 @@ static int survey(struct dump_ctx *ctx, struct dump_task *t)
 			i++;
 			continue;
 		}
-		/* Many small ranges in one call; what lies between them has no pages. */
+		/* Many small ranges in one call.  What lies between them has no pages, but would
+		 * count as kept. */
 		do
 			t->shares_pages |= t->maps.vmas[i].shares_pages;
-		while (++i < t->maps.n && trust == SURVEY_UNTRACKED &&
-		       !kernel_status(&t->maps.vmas[i]) &&
-		       track_trust(ctx->track, &t->maps.vmas[i]) == trust);
+		while (++i < t->maps.n && !kernel_status(&t->maps.vmas[i]) &&
+		       track_trust(ctx->track, &t->maps.vmas[i]) == trust &&
+		       (trust == SURVEY_UNTRACKED ||
+			t->maps.vmas[i].start == t->maps.vmas[i - 1].end));
 		rc = survey_range(&t->survey, &map, start, t->maps.vmas[i - 1].end, trust);
 	}
 	pagemap_close(&map);

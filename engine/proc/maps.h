@@ -56,6 +56,7 @@ struct vma {
 	uint64_t flag_names; /* inside maps*.c */
 	const char *name;    /* within the text; "" if none */
 	bool tracked;	     /* writes to it are noted (engine/proc/capture/track.h) */
+	bool enrolled;	     /* and will be from now on */
 };
 
 struct maps {

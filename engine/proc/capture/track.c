@@ -216,9 +216,12 @@ void track_look(struct track *track, pid_t pid, struct maps *maps)
 			continue;
 		}
 		/* Only our own userfaultfd may be asked for twice. */
-		if (track_enroll(t->uffd, vma) == R_OK)
+		if (track_enroll(t->uffd, vma) == R_OK) {
+			vma->enrolled = true;
 			vma->tracked = track->proven && vma->marks & VMA_MARK_UFFD_WP;
-		else if (errno == ESRCH)
+			/* Ours, which stops nobody. */
+			vma->marks &= ~(uint32_t)VMA_MARK_UFFD_WP;
+		} else if (errno == ESRCH)
 			t->gone = true; /* execve, or it ended */
 	}
 	forgive(pid, maps);
@@ -378,7 +381,7 @@ static void protect_task(struct track *track, struct tracked *t, const struct du
 
 		if (!track_may_note(vma))
 			continue;
-		if (track_enroll(t->uffd, vma) != R_OK) {
+		if (!vma->enrolled && track_enroll(t->uffd, vma) != R_OK) {
 			because(track, errno == EBUSY
 					   ? "some ranges are watched by another userfaultfd"
 					   : "the kernel does not watch some ranges");

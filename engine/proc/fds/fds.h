@@ -46,6 +46,7 @@ struct taken_file {
 	int local;	/* our descriptor of the same description, valid during the take */
 	bool path_only; /* local was opened by path (mapping, exe, cwd, root) */
 	struct stat st;
+	uint64_t fs;	/* magic number of its file system, 0 while not known */
 	char *link;	/* text of the /proc/PID/fd link */
 	char *info;	/* text of /proc/PID/fdinfo/FD */
 	uint32_t flags; /* open flags without O_CLOEXEC */
@@ -182,6 +183,9 @@ struct taken_file *fds_take_find_local(struct fds_take *take, int local);
 int fds_take_each(struct fds_take *take, int (*fn)(struct taken_file *f, void *arg), void *arg);
 /* "pid 12 fd 3 (/path)" for messages; a static buffer. */
 const char *taken_file_name(const struct taken_file *f);
+
+/* The magic number of its file system; 0 if that cannot be told. */
+uint64_t taken_file_fs(const struct taken_file *f);
 /* Gets a descriptor of our own of fd `fd` of `pid`; -1 with errno set. */
 int fds_open_target(pid_t pid, int fd);
 /* Finds "key:\tvalue" in a fdinfo text; NULL, or where the value begins. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -71,6 +72,15 @@ const char *taken_file_name(const struct taken_file *f)
 	return text;
 }
 
+uint64_t taken_file_fs(const struct taken_file *f)
+{
+	struct statfs fs;
+
+	if (f->fs)
+		return f->fs;
+	return fstatfs(f->local, &fs) == 0 ? (uint64_t)fs.f_type : 0;
+}
+
 static int look_link(struct fds_take *take, struct taken_file *f)
 {
 	char path[64], link[PATH_MAX];
@@ -120,6 +130,7 @@ int taken_file_look(struct fds_take *take, struct taken_file *f)
 		warn_errno("pid %d fd %d: cannot stat it", (int)f->pid, f->fd);
 		return R_FAILED;
 	}
+	f->fs = taken_file_fs(f);
 	if (look_link(take, f) != R_OK)
 		return R_FAILED;
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", f->local);

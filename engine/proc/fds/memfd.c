@@ -48,7 +48,6 @@ struct memfds {
 bool is_hidden_memory(const struct taken_file *f)
 {
 	static dev_t dev;
-	struct statfs fs;
 	struct stat st;
 	int fd;
 
@@ -57,7 +56,7 @@ bool is_hidden_memory(const struct taken_file *f)
 			dev = st.st_dev;
 		close(fd);
 	}
-	if (fstatfs(f->local, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+	if (taken_file_fs(f) == HUGETLBFS_MAGIC)
 		return strcmp(f->link, "/anon_hugepage (deleted)") == 0;
 	return dev && f->st.st_dev == dev;
 }
@@ -69,14 +68,14 @@ static bool is_anonymous(const struct taken_file *f)
 
 static bool memfd_probe(const struct taken_file *f)
 {
-	struct statfs fs;
+	uint64_t fs = taken_file_fs(f);
 
 	if (is_secret_memory(f))
 		return true;
-	if (!S_ISREG(f->st.st_mode) || (f->flags & O_PATH) || fstatfs(f->local, &fs) != 0)
+	if (!S_ISREG(f->st.st_mode) || (f->flags & O_PATH) || !fs)
 		return false;
 	if (strncmp(f->link, PREFIX, strlen(PREFIX)) == 0)
-		return fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC;
+		return fs == TMPFS_MAGIC || fs == HUGETLBFS_MAGIC;
 	return is_anonymous(f);
 }
 

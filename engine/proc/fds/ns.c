@@ -25,9 +25,7 @@ static const struct {
 
 static bool ns_probe(const struct taken_file *f)
 {
-	struct statfs fs;
-
-	return !(f->flags & O_PATH) && fstatfs(f->local, &fs) == 0 && fs.f_type == NSFS_MAGIC;
+	return !(f->flags & O_PATH) && taken_file_fs(f) == NSFS_MAGIC;
 }
 
 static int ns_dump(struct fds_take *take, struct taken_file *f)

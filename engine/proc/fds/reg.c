@@ -30,12 +30,11 @@ static bool plain_device(dev_t dev)
 
 static bool reg_probe(const struct taken_file *f)
 {
-	struct statfs fs;
+	uint64_t fs = taken_file_fs(f);
 
 	if (f->link[0] != '/')
 		return false;
-	if (fstatfs(f->local, &fs) == 0 &&
-	    (fs.f_type == NSFS_MAGIC || fs.f_type == SECRETMEM_MAGIC || fs.f_type == MQUEUE_MAGIC))
+	if (fs == NSFS_MAGIC || fs == SECRETMEM_MAGIC || fs == MQUEUE_MAGIC)
 		return false;
 	if (f->flags & O_PATH)
 		return true;
@@ -71,12 +70,12 @@ static bool is_made_up(const struct taken_file *f)
 		DEBUGFS_MAGIC,	  TRACEFS_MAGIC,  SECURITYFS_MAGIC,   SELINUX_MAGIC,
 		BPF_FS_MAGIC,	  EFIVARFS_MAGIC, BINFMTFS_MAGIC,
 	};
-	struct statfs fs;
+	uint64_t fs = taken_file_fs(f);
 
-	if (fstatfs(f->local, &fs) != 0)
+	if (!fs)
 		return true;
 	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
-		if ((uint32_t)fs.f_type == magics[i])
+		if ((uint32_t)fs == magics[i])
 			return true;
 	return false;
 }
@@ -86,7 +85,6 @@ static int reg_dump(struct fds_take *take, struct taken_file *f)
 	RegFileEntry *reg = fds_take_alloc(take, sizeof(*reg));
 	SnapFileEntry *more = fds_take_alloc(take, sizeof(*more));
 	const char *name = f->link;
-	struct statfs fs;
 	int result = R_OK;
 
 	if (!reg || !more)
@@ -97,7 +95,7 @@ static int reg_dump(struct fds_take *take, struct taken_file *f)
 		     taken_file_name(f));
 		return R_UNSUPPORTED;
 	}
-	if (fstatfs(f->local, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC) {
+	if (taken_file_fs(f) == PROC_SUPER_MAGIC) {
 		/* Reopened when the task is there again.  Whose task is gone stays unreadable. */
 		if (strstr(f->link, " (deleted)")) {
 			warn("%s: belongs to a process that is gone; cannot be snapshotted",

@@ -29,10 +29,7 @@
 
 bool is_secret_memory(const struct taken_file *f)
 {
-	struct statfs fs;
-
-	return S_ISREG(f->st.st_mode) && fstatfs(f->local, &fs) == 0 &&
-	       fs.f_type == SECRETMEM_MAGIC;
+	return S_ISREG(f->st.st_mode) && taken_file_fs(f) == SECRETMEM_MAGIC;
 }
 
 void secret_object_name(uint32_t shmid, char name[32])
