@@ -224,27 +224,24 @@ static int collect_task_core(struct dump_ctx *ctx, struct dump_task *t)
 {
 	TaskCoreEntry *core = dump_alloc(ctx, sizeof(*core));
 	const struct tracee *leader = t->task->threads[0];
-	struct proc_stat stat;
+	const struct proc_stat *stat = &t->task->stat;
 	int rc;
 
 	if (!core)
 		return R_FAILED;
 	task_core_entry__init(core);
 	t->cores[0]->tc = core;
-	rc = proc_stat_read(t->task->pid, 0, &stat);
-	if (rc != R_OK)
-		return rc;
 	core->task_state = t->task->stopped ? TASK_STATE_STOPPED : TASK_STATE_ALIVE;
 	core->has_stop_signo = t->task->stopped;
 	core->stop_signo = (uint32_t)leader->stop_signal;
-	core->flags = (uint32_t)stat.flags;
+	core->flags = (uint32_t)stat->flags;
 	core->blk_sigset = leader->sigmask;
 	core->comm = t->cores[0]->thread_core->comm;
 	t->extra.pid = (uint32_t)t->task->pid;
 	t->extra.has_start_ticks = true;
 	t->extra.start_ticks = t->task->start_time;
 	t->extra.has_exit_signal = true;
-	t->extra.exit_signal = (uint32_t)stat.exit_signal;
+	t->extra.exit_signal = (uint32_t)stat->exit_signal;
 	rc = dump_limits(ctx, t, core);
 	if (rc == R_OK)
 		rc = dump_misc(ctx, t, core);

@@ -14,7 +14,6 @@
 #include "engine/proc/pagemap.h"
 #include "engine/proc/phases.h"
 #include "engine/proc/procfs.h"
-#include "engine/proc/stat.h"
 
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 8
@@ -361,24 +360,20 @@ static int auxv(struct dump_ctx *ctx, struct dump_task *t)
 	return t->mm.mm_saved_auxv ? R_OK : R_FAILED;
 }
 
-static int marks(struct dump_task *t)
+static void marks(struct dump_task *t)
 {
-	struct proc_stat stat;
-	int rc = proc_stat_read(t->task->pid, 0, &stat);
+	const struct proc_stat *stat = &t->task->stat;
 
-	if (rc != R_OK)
-		return rc;
-	t->mm.mm_start_code = stat.start_code;
-	t->mm.mm_end_code = stat.end_code;
-	t->mm.mm_start_data = stat.start_data;
-	t->mm.mm_end_data = stat.end_data;
-	t->mm.mm_start_stack = stat.start_stack;
-	t->mm.mm_start_brk = stat.start_brk;
-	t->mm.mm_arg_start = stat.arg_start;
-	t->mm.mm_arg_end = stat.arg_end;
-	t->mm.mm_env_start = stat.env_start;
-	t->mm.mm_env_end = stat.env_end;
-	return R_OK;
+	t->mm.mm_start_code = stat->start_code;
+	t->mm.mm_end_code = stat->end_code;
+	t->mm.mm_start_data = stat->start_data;
+	t->mm.mm_end_data = stat->end_data;
+	t->mm.mm_start_stack = stat->start_stack;
+	t->mm.mm_start_brk = stat->start_brk;
+	t->mm.mm_arg_start = stat->arg_start;
+	t->mm.mm_arg_end = stat->arg_end;
+	t->mm.mm_env_start = stat->env_start;
+	t->mm.mm_env_end = stat->env_end;
 }
 
 static bool has_many_nodes(void)
@@ -461,5 +456,6 @@ int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 		rc = policies(ctx, t);
 	if (rc == R_OK)
 		rc = auxv(ctx, t);
-	return rc == R_OK ? marks(t) : rc;
+	marks(t);
+	return rc;
 }

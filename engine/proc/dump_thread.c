@@ -131,7 +131,10 @@ int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	thread_core_entry__init(part);
 	core->thread_core = part;
 	t->cores[thread] = core;
-	rc = proc_stat_read(th->pid, th->tid, &stat);
+	/* A leader's has been read with its process. */
+	if (th->tid == th->pid)
+		stat = t->task->stat;
+	rc = th->tid == th->pid ? R_OK : proc_stat_read(th->pid, th->tid, &stat);
 	if (rc == R_OK)
 		rc = proc_status_read(th->pid, th->tid, &status);
 	if (rc != R_OK)

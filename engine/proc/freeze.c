@@ -56,6 +56,7 @@ static struct tree_task *find_task(const struct tree *tree, pid_t pid)
 
 static void describe(struct tree_task *task, const struct proc_stat *stat)
 {
+	task->stat = *stat;
 	task->pid = stat->pid;
 	task->ppid = stat->ppid;
 	task->pgid = stat->pgid;
@@ -195,6 +196,7 @@ static int look(struct frost *f, bool *news)
 		rc = find_children(tree, i, news);
 		if (rc == R_NOT_FOUND) { /* a thread was ended just now */
 			task_is_held(&tree->tasks[i]);
+			tree->tasks[i].listed = false;
 			*news = true;
 			rc = R_OK;
 		}
@@ -213,7 +215,8 @@ static int look_again(struct tree *tree, bool *news)
 	for (size_t i = 0; i < tree->task_count; i++) {
 		struct tree_task *task = &tree->tasks[i];
 		struct proc_stat stat;
-		*news |= !task_is_held(task);
+		bool held = task_is_held(task);
+		*news |= !held;
 		task_tidy(task);
 		int rc = proc_stat_read(task->pid, 0, &stat);
 		if (rc == R_NOT_FOUND) {
@@ -227,7 +230,10 @@ static int look_again(struct tree *tree, bool *news)
 		describe(task, &stat);
 		if (!task->zombie)
 			task->state = state == 'Z' ? stat.state : state;
-		*news |= task->zombie ? !was_zombie : (size_t)stat.threads != task->thread_count;
+		bool differs =
+		    task->zombie ? !was_zombie : (size_t)stat.threads != task->thread_count;
+		*news |= differs;
+		task->listed &= held && !differs;
 		for (size_t j = 0; j < task->thread_count; j++)
 			task->stopped |= task->threads[j]->group_stopped;
 	}

@@ -20,7 +20,9 @@ struct tree_task {
 	char state;   /* R S D T Z as found before the freeze; Z: nothing below but exit_code */
 	bool stopped; /* by job control */
 	bool zombie;
+	bool listed;		 /* its threads are those held, unless their number differs */
 	int exit_code;		 /* of a zombie, as wait gives it */
+	struct proc_stat stat;	 /* as read when every thread stood still already */
 	struct tracee **threads; /* the thread group's leader first, then by number */
 	size_t thread_count;
 };

@@ -5,12 +5,12 @@
 #include "engine/proc/freeze.h"
 
 /*
- * Seizes the threads of `task` that are not held yet; sets *news if there were any, or if some no
- * longer are where they were left.  Threads that ended stay in the list, marked as lost, until
- * task_tidy.  R_OK; R_NOT_FOUND if the process, its leader or the list of its threads is not there
- * (dead, or executing another program); R_BUSY for a thread that sleeps uninterruptibly at
- * `give_up_ns` (CLOCK_MONOTONIC): it is then *late, allocated, for the caller; R_UNSUPPORTED;
- * R_FAILED.
+ * Unless they have been listed already, seizes the threads of `task` that are not held yet; sets
+ * *news if there were any, or if some no longer are where they were left.  Threads that ended stay
+ * in the list, marked as lost, until task_tidy.  R_OK; R_NOT_FOUND if the process, its leader or
+ * the list of its threads is not there (dead, or executing another program); R_BUSY for a thread
+ * that sleeps uninterruptibly at `give_up_ns` (CLOCK_MONOTONIC): it is then *late, allocated, for
+ * the caller; R_UNSUPPORTED; R_FAILED.
  */
 int task_hold(struct tree_task *task, uint64_t give_up_ns, struct tracee **late, bool *news);
 

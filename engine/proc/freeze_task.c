@@ -54,6 +54,8 @@ int task_hold(struct tree_task *task, uint64_t give_up_ns, struct tracee **late,
 	pid_t *tids;
 	size_t count;
 	bool vanished = false;
+	if (task->listed)
+		return R_OK;
 	int rc = proc_threads(task->pid, &tids, &count);
 	for (size_t i = 0; rc == R_OK && i < count; i++) {
 		if (has_thread(task, tids[i]))
@@ -65,6 +67,7 @@ int task_hold(struct tree_task *task, uint64_t give_up_ns, struct tracee **late,
 			rc = R_OK; /* what it started before is found in the next round */
 	}
 	free(tids);
+	task->listed = rc == R_OK && !vanished;
 	/* It ended, or executed another program, which ended the others and made it the leader. */
 	if (vanished || rc == R_NOT_FOUND)
 		task_is_held(task);

@@ -95,8 +95,9 @@ struct fds_hold *fds_take_hold(struct fds_take *take);
 void fds_hold_end(struct fds_hold *hold, bool ended);
 
 /*
- * Registers and dumps the fd table of one stopped task.  `*files_id` is its number in the images:
- * tasks that share a table get the same.  R_OK, R_UNSUPPORTED (named), R_FAILED.
+ * Registers and dumps the fd table of one stopped task, all threads of which have the same.
+ * `*files_id` is its number in the images: tasks that share a table get the same.  R_OK,
+ * R_UNSUPPORTED (named), R_FAILED.
  */
 int fds_take_task(struct fds_take *take, pid_t pid, uint32_t *files_id);
 

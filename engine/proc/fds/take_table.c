@@ -93,32 +93,6 @@ static int list_numbers(pid_t pid, const char *what, int **numbers, size_t *n)
 	return R_OK;
 }
 
-/* A thread with a descriptor table of its own (unshare(CLONE_FILES)) has no place in the images. */
-static int check_threads(pid_t pid)
-{
-	int *tids, result = R_OK;
-	size_t n;
-
-	if (list_numbers(pid, "task", &tids, &n) != R_OK)
-		return R_FAILED;
-	for (size_t i = 0; i < n && result == R_OK; i++) {
-		int order = tids[i] == pid ? 0 : take_kcmp_order(pid, tids[i], KCMP_FILES, 0, 0);
-
-		if (order == 0)
-			continue;
-		if (order == 2) {
-			result = R_FAILED;
-			break;
-		}
-		warn("pid %d thread %d: has a descriptor table of its own, which cannot be "
-		     "snapshotted",
-		     (int)pid, tids[i]);
-		result = R_UNSUPPORTED;
-	}
-	free(tids);
-	return result;
-}
-
 static int order_tables(const struct fds_take *take, pid_t pid, int fd, size_t at)
 {
 	(void)fd;
@@ -157,9 +131,6 @@ int fds_take_task(struct fds_take *take, pid_t pid, uint32_t *files_id)
 	if (grow(&take->pids, take->n_pids, &take->room_pids, sizeof(*take->pids)) != R_OK)
 		return take_note_result(take, R_FAILED);
 	take->pids[take->n_pids++] = pid;
-	result = check_threads(pid);
-	if (result != R_OK)
-		return take_note_result(take, result);
 	result = take_search(take, take->n_tables, order_tables, pid, -1, &at);
 	if (result == R_OK) {
 		*files_id = take->tables[at].id;
