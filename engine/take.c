@@ -25,8 +25,9 @@
 /* What is kept in memory while the tree stands still, and how much of that is there beforehand. */
 #define SPOOL_MAX_BYTES ((size_t)256 << 20)
 #define SPOOL_READY_BYTES ((size_t)16 << 20)
-/* From so much on it is read ahead. */
+/* From so much on it is read ahead; with tracking that has begun, a round stops it for 2 ms. */
 #define PREDUMP_BYTES ((uint64_t)24 << 20)
+#define PREDUMP_PROVEN_BYTES ((uint64_t)6 << 20)
 
 uint64_t take_clock_ns(clockid_t clock)
 {
@@ -349,6 +350,7 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 	struct ingest *ingest;
 	uint64_t bytes, worth = 0;
 	size_t tasks = 0;
+	bool proven;
 
 	if (opts->capture != CAPTURE_AUTO)
 		return opts->capture == CAPTURE_PREDUMP;
@@ -358,12 +360,12 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 		return false;
 	take_newest_point(ingest, opts, &point);
 	ingest_abort(ingest);
-	bytes = predump_estimate(opts->pid, track_is_proven(opts->pid, &point),
-				 track_least_bytes(opts->track), &worth, &tasks);
+	proven = track_is_proven(opts->pid, &point);
+	bytes = predump_estimate(opts->pid, proven, track_least_bytes(opts->track), &worth, &tasks);
 	dump_ready(tasks);
 	snprintf(why, sizeof(((struct capture_summary *)0)->why), "about %llu MiB to be read",
 		 (unsigned long long)(bytes >> 20));
-	return worth >= PREDUMP_BYTES;
+	return worth >= (proven ? PREDUMP_PROVEN_BYTES : PREDUMP_BYTES);
 }
 
 /* One try.  Everything but what is in `result` is let go of in any case. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -120,6 +121,19 @@ static void look_fown(struct taken_file *f)
 	}
 }
 
+/* False where the kernel tells it in fdinfo only (before Linux 5.8). */
+static bool look_mount(struct taken_file *f)
+{
+	struct statx st;
+
+	if (statx(f->local, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) != 0 ||
+	    !(st.stx_mask & STATX_MNT_ID) || st.stx_mnt_id > INT_MAX)
+		return false;
+	f->mnt_id = (int)st.stx_mnt_id;
+	fown_entry__init(&f->fown);
+	return true;
+}
+
 int taken_file_look(struct fds_take *take, struct taken_file *f)
 {
 	char path[64], *text;
@@ -131,8 +145,13 @@ int taken_file_look(struct fds_take *take, struct taken_file *f)
 		return R_FAILED;
 	}
 	f->fs = taken_file_fs(f);
-	if (look_link(take, f) != R_OK)
+	if (!f->link && look_link(take, f) != R_OK)
 		return R_FAILED;
+	/* Of what we have opened ourselves no more than its mount is of interest. */
+	if (f->path_only && look_mount(f)) {
+		f->info = fds_take_strdup(take, "");
+		return f->info ? R_OK : R_FAILED;
+	}
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", f->local);
 	if (io_read_file(AT_FDCWD, path, FDINFO_MAX_BYTES, &text, &len) != R_OK) {
 		warn_errno("%s: cannot read %s", taken_file_name(f), path);

@@ -219,6 +219,12 @@ static int register_path(struct fds_take *take, pid_t pid, const char *path, int
 		*id = f->id;
 		return R_OK;
 	}
+	/* Has been read already. */
+	model.link = fds_take_strdup(take, link);
+	if (!model.link) {
+		close(model.local);
+		return take_note_result(take, R_FAILED);
+	}
 	if (add_file(take, &model, &f) != R_OK)
 		return take_note_result(take, R_FAILED);
 	*id = f->id;
