@@ -35,8 +35,9 @@ static const char head[] =
     ".map{border-spacing:2px;border-collapse:separate}\n"
     ".map thead th{font-size:.8rem;font-weight:400;color:var(--dim);text-align:center}\n"
     ".map tbody th{font-weight:400;white-space:nowrap;padding-right:.8rem;max-width:26rem;"
-    "overflow:hidden;text-overflow:ellipsis}\n"
+    "overflow:hidden;text-overflow:ellipsis;position:sticky;left:0;background:var(--bg)}\n"
     ".map td{min-width:1.6rem;height:1.4rem;border-radius:3px;padding:0}\n"
+    ".many td{min-width:.7rem}.many thead th{padding:0;font-size:.65rem}\n"
     ".map .task th{padding-top:.7rem;font-weight:600}\n"
     ".dim{color:var(--dim);font-size:.85em}\n"
     ".gone{background:var(--gone)}.s0{background:var(--s0)}.s1{background:var(--s1)}"
@@ -88,18 +89,23 @@ static void write_cell(FILE *out, const struct change_map *map, const struct map
 			(unsigned long long)cell->pages);
 }
 
+/* From here on cells are narrow, so that a page shows some sixty generations. */
+#define MANY 24
+
 /* Mappings that changed; those that never did would hide them. */
 static void write_map(FILE *out, const struct change_map *map)
 {
 	uint32_t pid = 0;
 	size_t still = 0;
 
-	fprintf(out, "<h2>Map</h2>\n<p class=\"key\">changed since the generation before:"
-		     "<span class=\"s0\"></span>nothing<span class=\"s1\"></span>less than 1%%"
-		     "<span class=\"s2\"></span>10%%<span class=\"s3\"></span>30%%"
-		     "<span class=\"s4\"></span>60%%<span class=\"s5\"></span>more"
-		     "<span class=\"gone\"></span>not mapped</p>\n"
-		     "<div class=\"wide\"><table class=\"map\">\n<thead><tr><th></th>");
+	fprintf(out,
+		"<h2>Map</h2>\n<p class=\"key\">changed since the generation before:"
+		"<span class=\"s0\"></span>nothing<span class=\"s1\"></span>less than 1%%"
+		"<span class=\"s2\"></span>to 10%%<span class=\"s3\"></span>to 30%%"
+		"<span class=\"s4\"></span>to 60%%<span class=\"s5\"></span>more"
+		"<span class=\"gone\"></span>not mapped</p>\n"
+		"<div class=\"wide\"><table class=\"map%s\">\n<thead><tr><th></th>",
+		map->n_generations > MANY ? " many" : "");
 	for (size_t i = 0; i < map->n_generations; i++)
 		fprintf(out, "<th scope=\"col\">%llu</th>",
 			(unsigned long long)map->generations[i].number);
