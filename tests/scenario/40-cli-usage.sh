@@ -71,6 +71,8 @@ for line in ls gc "forget --gen 1"; do
 	# shellcheck disable=SC2086
 	expect 3 --store "$W/folder" $line
 done
+# An import of nothing makes no store.
+expect 3 import "$W/missing" --name nothing
 [ "$(ls -A "$W/folder")" = file ] || fail "a folder that is not a store was written to"
 
 # Help: of everything, without a store, before and after the command.
