@@ -17,7 +17,7 @@
 #include "engine/proc/capture/track_record.h"
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
-#include "engine/proc/files/data.h"
+#include "engine/proc/files/data_ahead.h"
 #include "engine/proc/phases.h"
 #include "engine/take_internal.h"
 #include "store/keys.h"
@@ -102,6 +102,7 @@ struct taking {
 	struct fds_prepared *prepared;
 	bool damage_noted;
 	struct file_memory *memory;
+	struct data_ahead *ahead;
 	struct data_take *data;
 	struct store_keys *keys; /* to secret memory; NULL: not opened */
 	bool wants_keys;	 /* it has been found that they are needed */
@@ -113,21 +114,35 @@ static bool runs_on(const struct taking *t)
 	return !t->opts->kill && !t->opts->stop;
 }
 
-/* What is put back with the target is read while nobody in it can write. */
-static int take_data(struct taking *t)
+/* Which files are put back with the target. */
+static struct data_options data_options(const struct taking *t)
 {
-	const struct take_options *opts = t->opts;
-	const struct data_options options = {
-		.written = opts->with_files,
-		.paths = opts->with_paths,
-		.n_paths = opts->n_with_paths,
-		.read_all = t->damage_noted || opts->compare,
+	return (struct data_options){
+		.written = t->opts->with_files,
+		.paths = t->opts->with_paths,
+		.n_paths = t->opts->n_with_paths,
+		.read_all = t->damage_noted || t->opts->compare,
 		.frozen_at_ns = t->result->gen.time_ns,
 	};
+}
 
-	if (!opts->with_files && !opts->n_with_paths)
+/* As much as can be read before is; what has changed since, when nobody in the tree can write. */
+static int read_data_ahead(struct taking *t)
+{
+	const struct data_options options = data_options(t);
+
+	if (!options.written && !options.n_paths)
 		return R_OK;
-	return data_take(&t->ctx, t->memory, &options, &t->result->files, &t->data);
+	return data_ahead_read(t->ingest, t->opts->pid, t->memory, &options, &t->ahead);
+}
+
+static int take_data(struct taking *t)
+{
+	const struct data_options options = data_options(t);
+
+	if (!options.written && !options.n_paths)
+		return R_OK;
+	return data_take(&t->ctx, t->memory, &options, t->ahead, &t->result->files, &t->data);
 }
 
 /* A passphrase that has to be typed, or made a key of, is not waited for while the tree stands
@@ -308,6 +323,8 @@ static int take(struct taking *t)
 	track_begin(t->opts->pid, t->opts->compare ? TRACK_NONE : t->opts->track, &point,
 		    &t->track);
 	rc = fds_prepare(t->ingest, t->opts->pid, &t->prepared);
+	if (rc == R_OK)
+		rc = read_data_ahead(t);
 	if (rc == R_OK && runs_on(t))
 		rc =
 		    ingest_spool(t->ingest, SPOOL_MAX_BYTES, SPOOL_READY_BYTES + expected_bytes(t));
@@ -385,6 +402,7 @@ static int try_take(struct store *store, struct taking *t)
 		rc = take(t);
 	track_end(t->track);
 	fds_prepared_end(t->prepared);
+	data_ahead_end(t->ahead);
 	file_memory_free(t->memory);
 	if (t->ingest)
 		ingest_abort(t->ingest);

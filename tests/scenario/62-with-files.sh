@@ -94,7 +94,11 @@ wait_for 5 gone "$PID"
 mkdir "$W/k" && head -c 60000000 /dev/urandom >"$W/k/data" && cp "$W/k/data" "$W/then"
 start "$W/k/t" python3 -c 'import time; f = open("../data", "r+b"); open("ready", "w").close(); time.sleep(1000)'
 wait_for 10 test -e "$W/k/t/ready" || fail "python3 does not run"
-take_kill "$PID" --with-files
+take "$PID" --with-files --verbose
+grep -q "k/data: stored as it was read before the freeze" "$W/take.json.err" ||
+	fail "a large file that nobody writes to was not read ahead: $(cat "$W/take.json.err")"
+kill_tree "$PID"
+wait_for 5 gone "$PID"
 echo "in its place" >"$W/k/data"
 left() { find "$W/k" -name '.snap-*' | grep -q .; }
 "$SNAP" --quiet restore --gen "$GEN" --with-files >/dev/null 2>&1 &
@@ -113,6 +117,42 @@ cmp "$W/k/data" "$W/then" || fail "the file is not back after a killed restore"
 kill -9 "$PID"
 wait_for 5 gone "$PID"
 rm "$W/then"
+
+# ---- a large file that is written to all the time, now and then with a pause: what was read ahead
+# counts only if it is what the process has written when it stands still
+mkdir "$W/w"
+cat >"$W/writer.py" <<'END'
+import os, struct, time
+shadow = bytearray(1 << 20)
+f = os.open("data", os.O_RDWR | os.O_CREAT, 0o600)
+os.pwrite(f, shadow, 0)
+open("ready", "w").close()
+i = 0
+while True:
+    i += 1
+    at, new = i * 4104 % (1 << 20) & ~7, struct.pack("<Q", i)
+    shadow[at:at + 8] = new
+    os.pwrite(f, new, at)
+    if i % 20 == 0:
+        time.sleep(0.05)
+        if os.path.exists("check"):
+            os.unlink("check")
+            with open("verdict.new", "w") as told:
+                told.write("same" if os.pread(f, 2 << 20, 0) == shadow else "differs")
+            os.rename("verdict.new", "verdict")
+END
+start "$W/w" python3 "$W/writer.py"
+wait_for 10 test -e "$W/w/ready" || fail "python3 does not run"
+for i in 1 2 3; do
+	take "$PID" --with-files --name writer
+	restore "$GEN" --replace --with-files
+	touch "$W/w/check"
+	wait_for 10 test -e "$W/w/verdict" || fail "the writer does not go on"
+	[ "$(cat "$W/w/verdict")" = same ] || fail "its file is not what it had written"
+	rm "$W/w/verdict"
+done
+kill -9 "$PID"
+wait_for 5 gone "$PID"
 
 # ---- others write to it while it is read: said
 head -c 60000000 /dev/zero >"$W/p/big"

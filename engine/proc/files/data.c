@@ -1,5 +1,5 @@
 /* Contents of files that are written to, taken while their writers stand still. */
-#include "engine/proc/files/data.h"
+#include "engine/proc/files/data_ahead.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +36,7 @@ struct data_take {
 	const struct file_memory *memory;
 	const struct data_options *options;
 	struct file_summary *summary;
+	struct data_ahead *ahead; /* what was read before; may be NULL */
 	struct file_leases leases;
 	SnapDataEntry **entries;
 	size_t n, room;
@@ -157,16 +158,37 @@ static int more_names(struct data_take *take)
 	return R_OK;
 }
 
-static int give_name(struct data_take *take, SnapDataEntry *entry, const char *name)
+static int note_name(const char *name, void *arg)
 {
+	struct data_take *take = arg;
 	uint64_t hash = name_hash(name);
 
-	entry->object = fds_take_strdup(take->ctx->fds, name);
-	if (!entry->object || (2 * take->n_names >= take->room_names && more_names(take) != R_OK))
+	if (2 * take->n_names >= take->room_names && more_names(take) != R_OK)
 		return R_FAILED;
 	*name_slot(take, hash) = hash;
 	take->n_names++;
 	return R_OK;
+}
+
+static int give_name(struct data_take *take, SnapDataEntry *entry, const char *name)
+{
+	entry->object = fds_take_strdup(take->ctx->fds, name);
+	return entry->object ? note_name(name, take) : R_FAILED;
+}
+
+/* What was read before the tree stood still, if that is what the file holds. */
+static bool use_ahead(struct data_take *take, SnapDataEntry *entry, int fd)
+{
+	const char *name;
+	struct stat st;
+
+	if (!take->ahead || fstat(fd, &st) != 0 ||
+	    (name = data_ahead_use(take->ahead, &st)) == NULL)
+		return false;
+	data_describe(entry, &st);
+	entry->object = fds_take_strdup(take->ctx->fds, name);
+	take->summary->bytes_read += entry->size;
+	return entry->object != NULL;
 }
 
 /* What the last generation has of it, if nobody can have written to it since. */
@@ -224,6 +246,8 @@ int data_contents(struct data_take *take, SnapDataEntry *entry, int fd, bool alw
 	take->summary->data++;
 	if (!always && !take->options->read_all && keep(take, entry))
 		goto out;
+	if (!always && use_ahead(take, entry, fd))
+		torn = false;
 	for (unsigned int i = 0; torn && i < READ_TRIES; i++) {
 		if (read_once(take, entry, fd, &torn) != R_OK) {
 			warn_errno("%s: cannot be read to be stored", entry->path);
@@ -311,8 +335,8 @@ static int take_written(struct taken_file *f, void *arg)
 }
 
 int data_take(struct dump_ctx *ctx, const struct file_memory *memory,
-	      const struct data_options *options, struct file_summary *summary,
-	      struct data_take **out)
+	      const struct data_options *options, struct data_ahead *ahead,
+	      struct file_summary *summary, struct data_take **out)
 {
 	struct data_take *take = calloc(1, sizeof(*take));
 	int rc = R_OK;
@@ -326,11 +350,14 @@ int data_take(struct dump_ctx *ctx, const struct file_memory *memory,
 	take->memory = memory;
 	take->options = options;
 	take->summary = summary;
+	take->ahead = ahead;
+	rc = data_ahead_check(ahead, ctx->ingest, note_name, take);
 	/* Folders first: what they hold needs no entry of its own. */
 	for (size_t i = 0; rc == R_OK && i < options->n_paths; i++)
 		rc = data_folder(take, options->paths[i]);
 	if (rc == R_OK && options->written)
 		rc = fds_take_each(ctx->fds, take_written, take);
+	data_ahead_drop(ahead, ctx->ingest);
 	return rc;
 }
 

@@ -8,13 +8,15 @@
 #include "engine/proc/files/files.h"
 
 struct data_take;
+struct data_ahead;
 struct stat;
 
 /*
  * Stores, while the tree stands still, the contents of all regular files it has open or mapped for
  * writing (`written`), and of the folders `paths`.  What the last generation has unchanged is not
- * read.  Fills `summary`.  R_OK; R_UNSUPPORTED (named); R_FAILED (reported).  `*take` is to be
- * given to data_take_end() in any case.
+ * read, nor what was read ahead (data_ahead.h; NULL: nothing was).  Fills `summary`.  R_OK;
+ * R_UNSUPPORTED (named); R_FAILED (reported).  `*take` is to be given to data_take_end() in any
+ * case.
  */
 struct data_options {
 	bool written;
@@ -24,8 +26,8 @@ struct data_options {
 	int64_t frozen_at_ns;
 };
 int data_take(struct dump_ctx *ctx, const struct file_memory *memory,
-	      const struct data_options *options, struct file_summary *summary,
-	      struct data_take **take);
+	      const struct data_options *options, struct data_ahead *ahead,
+	      struct file_summary *summary, struct data_take **take);
 /* When nothing is only remembered any more (ingest_unspool): hands over what is as it was, and the
  * image.  R_OK or R_FAILED (reported). */
 int data_take_finish(struct data_take *take);
