@@ -195,7 +195,7 @@ static const struct option_row rows[] = {
 	{ "work-dir", 0, VALUE_TEXT, AT(work_dir), "DIR", "serve ingest",
 	  "criu's --work-dir, if it has one: stats-dump comes there" },
 	{ "timeout", 0, VALUE_DURATION, AT(timeout_seconds), "TIME", "serve ingest",
-	  "give up when nothing comes for so long (default: 5m, images 30s, peers never)" },
+	  "give up when nothing comes for so long (default: 5m, images 30s)" },
 	{ "allow-remote", 0, VALUE_FLAG, AT(allow_remote), NULL, "serve",
 	  "ADDRESS may be one that other machines reach" },
 	{ "store", 's', VALUE_TEXT, AT(store_dir), "DIR", NULL,
