@@ -8,6 +8,7 @@
 #include "engine/exchange/exchange.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static int report(const struct options *options, const struct generation *gen, const char *path,
 		  const struct export_result *result)
@@ -17,7 +18,8 @@ static int report(const struct options *options, const struct generation *gen, c
 					     (json_int_t)gen->number, "path", path, "files",
 					     (json_int_t)result->files, "bytes_sealed",
 					     (json_int_t)result->bytes_sealed));
-	printf("%s\n", path);
+	if (strcmp(path, "-") != 0)
+		printf("%s\n", path);
 	if (result->files)
 		note("%zu files of generation %llu", result->files,
 		     (unsigned long long)gen->number);
@@ -27,7 +29,7 @@ static int report(const struct options *options, const struct generation *gen, c
 
 int cmd_export(const struct options *options)
 {
-	const char *path = options->operands[0];
+	const char *path = options->archive ? options->archive : options->operands[0];
 	struct store_view *view;
 	struct generation gen;
 	struct store *store;
@@ -43,7 +45,9 @@ int cmd_export(const struct options *options)
 	if (result == R_OK)
 		result = secrets_reveal(options, store, &keys);
 	how.keys = keys;
-	if (result == R_OK)
+	if (result == R_OK && options->archive)
+		result = exchange_export_archive_path(view, &gen, path, &how, &done);
+	else if (result == R_OK)
 		result = exchange_export_path(view, &gen, path, &how, &done);
 	store_keys_close(keys);
 	close_reading(store, view);

@@ -147,13 +147,19 @@ static const char *check_restore(const struct options *o)
 static const char *check_import(const struct options *o)
 {
 	if (!o->n_operands)
-		return "which directory is to be imported?";
+		return "which directory or archive is to be imported?";
 	return o->name_count ? NULL : "--name has to say under which lineage";
 }
 
 static const char *check_export(const struct options *o)
 {
-	return o->n_operands ? check_gen_or_name(o) : "a directory has to say where to";
+	if (o->n_operands && o->archive)
+		return "either a directory or --archive";
+	if (!o->n_operands && !o->archive)
+		return "a directory, or --archive, has to say where to";
+	if (o->archive && strcmp(o->archive, "-") == 0 && o->json)
+		return "--json has no room beside an archive on standard output";
+	return check_gen_or_name(o);
 }
 
 static const char *check_ingest(const struct options *o)
@@ -295,13 +301,16 @@ const struct command commands[] = {
 	  .description = "Views images, CRIU's as well as those of generations, and changes them.",
 	  .kind = COMMAND_READS,
 	  .subcommands = image_commands },
-	{ "import", "DIR --name NAME", "make a generation of what criu dump wrote",
+	{ "import", "DIR|ARCHIVE --name NAME", "make a generation of what criu dump wrote",
 	  "Makes one generation of a directory written by criu dump, with the memory its parents\n"
-	  "hold, and prints \"generation N\".",
+	  "hold, or of a checkpoint archive of a container (tar; gzip, zstd, bzip2 or lz4) with all\n"
+	  "that is in it, and prints \"generation N\".  Archives are not unpacked.",
 	  COMMAND_WRITES, check_import, cmd_import, 1 },
-	{ "export", "--gen N | --name NAME DIR", "write a generation as criu restore reads it",
+	{ "export", "--gen N | --name NAME DIR | --archive FILE",
+	  "write a generation as criu restore reads it",
 	  "Writes a generation into the new or empty directory DIR, as criu restore and crit\n"
-	  "read it.  What was imported comes back as it was.",
+	  "read it, or as a checkpoint archive of a container.  What was imported comes back as it\n"
+	  "was.",
 	  COMMAND_READS, check_export, cmd_export, 1 },
 	{ "serve", "--page-server ADDRESS --images DIR --name NAME",
 	  "take in a dump while criu makes it, by its page-server protocol",

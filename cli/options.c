@@ -198,6 +198,8 @@ static const struct option_row rows[] = {
 	  "give up when nothing comes for so long (default: 5m, images 30s)" },
 	{ "allow-remote", 0, VALUE_FLAG, AT(allow_remote), NULL, "serve",
 	  "ADDRESS may be one that other machines reach" },
+	{ "archive", 0, VALUE_TEXT, AT(archive), "FILE", "export",
+	  "write a checkpoint archive, the new file FILE, or to standard output (-)" },
 	{ "store", 's', VALUE_TEXT, AT(store_dir), "DIR", NULL,
 	  "the store; else $SNAP_STORE, /var/lib/snap, $XDG_DATA_HOME/snap" },
 	{ "wait", 'w', VALUE_DURATION, AT(wait_seconds), "SECONDS", NULL,

@@ -114,6 +114,8 @@ struct options {
 	const char *input;
 	bool pretty, no_payload, list;
 	const char *called; /* --as */
+	/* export */
+	const char *archive;
 };
 
 struct command {

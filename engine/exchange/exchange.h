@@ -1,5 +1,6 @@
 /*
- * Generations from and to what CRIU writes: directories of images.
+ * Generations from and to what CRIU writes, directories of images, and what container engines make
+ * of them: archives.
  *
  * An imported generation holds each file of the directory as it is, as the object criu/NAME, and
  * what snap itself works with, made of them: images by their names without .img, memory as page
@@ -8,7 +9,9 @@
  *   source.c   files of a directory, or within a tar
  *   pagemap.c  memory of a directory and its parents
  *   import.c   a directory becomes a generation: its files; import_own.c  what snap makes of them
+ *   archive.h  members of an archive; import_archive.c  what is beside its dump
  *   export.c   a generation becomes a directory; export_memory.c  its memory
+ *   export_archive.c  a generation becomes an archive; tar_out.h  a tar being written
  *   export_own.c  images of snap's in the form CRIU reads
  */
 #ifndef SNAP_ENGINE_EXCHANGE_EXCHANGE_H
@@ -22,6 +25,8 @@
 
 /* What the objects of files as they are begin with. */
 #define EXCHANGE_PREFIX "criu/"
+/* Likewise of members of an archive that are no files of its dump ("archive/config.dump"). */
+#define EXCHANGE_ARCHIVE_PREFIX "archive/"
 /* An empty object of generations whose memory came from several directories. */
 #define EXCHANGE_PARENTS "criu-parents"
 
@@ -45,7 +50,15 @@ struct import_result {
 int exchange_import_dir(struct store *store, int dirfd, const char *path,
 			const struct import_options *options, struct import_result *result);
 
-/* The same by path.  R_NOT_FOUND, reported, if there is nothing. */
+/*
+ * The same for an archive that the open file is, with all that is beside its dump.  Of archives
+ * that are compressed, or come through a pipe, a copy without name is made meanwhile. R_UNSUPPORTED
+ * also if it is hostile: the member is named.
+ */
+int exchange_import_archive(struct store *store, int fd, const char *path,
+			    const struct import_options *options, struct import_result *result);
+
+/* Either of them by path.  R_NOT_FOUND, reported, if there is nothing. */
 int exchange_import_path(struct store *store, const char *path,
 			 const struct import_options *options, struct import_result *result);
 
@@ -75,5 +88,21 @@ int exchange_export_dir(struct store_view *view, const struct generation *gen, i
  */
 int exchange_export_path(struct store_view *view, const struct generation *gen, const char *path,
 			 const struct export_options *options, struct export_result *result);
+
+/*
+ * Writes a generation as a checkpoint archive to `fd`, front to back.  An import of an archive
+ * comes back as it was, byte for byte but for the compression, which is made anew; everything else,
+ * edits of such an import too, becomes a tar in the same layout with as much about a container as
+ * is known.  `result` tells how many files are in it.  R_OK, R_DAMAGED, R_FAILED, all reported.
+ */
+int exchange_export_archive(struct store_view *view, const struct generation *gen, int fd,
+			    const char *path, const struct export_options *options,
+			    struct export_result *result);
+
+/* The same into the new file `path`, of which nothing is left on failure, or to standard output if
+ * that is "-". */
+int exchange_export_archive_path(struct store_view *view, const struct generation *gen,
+				 const char *path, const struct export_options *options,
+				 struct export_result *result);
 
 #endif

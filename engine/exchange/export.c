@@ -11,7 +11,9 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/exchange/archive_internal.h"
 #include "engine/exchange/export_internal.h"
+#include "engine/exchange/tar_out.h"
 #include "engine/image/image.h"
 
 static int out_of_memory(void)
@@ -22,6 +24,10 @@ static int out_of_memory(void)
 
 int export_file(struct export_dir *ex, const char *file, int *fd)
 {
+	if (ex->tar) {
+		ex->result->files++;
+		return dump_archive_temporary(fd);
+	}
 	*fd = openat(ex->dirfd, file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (*fd < 0) {
 		warn_errno("%s/%s", ex->path, file);
@@ -31,9 +37,20 @@ int export_file(struct export_dir *ex, const char *file, int *fd)
 	return R_OK;
 }
 
+/* A member's head, with its length, comes before the file is known, so the file comes first. */
+static int close_member(struct export_dir *ex, const char *file, int fd)
+{
+	char name[sizeof(EXPORT_FOLDER) + NAME_MAX];
+
+	snprintf(name, sizeof(name), "%s%s", ex->prefix, file);
+	return tar_out_file(ex->tar, name, fd);
+}
+
 int export_close(struct export_dir *ex, const char *file, int fd, int rc)
 {
-	if (rc == R_OK && fsync(fd) != 0) {
+	if (rc == R_OK && ex->tar)
+		rc = close_member(ex, file, fd);
+	else if (rc == R_OK && fsync(fd) != 0) {
 		warn_errno("%s/%s", ex->path, file);
 		rc = R_FAILED;
 	}
@@ -185,6 +202,13 @@ static int classify(const char *name, const struct object *object, void *arg)
 	return R_OK;
 }
 
+int export_all(struct export_dir *ex)
+{
+	int rc = store_object_each(ex->view, ex->gen->number, classify, ex);
+
+	return rc == R_OK ? store_object_each(ex->view, ex->gen->number, one_object, ex) : rc;
+}
+
 int exchange_export_dir(struct store_view *view, const struct generation *gen, int dirfd,
 			const char *path, const struct export_options *options,
 			struct export_result *result)
@@ -201,9 +225,7 @@ int exchange_export_dir(struct store_view *view, const struct generation *gen, i
 	ex.buf = malloc(EXPORT_BATCH_PAGES * PAGE_BYTES);
 	if (!ex.buf)
 		return out_of_memory();
-	rc = store_object_each(view, gen->number, classify, &ex);
-	if (rc == R_OK)
-		rc = store_object_each(view, gen->number, one_object, &ex);
+	rc = export_all(&ex);
 	if (rc == R_OK && !ex.imported)
 		rc = export_statistics(&ex);
 	if (rc == R_OK && fsync(dirfd) != 0) {

@@ -11,12 +11,19 @@
 
 #define EXPORT_BATCH_PAGES 512 /* as many as a run of a walk has */
 
-/* A directory being written. */
+/* Where an archive has the dump. */
+#define EXPORT_FOLDER "checkpoint/"
+
+struct tar_out;
+
+/* A directory, or an archive, being written. */
 struct export_dir {
 	struct store_view *view;
 	const struct generation *gen;
 	int dirfd;
 	const char *path;
+	struct tar_out *tar; /* an archive: its files become members, one after the other */
+	const char *prefix;  /* of their names there */
 	const struct export_options *options;
 	struct export_result *result;
 	bool imported;	   /* the generation holds the files of a dump */
@@ -35,6 +42,12 @@ int export_close(struct export_dir *ex, const char *file, int fd, int rc);
 int export_bytes(struct export_dir *ex, const char *file, const void *data, size_t len);
 int export_object(struct export_dir *ex, const char *name, const struct object *object,
 		  const char *file);
+
+/* All files of the dump. */
+int export_all(struct export_dir *ex);
+
+/* What an archive has beside the dump. */
+int export_container(struct export_dir *ex);
 
 /* Pages of the object `name`, by their numbers.  R_OK, R_DAMAGED (reported), R_FAILED. */
 int export_read(struct export_dir *ex, const char *name, const page_no *numbers, size_t n,

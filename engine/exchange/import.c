@@ -172,6 +172,7 @@ int import_bytes(struct import *im, const char *file, const struct dump_file *fr
 
 	if (rc != R_OK)
 		return rc;
+	im->result->files++;
 	for (uint64_t at = 0; rc == R_OK && at < from->size;) {
 		size_t len =
 		    from->size - at < BLOCK_BYTES ? (size_t)(from->size - at) : BLOCK_BYTES;
@@ -214,7 +215,6 @@ static int import_one(struct import *im, const char *file)
 		rc = import_bytes(im, file, &from, name);
 	}
 	dump_file_close(&from);
-	im->result->files++;
 	return rc == R_OK ? import_own(im, file) : rc;
 }
 
@@ -312,7 +312,7 @@ int exchange_import_dir(struct store *store, int dirfd, const char *path,
 int exchange_import_path(struct store *store, const char *path,
 			 const struct import_options *options, struct import_result *result)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) != 0) {
@@ -322,12 +322,10 @@ int exchange_import_path(struct store *store, const char *path,
 			close(fd);
 		return rc;
 	}
-	if (S_ISDIR(st.st_mode)) {
+	if (S_ISDIR(st.st_mode))
 		rc = exchange_import_dir(store, fd, path, options, result);
-	} else {
-		warn("%s is no directory; unpack archives first", path);
-		rc = R_UNSUPPORTED;
-	}
+	else
+		rc = exchange_import_archive(store, fd, path, options, result);
 	close(fd);
 	return rc;
 }

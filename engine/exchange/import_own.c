@@ -233,6 +233,9 @@ int import_own(struct import *im, const char *file)
 	/* As export writes it. */
 	if (strcmp(name, "snap-cgroup") == 0)
 		return import_image(im, file, "cgroup");
+	/* That of this import is another one. */
+	if (strcmp(name, image_kind(IMAGE_SNAP_ARCHIVE)->name) == 0)
+		return R_OK;
 	return is_own_image(name) ? import_image(im, file, name) : R_OK;
 }
 

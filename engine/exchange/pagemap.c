@@ -43,9 +43,8 @@ struct pagemap {
 };
 
 struct level {
-	struct dump_source
-	    source; /* [0] as given; its path and directory are owned by the others */
-	char *path;
+	struct dump_source source;
+	char *path; /* owned: the source's path, or in a tar its prefix; of [0] there NULL */
 	dev_t dev;
 	ino_t ino;
 	struct pagemap map; /* of the pagemap being read */
@@ -129,18 +128,43 @@ static int add_parent(struct dump_chain *chain)
 	return add_directory(chain, fd, path);
 }
 
+/* A dump in a tar, and its parents there. */
+static int add_folders(struct dump_chain *chain, const struct dump_source *source)
+{
+	struct dump_source next = *source, parent;
+	char *prefix = NULL;
+	int rc = R_OK;
+
+	while (rc == R_OK) {
+		struct level *level = new_level(chain);
+
+		if (!level) {
+			free(prefix);
+			return out_of_memory();
+		}
+		level->source = next;
+		level->path = prefix;
+		rc = source_parent(&next, &parent, &prefix);
+		for (size_t i = 0; rc == R_OK && i < chain->n; i++)
+			if (strcmp(chain->levels[i].source.prefix, prefix) == 0) {
+				warn("%s: the parents of %s lead back to it; no pages can be had "
+				     "that way",
+				     source->path, source->prefix);
+				rc = R_DAMAGED;
+			}
+		next = parent;
+		if (rc != R_OK)
+			free(prefix);
+	}
+	return rc == R_NOT_FOUND ? R_OK : rc;
+}
+
 static int add_levels(struct dump_chain *chain, const struct dump_source *source)
 {
-	struct level *level;
 	int own, rc;
 
-	if (source->dirfd < 0) {
-		level = new_level(chain);
-		if (!level)
-			return out_of_memory();
-		level->source = *source;
-		return R_OK;
-	}
+	if (source->dirfd < 0)
+		return add_folders(chain, source);
 	own = fcntl(source->dirfd, F_DUPFD_CLOEXEC, 0);
 	if (own < 0) {
 		warn_errno("%s", source->path);
@@ -374,10 +398,11 @@ struct reading {
 	void *arg;
 };
 
-/* What dedup of CRIU leaves of pages that a later dump has: holes, which read as zeroes. */
+/* What dedup of CRIU leaves of pages that a later dump has: holes, which read as zeroes.  In a tar
+ * they cannot be told from zeroes any more. */
 static bool is_punched(const struct dump_file *file, uint64_t offset, uint64_t bytes)
 {
-	off_t hole = lseek(file->fd, (off_t)offset, SEEK_HOLE);
+	off_t hole = file->own ? lseek(file->fd, (off_t)offset, SEEK_HOLE) : -1;
 
 	return hole >= 0 && (uint64_t)hole < offset + bytes;
 }

@@ -11,20 +11,34 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/exchange/archive_internal.h"
+
+/* Compares a member's name with that of a file below the prefix. */
+static int compare(const char *member, const char *prefix, const char *name)
+{
+	size_t len = strlen(prefix);
+	int order = strncmp(member, prefix, len);
+
+	return order ? order : strcmp(member + len, name);
+}
 
 static int open_member(const struct dump_source *source, const char *name, struct dump_file *file)
 {
-	size_t prefix = strlen(source->prefix);
+	size_t low = 0, high = source->n_members;
 
-	/* Of two with one name, unpacking would leave the last. */
-	for (size_t i = source->n_members; i > 0; i--) {
-		const struct tar_member *m = &source->members[i - 1];
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const struct tar_member *m = &source->members[mid];
+		int order = compare(m->name, source->prefix, name);
 
-		if (strncmp(m->name, source->prefix, prefix) != 0 ||
-		    strcmp(m->name + prefix, name) != 0)
-			continue;
-		*file = (struct dump_file){ source->tar, false, m->offset, m->size };
-		return R_OK;
+		if (order == 0) {
+			*file = (struct dump_file){ source->tar, false, m->offset, m->size };
+			return R_OK;
+		}
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
 	}
 	return R_NOT_FOUND;
 }
@@ -83,6 +97,13 @@ int source_read(const struct dump_source *source, const char *name, uint64_t max
 
 	if (rc != R_OK)
 		return rc;
+	if (source->dirfd < 0 && file.size > ARCHIVE_IMAGE_MAX_BYTES &&
+	    max_bytes > ARCHIVE_IMAGE_MAX_BYTES) {
+		warn("%s: %s%s has %" PRIu64 " bytes, too many for an image in an archive; unpack "
+		     "it and import the folder",
+		     source->path, source->prefix, name, file.size);
+		return R_UNSUPPORTED;
+	}
 	if (file.size > max_bytes) {
 		warn("%s/%s has %" PRIu64 " bytes, which is more than such an image can have",
 		     source->path, name, file.size);
@@ -106,4 +127,43 @@ int source_read(const struct dump_source *source, const char *name, uint64_t max
 	if (rc != R_OK)
 		free(*data);
 	return rc;
+}
+
+static bool has_dump(const struct dump_source *source)
+{
+	struct dump_file file;
+
+	return open_member(source, "inventory.img", &file) == R_OK;
+}
+
+int source_parent(const struct dump_source *source, struct dump_source *parent, char **prefix)
+{
+	char folder[ARCHIVE_MEMBER_NAME_MAX + 1];
+	const struct tar_link *link = NULL;
+
+	*prefix = NULL;
+	for (size_t i = 0; i < source->n_links && !link; i++)
+		if (compare(source->links[i].name, source->prefix, "parent") == 0)
+			link = &source->links[i];
+	if (!link)
+		return R_NOT_FOUND;
+	/* That it stays within the archive was checked when it was read. */
+	if (!dump_archive_resolve(link->name, link->target, folder))
+		return R_DAMAGED;
+	*prefix = malloc(strlen(folder) + 2);
+	if (!*prefix) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	strcpy(*prefix, folder);
+	if (*folder)
+		strcat(*prefix, "/");
+	*parent = *source;
+	parent->prefix = *prefix;
+	if (has_dump(parent))
+		return R_OK;
+	warn("%s: %sparent leads to %s, which is not in the archive; unpack both archives into one "
+	     "folder and import %s of it",
+	     source->path, source->prefix, *prefix, source->prefix);
+	return R_DAMAGED;
 }

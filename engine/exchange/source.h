@@ -12,12 +12,19 @@ struct tar_member {
 	uint64_t offset, size;
 };
 
+/* A symbolic link in a tar; where it leads is as written. */
+struct tar_link {
+	const char *name, *target;
+};
+
 struct dump_source {
-	const char *path; /* in messages */
-	int dirfd;	  /* of a directory; or -1, and: */
-	int tar;	  /* file descriptor of the uncompressed tar */
-	const struct tar_member *members;
+	const char *path;		  /* in messages */
+	int dirfd;			  /* of a directory; or -1, and: */
+	int tar;			  /* file descriptor of the uncompressed tar */
+	const struct tar_member *members; /* its files, sorted by name, none twice */
 	size_t n_members;
+	const struct tar_link *links; /* sorted likewise */
+	size_t n_links;
 	const char *prefix; /* "checkpoint/" */
 };
 
@@ -39,8 +46,18 @@ void dump_file_close(struct dump_file *file);
  * with errno set. */
 int dump_file_read(const struct dump_file *file, void *buf, size_t len, uint64_t offset);
 
-/* Reads a whole file of at most `max_bytes`, freed by the caller.  As source_open(). */
+/*
+ * Reads a whole file of at most `max_bytes`, freed by the caller; of a tar, of no more than
+ * ARCHIVE_IMAGE_MAX_BYTES (archive.h).  As source_open().
+ */
 int source_read(const struct dump_source *source, const char *name, uint64_t max_bytes, char **data,
 		size_t *len);
+
+/*
+ * Of a dump in a tar, the one its link `parent` leads to: the same source with another prefix,
+ * which is freed by the caller.  R_OK; R_NOT_FOUND (no such link, not reported); R_DAMAGED (it
+ * leads to no dump in the archive) or R_FAILED, both reported.
+ */
+int source_parent(const struct dump_source *source, struct dump_source *parent, char **prefix);
 
 #endif

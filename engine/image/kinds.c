@@ -107,6 +107,7 @@ static const struct image_kind kinds[IMAGE_KINDS] = {
 	KIND(SNAP_LINKS, "snap-links", "SNAP_LINKS", SNAP_MAGIC(33), snap_link_entry),
 	KIND(SNAP_DATA, "snap-data", "SNAP_DATA", SNAP_MAGIC(24), snap_data_entry),
 	KIND(SNAP_EDIT, "snap-edit", "SNAP_EDIT", SNAP_MAGIC(18), snap_edit_entry),
+	KIND(SNAP_ARCHIVE, "snap-archive", "SNAP_ARCHIVE", SNAP_MAGIC(40), snap_archive_entry),
 };
 
 /* Files of a dump that are no images: memory, and what tools have written. */
