@@ -303,13 +303,15 @@ const struct command commands[] = {
 	  .subcommands = image_commands },
 	{ "import", "DIR|ARCHIVE --name NAME", "make a generation of what criu dump wrote",
 	  "Makes one generation of a directory written by criu dump, with the memory its parents\n"
-	  "hold, or of a checkpoint archive of a container (tar; gzip, zstd, bzip2 or lz4) with all\n"
+	  "hold, or of a checkpoint archive of a container (tar; gzip, zstd, bzip2 or lz4) with "
+	  "all\n"
 	  "that is in it, and prints \"generation N\".  Archives are not unpacked.",
 	  COMMAND_WRITES, check_import, cmd_import, 1 },
 	{ "export", "--gen N | --name NAME DIR | --archive FILE",
 	  "write a generation as criu restore reads it",
 	  "Writes a generation into the new or empty directory DIR, as criu restore and crit\n"
-	  "read it, or as a checkpoint archive of a container.  What was imported comes back as it\n"
+	  "read it, or as a checkpoint archive of a container.  What was imported comes back as "
+	  "it\n"
 	  "was.",
 	  COMMAND_READS, check_export, cmd_export, 1 },
 	{ "serve", "--page-server ADDRESS --images DIR --name NAME",
