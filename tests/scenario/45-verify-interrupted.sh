@@ -11,6 +11,7 @@ open("ready", "w").close()
 time.sleep(1000)'
 wait_for 30 test -e "$W/t/ready" || fail "the program did not start"
 take "$PID" --name big
+first=$GEN
 before=$(date +%s%N)
 "$SNAP" verify --data >"$W/whole" || fail "the store is damaged: $(cat "$W/whole")"
 whole_ms=$((($(date +%s%N) - before) / 1000000))
@@ -41,7 +42,7 @@ note "$hit of 40 signals came while it ran"
 [ $hit -ge 10 ] || fail "only $hit of 40 signals came while it ran"
 
 take "$PID" --name big
-"$SNAP" forget --gen 1 --json >"$W/out" || fail "forget"
+"$SNAP" forget --gen "$first" --json >"$W/out" || fail "forget"
 "$SNAP" gc --json >"$W/out" || fail "gc"
 [ "$(field bytes_pending "$W/out")" = 0 ] || fail "an interrupted verify holds back gc: $(cat "$W/out")"
 "$SNAP" verify --data >"$W/out" || fail "the store is damaged: $(cat "$W/out")"
