@@ -1,7 +1,8 @@
-/* snap inspect: what a generation holds of its processes. */
+/* snap inspect: what a generation, a dump or an archive holds of its processes. */
 #include "cli/commands.h"
 #include "cli/describe.h"
 #include "cli/looking.h"
+#include "cli/outside.h"
 #include "cli/tree_text.h"
 
 #include "base/result.h"
@@ -106,17 +107,23 @@ static void print_process(json_t *list, json_t *process, unsigned int depth)
 	    print_process(list, other, depth + 1);
 }
 
-static void print_text(const struct generation *gen, json_t *about, json_t *list)
+static void print_text(const struct options *options, const struct generation *gen, json_t *about,
+		       json_t *list)
 {
 	char a[WORDS_MAX], b[WORDS_MAX], c[WORDS_MAX];
 	json_t *process;
 	size_t i;
 
-	printf("generation %llu of %s, %s\n", (unsigned long long)gen->number, gen->lineage,
-	       words_time(a, gen->time_ns));
-	printf("%u task%s, %s in %llu pages, frozen %s\n", gen->tasks, gen->tasks == 1 ? "" : "s",
-	       words_bytes(b, gen->bytes_logical), (unsigned long long)gen->pages_scanned,
-	       words_duration(c, gen->frozen_ns));
+	if (options->n_operands)
+		tree_text_string(options->operands[0]);
+	else
+		printf("generation %llu of %s", (unsigned long long)gen->number, gen->lineage);
+	printf(", %s\n", words_time(a, gen->time_ns));
+	printf("%u task%s, %s in %llu pages", gen->tasks, gen->tasks == 1 ? "" : "s",
+	       words_bytes(b, gen->bytes_logical), (unsigned long long)gen->pages_scanned);
+	if (gen->frozen_ns) /* of what criu froze, its own statistics tell */
+		printf(", frozen %s", words_duration(c, gen->frozen_ns));
+	putchar('\n');
 	if (!json_array_size(json_object_get(about, "mounts")))
 		json_object_del(about, "mounts");
 	tree_text("", about);
@@ -128,8 +135,12 @@ static void print_text(const struct generation *gen, json_t *about, json_t *list
 static int describe_whole(const struct options *options, const struct look *look, json_t *about)
 {
 	json_t *part;
-	int rc = describe_statistics(look, &part);
+	int rc = describe_container(look, &part);
 
+	if (rc == R_OK && part)
+		json_object_set_new(about, "container", part);
+	if (rc == R_OK)
+		rc = describe_statistics(look, &part);
 	if (rc == R_OK)
 		json_object_set_new(about, "statistics", part);
 	if (rc == R_OK && (options->all || options->mounts)) {
@@ -140,7 +151,22 @@ static int describe_whole(const struct options *options, const struct look *look
 	return rc;
 }
 
-int cmd_inspect(const struct options *options)
+/* Of what is in no store there is no generation to be named. */
+static json_t *facts_of(const struct options *options, const struct look *look)
+{
+	json_t *facts = json_generation(&look->gen);
+
+	if (!options->n_operands)
+		return facts;
+	json_object_del(facts, "generation");
+	json_object_del(facts, "lineage");
+	json_object_del(facts, "pinned");
+	json_object_set_new(facts, "path",
+			    describe_text(options->operands[0], strlen(options->operands[0])));
+	return facts;
+}
+
+static int inspect(const struct options *options)
 {
 	struct looking looking;
 	json_t *list, *about, *facts;
@@ -158,15 +184,21 @@ int cmd_inspect(const struct options *options)
 	if (result == R_OK)
 		result = describe_all(options, looking.look, list);
 	if (result == R_OK && options->json) {
-		facts = json_generation(&looking.look->gen);
+		facts = facts_of(options, looking.look);
 		json_object_update(facts, about);
 		json_object_set(facts, "processes", list);
 		code = output_json(facts);
 	} else if (result == R_OK) {
-		print_text(&looking.look->gen, about, list);
+		print_text(options, &looking.look->gen, about, list);
 	}
 	json_decref(about);
 	json_decref(list);
 	looking_close(&looking);
 	return result == R_OK ? code : exit_code_of(result);
+}
+
+int cmd_inspect(const struct options *options)
+{
+	return options->n_operands ? outside_run(options, options->operands[0], inspect)
+				   : inspect(options);
 }

@@ -48,6 +48,16 @@ static const char *check_gen_or_name(const struct options *o)
 	return secrets_check(o);
 }
 
+static const char *check_inspect(const struct options *o)
+{
+	if (!o->n_operands)
+		return check_gen_or_name(o);
+	return o->generation_count || o->name_count || o->reveal_secrets
+		   ? "a directory or archive is looked at alone, without --gen, --name and "
+		     "--reveal-secrets"
+		   : NULL;
+}
+
 static const char *check_diff(const struct options *o)
 {
 	uint64_t numbers = 0;
@@ -264,13 +274,15 @@ const struct command commands[] = {
 	  "take\n"
 	  "would refuse.  The tree is looked at frozen, for as long as a take would freeze it.",
 	  COMMAND_ENGINE, check_check, cmd_check },
-	{ "inspect", "--gen N | --name NAME [--pid PID] [--all]",
+	{ "inspect", "--gen N | --name NAME | DIR | ARCHIVE [--pid PID] [--all]",
 	  "tell about the processes in a generation",
 	  "Tells what each process of a generation was: command line, threads, memory and, as "
 	  "asked\n"
 	  "for, environment, open files, sockets, mappings, credentials, registers and\n"
-	  "stacks; of the generation what the take cost, and what was mounted.",
-	  COMMAND_READS, check_gen_or_name, cmd_inspect },
+	  "stacks; of the generation what the take cost, and what was mounted.  The same of what\n"
+	  "criu dump wrote into DIR, and of an archive, also about its container, without a\n"
+	  "store.",
+	  COMMAND_READS, check_inspect, cmd_inspect, 1 },
 	{ "diff", "--gen A --gen B | --name NAME --html FILE",
 	  "tell what changed between two generations",
 	  "Tells what differs: processes, threads, files, sockets, mappings, registers, "

@@ -36,6 +36,10 @@ void describe_socket(const struct look *look, const struct look_queues *queues,
  * itself.  R_OK or reported. */
 int describe_statistics(const struct look *look, json_t **json);
 
+/* What an imported checkpoint archive tells of its container; NULL if the generation is of none.
+ * R_OK or reported. */
+int describe_container(const struct look *look, json_t **json);
+
 /* What was mounted in the mount namespaces the generation has images of.  R_OK or reported. */
 int describe_mounts(const struct look *look, json_t **json);
 

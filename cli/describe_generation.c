@@ -65,6 +65,9 @@ int describe_statistics(const struct look *look, json_t **out)
 	set_number(json, "pages_zero", gen->pages_zero);
 	set_number(json, "bytes_stored", gen->bytes_stored);
 	rc = look_each_entry(look, IMAGE_STATS, EXCHANGE_PREFIX "stats-dump", add_dump, json);
+	if (rc == R_OK) /* container engines put it beside the dump */
+		rc = look_each_entry(look, IMAGE_STATS, EXCHANGE_ARCHIVE_PREFIX "stats-dump",
+				     add_dump, json);
 	if (rc != R_OK) {
 		json_decref(json);
 		return rc;

@@ -125,6 +125,8 @@ static int put_new(struct export_dir *ex, int fd)
 		rc = tar_out_member(ex->tar, EXPORT_FOLDER, 0);
 	if (rc == R_OK)
 		rc = export_all(ex);
+	if (rc == R_OK)
+		rc = export_container_statistics(ex);
 	return tar_out_end(ex->tar, rc);
 }
 

@@ -109,7 +109,7 @@ static int put_statistics(struct export_dir *ex)
 
 struct keeping {
 	struct export_dir *ex;
-	bool config, spec, stats;
+	bool config, spec;
 };
 
 static int keep_one(const char *name, const struct object *object, void *arg)
@@ -121,21 +121,28 @@ static int keep_one(const char *name, const struct object *object, void *arg)
 		return R_OK;
 	k->config |= strcmp(member, "config.dump") == 0;
 	k->spec |= strcmp(member, "spec.dump") == 0;
-	k->stats |= strcmp(member, STATS_FILE) == 0;
 	return put_kept(k->ex, name, object, member);
 }
 
 int export_container(struct export_dir *ex)
 {
 	struct keeping k = { .ex = ex };
-	struct object object;
 	int rc = store_object_each(ex->view, ex->gen->number, keep_one, &k);
 
 	if (rc == R_OK && !k.config)
 		rc = put_config(ex);
 	if (rc == R_OK && !k.spec)
 		rc = put_spec(ex);
-	if (rc != R_OK || k.stats)
+	return rc;
+}
+
+int export_container_statistics(struct export_dir *ex)
+{
+	struct object object;
+	int rc =
+	    store_object(ex->view, ex->gen->number, EXCHANGE_ARCHIVE_PREFIX STATS_FILE, &object);
+
+	if (rc != R_NOT_FOUND)
 		return rc;
 	rc = store_object(ex->view, ex->gen->number, EXCHANGE_PREFIX STATS_FILE, &object);
 	if (rc == R_OK)

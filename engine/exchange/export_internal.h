@@ -46,8 +46,10 @@ int export_object(struct export_dir *ex, const char *name, const struct object *
 /* All files of the dump. */
 int export_all(struct export_dir *ex);
 
-/* What an archive has beside the dump. */
+/* What an archive has beside the dump, but for its statistics, which are known when it is written.
+ */
 int export_container(struct export_dir *ex);
+int export_container_statistics(struct export_dir *ex);
 
 /* Pages of the object `name`, by their numbers.  R_OK, R_DAMAGED (reported), R_FAILED. */
 int export_read(struct export_dir *ex, const char *name, const page_no *numbers, size_t n,

@@ -64,6 +64,8 @@ keys mem --gen "$gen"
 keys core --gen "$gen" --output "$W/core"
 keys search --gen "$gen" --string E
 keys inspect --gen "$gen" --all
+"$SNAP" export --gen "$gen" --archive "$W/archive.tar" --quiet >"$W/out" || fail "export --archive"
+keys inspect "$W/archive.tar"
 keys export --gen "$gen" "$W/dump"
 keys import "$W/dump" --name imported
 cp -r "$HERE/../golden/criu-4.2/unix" "$W/unix" && rm "$W/unix"/pagemap-*
@@ -109,7 +111,7 @@ for command in init key run take ls show stats gc forget pin unpin check restore
 		grep -vxE 'take|gc|copy|clone|auto|not_cloned|wp|none|tracking_reason|exit_status|signal|size|renamed_to' | xargs)
 	[ $command != show ] || absent=$(printf '%s\n' $absent | grep -vxE 'pids|freezing_ns|frozen_total_ns|frozen_last_ns|frozen_phases_ns|calls|files|images|memory|proc|ranges|release|scan|site|stop|capture.*|predump|number|rounds|bytes_(read|vanished|left)|clones|track.*|clone_misses|bytes_kept|files.*|bytes_files.*|data_files.*|bytes_data_files|ghost.*' | xargs)
 	# These depend on what the target has.
-	[ $command != inspect ] || absent=$(printf '%s\n' $absent | grep -vxE 'ls|exit_code|cloexec|counter|watches|interface|port|shutdown|protocol|local|remote|backlog|awaiting_accept|comes_back_reset|peer_(outside|fd|pid)|abstract|secret|entropy|bytes_dirty|lsm_profile|shared|slave_of|external|stack_ends|line|source|function|cgroup|path|name|size|bytes_waiting|packets_receive_queue' | xargs)
+	[ $command != inspect ] || absent=$(printf '%s\n' $absent | grep -vxE 'ls|exit_code|cloexec|counter|watches|interface|port|shutdown|protocol|local|remote|backlog|awaiting_accept|comes_back_reset|peer_(outside|fd|pid)|abstract|secret|entropy|bytes_dirty|lsm_profile|shared|slave_of|external|stack_ends|line|source|function|cgroup|path|name|size|bytes_waiting|packets_receive_queue|addresses|bytes_rootfs_diff|gateway|image|mac|networks?|pod' | xargs)
 	[ $command != search ] || absent=$(printf '%s\n' $absent | grep -vxE 'path|offset|mapping|address|pid' | xargs)
 	[ $command != import ] || absent=$(printf '%s\n' $absent | grep -vx ls | xargs)
 	[ $command != image ] || absent=$(printf '%s\n' $absent | grep -vxE 'decode|show|info|x|ps|fds|mems|rss|sk|edit|generation|lineage|image|edit_of' | xargs)

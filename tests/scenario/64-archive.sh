@@ -89,7 +89,34 @@ for layout in podman crio containerd; do
 	code 0 export --gen "$gen" --archive again
 	cmp $layout.tar again || fail "$layout: it comes back otherwise"
 	rm again
+	# Looked into without a store: what checkpointctl shows.
+	mkdir room
+	TMPDIR=$PWD/room SNAP_STORE=/nonexistent "$SNAP" inspect $layout.tar --json >looked 2>err ||
+		fail "$layout: inspect: $(cat err)"
+	rmdir room || fail "inspect leaves something behind: $(ls -R room)"
+	python3 - $layout <<'PY' || fail "$layout: inspect tells something else: $(cat looked)"
+import json, sys
+looked, layout = json.load(open("looked")), sys.argv[1]
+c = looked["container"]
+assert "generation" not in looked and looked["path"] == layout + ".tar"
+assert looked["processes"] and looked["processes"][0]["command"]
+assert (c["name"], c["id"], c["image"], c["runtime"]) == ("web", "f00dfeedcafe0123456789", "registry.example/web:1", "runc")
+assert c["engine"] == {"podman": "Podman", "crio": "CRI-O", "containerd": "containerd"}[layout]
+assert c["bytes_rootfs_diff"] == 3 << 20 and c["created"].startswith("2024-01-02T03:04:05")
+if layout == "podman":
+    assert c["networks"] == [{"network": "podman", "interface": "eth0", "mac": "f2:99:8d:fb:5a:57",
+                              "addresses": [{"address": "10.88.0.9/16", "gateway": "10.88.0.1"}]}]
+else:
+    assert (c["namespace"], c["pod"]) == ("shop", "web-0")
+if layout == "crio": assert c["address"] == "10.1.2.3"
+PY
 done
+code 0 inspect --name web
+grep -q "container: name web" out || fail "nothing of the container: $(cat out)"
+code 0 inspect dump
+grep -q "^dump, " out || fail "another heading: $(head -1 out)"
+code 3 inspect nothing-there
+code 2 inspect podman.tar --gen 1
 [ "$stored" -lt 300000 ] || fail "what the others have was stored again: $stored bytes"
 LAST=$gen
 code 0 export --gen "$LAST" again.dir
