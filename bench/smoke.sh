@@ -15,7 +15,7 @@ assert eval(sys.argv[2]), (sys.argv[2], r)' "$W/$1" "$2"
 }
 
 ./store --workload doubles --size 8 --generations 2 --peers none --folder "$W" --json "$W/doubles"
-told doubles 'len(r["generations"]) == 2 and r["generations"][0]["snap"]["bytes"] > 7 << 20'
+told doubles 'len(r["generations"]) == 2 and r["generations"][0]["snap"]["bytes"] > 6 << 20'
 told doubles '0 < r["generations"][1]["snap"]["bytes"] < 2 << 20 and r["verify"]["json"]["pages"] > 2048'
 told doubles 'r["restores"]["first"]["wall_s"] > 0 and r["limits"]["zstd_mb_s"] > 0'
 told doubles 'r["gc"]["snap"]["bytes_after"] <= r["gc"]["snap"]["bytes_before"]'

@@ -4,6 +4,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
+#include "engine/exchange/exchange.h"
 #include "engine/image/image.h"
 #include "store/store.h"
 
@@ -17,6 +18,7 @@ struct edit {
 	struct ingest *ingest;
 	uint64_t generation;
 	const char *object;
+	char file[sizeof(EXCHANGE_PREFIX) + 256]; /* what an import keeps of it; "": nothing */
 	bool found;
 };
 
@@ -36,6 +38,8 @@ static int take_over(const char *name, const struct object *object, void *arg)
 	(void)object;
 	if (strcmp(name, edit->object) == 0)
 		edit->found = true;
+	else if (strcmp(name, edit->file) == 0)
+		return R_OK; /* changed with it */
 	else if (strcmp(name, image_kind(IMAGE_SNAP_EDIT)->name) != 0)
 		return object_adopt(edit->ingest, edit->generation, name);
 	return R_OK;
@@ -90,6 +94,34 @@ static int put_edits(struct store_view *view, const struct edit *edit, int64_t t
 	return result;
 }
 
+/*
+ * An import keeps the file an image came from, which an export writes: it changes with the image.
+ * What snap has made something else of it cannot be put back into: R_UNSUPPORTED, reported.
+ */
+static int find_file(struct store_view *view, struct edit *edit)
+{
+	struct object image, file;
+	int result;
+
+	if ((size_t)snprintf(edit->file, sizeof(edit->file), EXCHANGE_PREFIX "%s.img",
+			     edit->object) >= sizeof(edit->file))
+		edit->file[0] = '\0';
+	result =
+	    *edit->file ? store_object(view, edit->generation, edit->file, &file) : R_NOT_FOUND;
+	if (result == R_OK)
+		result = store_object(view, edit->generation, edit->object, &image);
+	if (result == R_NOT_FOUND)
+		edit->file[0] = '\0';
+	if (result != R_OK)
+		return result == R_NOT_FOUND ? R_OK : result;
+	if (image.length_bytes == file.length_bytes && image.root == file.root)
+		return R_OK;
+	warn("generation %" PRIu64 " has %s in a form of its own beside the imported %s: edit the "
+	     "file and import it again",
+	     edit->generation, edit->object, edit->file + strlen(EXCHANGE_PREFIX));
+	return R_UNSUPPORTED;
+}
+
 int engine_edit(struct store *store, struct store_view *view, const struct generation *of,
 		const char *name, const void *data, size_t len, const char *lineage,
 		struct generation *made)
@@ -104,13 +136,17 @@ int engine_edit(struct store *store, struct store_view *view, const struct gener
 	result = ingest_begin(store, lineage, &edit.ingest);
 	if (result != R_OK)
 		return result;
-	result = store_object_each(view, of->number, take_over, &edit);
+	result = find_file(view, &edit);
+	if (result == R_OK)
+		result = store_object_each(view, of->number, take_over, &edit);
 	if (result == R_OK && !edit.found) {
 		warn("generation %" PRIu64 " has no image %s", of->number, name);
 		result = R_NOT_FOUND;
 	}
 	if (result == R_OK)
 		result = object_put(edit.ingest, name, data, len);
+	if (result == R_OK && *edit.file)
+		result = object_put(edit.ingest, edit.file, data, len);
 	if (result == R_OK)
 		result = put_edits(view, &edit, made->time_ns);
 	made->wall_ns = (uint64_t)(clock_ns(CLOCK_MONOTONIC) - begun);

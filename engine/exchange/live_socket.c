@@ -292,6 +292,29 @@ int live_poll(struct pollfd *fds, size_t n, uint64_t timeout_s, const struct pro
 	}
 }
 
+/*
+ * Has it begun to speak?  Whoever only looks whether somebody listens (a second snap does, for a
+ * socket that is there) goes without a word, and is no peer.  R_OK; R_NOT_FOUND, told; R_FAILED,
+ * reported, or interrupted.
+ */
+static int hear(int fd, uint64_t timeout_s, const struct progress *progress)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	char first;
+	int rc;
+
+	timeout_s = timeout_s ? timeout_s : LIVE_SILENCE_S;
+	rc = live_poll(&wait, 1, timeout_s, progress);
+	if (rc == R_NOT_FOUND)
+		warn("the peer sent nothing for %llu s: given up", (unsigned long long)timeout_s);
+	if (rc != R_OK)
+		return R_FAILED;
+	if (recv(fd, &first, 1, MSG_PEEK) > 0)
+		return R_OK;
+	note("a peer left without a word; still waiting");
+	return R_NOT_FOUND;
+}
+
 int listener_accept(struct listener *listener, uint64_t timeout_s, const struct progress *progress,
 		    int *fd)
 {
@@ -308,11 +331,17 @@ int listener_accept(struct listener *listener, uint64_t timeout_s, const struct 
 		*fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (*fd < 0)
 			continue; /* it is gone again */
+		rc = R_NOT_FOUND;
 		if (peer_is_ours(*fd, listener->loopback))
+			rc = hear(*fd, timeout_s, progress);
+		else
+			note("%s: a peer of another user, or gone already, was turned away",
+			     listener->where);
+		if (rc == R_OK)
 			break;
-		note("%s: a peer of another user, or gone already, was turned away",
-		     listener->where);
 		close(*fd);
+		if (rc == R_FAILED)
+			return R_FAILED;
 	}
 	setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	listener_close(listener);

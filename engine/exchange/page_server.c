@@ -64,12 +64,10 @@ struct server {
 	size_t at, end;	   /* what was received and not used yet */
 };
 
-static int gone(const struct server *sv)
+static int gone(void)
 {
-	warn(sv->end > sv->at || sv->session->n
-		 ? "the peer left before it was through: no generation; its dump has failed, or "
-		   "was killed"
-		 : "the peer left without a word: no generation");
+	warn("the peer left before it was through: no generation; its dump has failed, or was "
+	     "killed");
 	return R_FAILED;
 }
 
@@ -93,7 +91,7 @@ static int receive(struct server *sv, size_t need)
 			continue;
 		}
 		if (got == 0)
-			return gone(sv);
+			return gone();
 		if (errno != EAGAIN && errno != EINTR) {
 			warn_errno("cannot receive from the peer");
 			return R_FAILED;

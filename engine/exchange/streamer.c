@@ -293,6 +293,11 @@ static int add_statistics(struct streamer *st)
 	return rc;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct tar_member *)a)->name, ((const struct tar_member *)b)->name);
+}
+
 static int build(struct streamer *st, struct live_result *result)
 {
 	struct dump_source source = { .path = st->session->images->path,
@@ -305,6 +310,8 @@ static int build(struct streamer *st, struct live_result *result)
 		rc = live_images_wait(st->session->images, st->options->progress);
 	if (rc == R_OK)
 		rc = add_statistics(st);
+	if (st->n_members)
+		qsort(st->members, st->n_members, sizeof(*st->members), by_name);
 	source.tar = st->spool;
 	source.members = st->members;
 	source.n_members = st->n_members;

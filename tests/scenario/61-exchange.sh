@@ -28,6 +28,15 @@ for target in anon_memory zombies stopped shared_anon memfd deleted_sparse fpu p
 	judge "$W/$target" "$PID" "restored from its export"
 done
 
+note "edited"
+code 0 image decode --gen "$two" "fs-$PID"
+sed 's/"umask": [0-9]*/"umask": 63/' out >edited.json
+code 0 image edit --gen "$two" "fs-$PID" -i edited.json --name edited
+code 0 export --name edited edited
+cmp -s edited/fs-"$PID".img again.pipes/fs-"$PID".img && fail "the edit is not in the export"
+code 0 image decode -i "edited/fs-$PID.img"
+grep -q '"umask": 63' out || fail "another edit came back: $(cat out)"
+
 note "increments"
 # dump FOLDER PARENT PAGE:BYTE...: images of one task whose page is filled with BYTE; with 0x, PAGE is
 # in the parent.

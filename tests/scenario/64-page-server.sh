@@ -122,7 +122,12 @@ bad() { # CODE WORDS FORM PEER'S WORDS...
 }
 bad 1 "before it was through" new open:7 page:16:1
 bad 1 "before it was through" new open:7 raw:0600040000000000
-bad 1 "without a word" new
+serve bad # whoever only knocks is no peer
+peer "$AT" new
+wait_for 5 grep -q "without a word" err || fail "a knock went unheard: $(cat err)"
+peer "$AT" new open:7 page:16:1
+served 1 "before it was through"
+rm -rf bad
 bad 1 "sent no memory" old close
 bad 4 "does not speak" new raw:474554202f20485454502f312e310d0a0d0a0d0a0d0a0d0a
 bad 4 "TLS" new raw:160301020001000001fc0303000000000000000000000000
