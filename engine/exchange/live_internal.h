@@ -27,8 +27,9 @@ int listener_open_at(int dirfd, const char *path, const char *name, struct liste
 void listener_close(struct listener *listener);
 
 /*
- * Waits for a peer of our own user or of root, for ever where `timeout_s` is 0, and stops listening
- * then: there is one only.  `*fd` does not block.  R_OK or R_FAILED, reported unless interrupted.
+ * Waits for a peer of our own user or of root, for ever where `timeout_s` is 0, until it speaks
+ * (one that leaves without a word is none), and stops listening then: there is one only.  `*fd`
+ * does not block.  R_OK or R_FAILED, reported unless interrupted.
  */
 int listener_accept(struct listener *listener, uint64_t timeout_s, const struct progress *progress,
 		    int *fd);
@@ -96,6 +97,14 @@ struct live_session {
 int session_begin(struct live_session *s, struct store *store, const struct live_options *options,
 		  const struct live_images *images);
 void session_end(struct live_session *s);
+
+/* Waits for the peer, then runs `take_in`, which closes `fd`, within a session.  Closes the
+ * listener. What `take_in` gave, or R_FAILED. */
+int session_with_peer(struct store *store, const struct live_options *options,
+		      const struct live_images *images, struct listener *listener,
+		      int (*take_in)(int fd, const struct live_options *options,
+				     struct live_session *session, struct live_result *result),
+		      struct live_result *result);
 
 /* Is there an object `name` in the dump that the parent directory is of? */
 bool session_has_parent(struct live_session *s, const char *name);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/result.h"
 #include "base/warn.h"
@@ -35,6 +36,28 @@ void session_end(struct live_session *s)
 	free(s->names);
 	s->ingest = NULL;
 	s->names = NULL;
+}
+
+int session_with_peer(struct store *store, const struct live_options *options,
+		      const struct live_images *images, struct listener *listener,
+		      int (*take_in)(int fd, const struct live_options *options,
+				     struct live_session *session, struct live_result *result),
+		      struct live_result *result)
+{
+	struct live_session session;
+	int fd, rc = listener_accept(listener, options->timeout_s, options->progress, &fd);
+
+	listener_close(listener);
+	if (rc != R_OK)
+		return rc;
+	rc = session_begin(&session, store, options, images);
+	if (rc != R_OK) {
+		close(fd);
+		return rc;
+	}
+	rc = take_in(fd, options, &session, result);
+	session_end(&session);
+	return rc;
 }
 
 static bool tells_when(const char *data, size_t len)

@@ -343,36 +343,27 @@ static int build(struct live_session *s, const struct live_options *options,
 	return session_generation(s, &source, &none, result);
 }
 
+static int take_in(int fd, const struct live_options *options, struct live_session *session,
+		   struct live_result *result)
+{
+	int rc = receive_memory(fd, options, session);
+
+	close(fd);
+	return rc == R_OK ? build(session, options, result) : rc;
+}
+
 int live_page_server(struct store *store, const struct live_address *address,
 		     const struct live_options *options, struct live_result *result)
 {
 	struct live_images images;
-	struct live_session session;
 	struct listener listener;
-	int fd, rc = live_images_open(options, &images);
+	int rc = live_images_open(options, &images);
 
 	if (rc != R_OK)
-		goto err0;
+		return rc;
 	rc = listener_open(address, &listener);
-	if (rc != R_OK)
-		goto err1;
-	rc = listener_accept(&listener, options->timeout_s, options->progress, &fd);
-	if (rc != R_OK)
-		goto err2;
-	rc = session_begin(&session, store, options, &images);
-	if (rc == R_OK) {
-		rc = receive_memory(fd, options, &session);
-		close(fd);
-		if (rc == R_OK)
-			rc = build(&session, options, result);
-		session_end(&session);
-	} else {
-		close(fd);
-	}
-err2:
-	listener_close(&listener);
-err1:
+	if (rc == R_OK)
+		rc = session_with_peer(store, options, &images, &listener, take_in, result);
 	live_images_close(&images);
-err0:
 	return rc;
 }

@@ -136,12 +136,26 @@ static int end_stream(struct streamer *st, struct stream *s)
 	return rc;
 }
 
+/* Some of what has come.  R_OK, with 0 at the end; R_NOT_FOUND (nothing now), R_FAILED (reported).
+ */
+static int read_some(const struct stream *s, void *buf, size_t room, size_t *n)
+{
+	ssize_t got = read(s->fd, buf, room);
+
+	*n = got > 0 ? (size_t)got : 0;
+	if (got >= 0)
+		return R_OK;
+	if (errno == EAGAIN || errno == EINTR)
+		return R_NOT_FOUND;
+	warn_errno("%s", s->name);
+	return R_FAILED;
+}
+
 /* Pages as they come, by their places in the file. */
 static int read_pages(struct streamer *st, struct stream *s)
 {
 	char name[SESSION_NAME_ROOM];
-	ssize_t got;
-	size_t n;
+	size_t got, n;
 	int rc;
 
 	if (!s->begun) {
@@ -151,16 +165,12 @@ static int read_pages(struct streamer *st, struct stream *s)
 			return rc;
 		s->begun = true;
 	}
-	got = read(s->fd, st->buf + st->buffered, BUFFER_BYTES - st->buffered);
-	if (got == 0)
+	rc = read_some(s, st->buf + st->buffered, BUFFER_BYTES - st->buffered, &got);
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	if (!got)
 		return end_stream(st, s);
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return R_OK;
-	if (got < 0) {
-		warn_errno("%s", s->name);
-		return R_FAILED;
-	}
-	st->buffered += (size_t)got;
+	st->buffered += got;
 	n = st->buffered / PAGE_BYTES;
 	rc = n ? session_pages(st->session, st->session->end, st->buf, n) : R_OK;
 	st->buffered -= n * PAGE_BYTES;
@@ -170,7 +180,8 @@ static int read_pages(struct streamer *st, struct stream *s)
 
 static int read_image(struct streamer *st, struct stream *s)
 {
-	ssize_t got;
+	size_t got;
+	int rc;
 
 	if (s->len == s->room) {
 		size_t room = s->room ? 2 * s->room : FIRST_ROOM;
@@ -181,17 +192,13 @@ static int read_image(struct streamer *st, struct stream *s)
 		s->data = more;
 		s->room = room;
 	}
-	got = read(s->fd, s->data + s->len, s->room - s->len);
-	if (got == 0)
+	rc = read_some(s, s->data + s->len, s->room - s->len, &got);
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	if (!got)
 		return end_stream(st, s);
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return R_OK;
-	if (got < 0) {
-		warn_errno("%s", s->name);
-		return R_FAILED;
-	}
-	s->len += (size_t)got;
-	st->bytes += (uint64_t)got;
+	s->len += got;
+	st->bytes += got;
 	if (st->bytes <= STREAM_IMAGES_MAX_BYTES)
 		return R_OK;
 	warn("%s: more than %" PRIu64 " bytes of images that are not memory", s->name,
@@ -346,34 +353,21 @@ static int take_in(int fd, const struct live_options *options, struct live_sessi
 	if (rc == R_OK)
 		rc = build(&st, result);
 	free_streamer(&st);
+	close(fd);
 	return rc;
 }
 
 int live_stream(struct store *store, const struct live_options *options, struct live_result *result)
 {
 	struct live_images images;
-	struct live_session session;
 	struct listener listener;
-	int fd, rc = live_images_open(options, &images);
+	int rc = live_images_open(options, &images);
 
 	if (rc != R_OK)
-		goto err0;
+		return rc;
 	rc = listener_open_at(images.dirfd, images.path, SOCKET_NAME, &listener);
-	if (rc != R_OK)
-		goto err1;
-	rc = listener_accept(&listener, options->timeout_s, options->progress, &fd);
-	if (rc != R_OK)
-		goto err2;
-	rc = session_begin(&session, store, options, &images);
-	if (rc == R_OK) {
-		rc = take_in(fd, options, &session, result);
-		session_end(&session);
-	}
-	close(fd);
-err2:
-	listener_close(&listener);
-err1:
+	if (rc == R_OK)
+		rc = session_with_peer(store, options, &images, &listener, take_in, result);
 	live_images_close(&images);
-err0:
 	return rc;
 }
