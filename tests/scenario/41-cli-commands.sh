@@ -9,14 +9,6 @@ json() {
 	python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); assert eval(sys.argv[2]), j' \
 		"$1" "$2" 2>"$W/python.err" || fail "$1: not so: $2: $(tail -n 1 "$W/python.err")"
 }
-# code CODE ARGS...: runs snap, output in $W/out.
-code() {
-	local code=$1 got
-	shift
-	"$SNAP" "$@" >"$W/out" 2>"$W/err"
-	got=$?
-	[ $got = "$code" ] || fail "snap $*: exit code $got instead of $code: $(cat "$W/err")"
-}
 generations() { "$SNAP" ls --json | python3 -c 'import json, sys
 print(*[g["generation"] for g in json.load(sys.stdin)])'; }
 # The target's own children would otherwise stay zombies of this namespace's first process.

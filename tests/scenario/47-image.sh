@@ -5,14 +5,6 @@
 command -v python3 >/dev/null || skip "needs python3"
 golden=$HERE/../golden/criu-4.2
 
-# code CODE ARGS...: runs snap, output in $W/out.
-code() {
-	local code=$1 got
-	shift
-	"$SNAP" "$@" >"$W/out" 2>"$W/err"
-	got=$?
-	[ $got = "$code" ] || fail "snap $*: exit code $got instead of $code: $(cat "$W/err")"
-}
 says() { grep -q -- "$1" "$W/err" || fail "does not say \"$1\": $(cat "$W/err")"; }
 generations() { "$SNAP" ls | tail -n +2 | wc -l; }
 

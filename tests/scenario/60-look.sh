@@ -6,13 +6,6 @@
 command -v python3 >/dev/null || skip "needs python3"
 command -v gdb >/dev/null || skip "needs gdb"
 
-code() {
-	local code=$1 got
-	shift
-	"$SNAP" "$@" >"$W/out" 2>"$W/err"
-	got=$?
-	[ $got = "$code" ] || fail "snap $*: exit code $got instead of $code: $(cat "$W/err")"
-}
 # places EXPRESSION: holds for the value j of the search before.
 places() {
 	python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); assert eval(sys.argv[2]), j["matches"]' \

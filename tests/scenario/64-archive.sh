@@ -7,14 +7,6 @@
 command -v python3 >/dev/null || skip "needs python3"
 cd "$W" || exit 1
 
-code() {
-	local code=$1 got
-	shift
-	"$SNAP" "$@" >"$W/out" 2>"$W/err"
-	got=$?
-	[ $got = "$code" ] || fail "snap $*: exit code $got instead of $code: $(cat "$W/err")"
-}
-
 start_target "$W/target" "$TARGETS/shared_anon"
 take_kill "$PID"
 OWN=$GEN

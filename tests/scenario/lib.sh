@@ -60,6 +60,15 @@ trap 'exit 130' INT
 # remember PID: it is ended, with its children, when the scenario ends.
 remember() { STARTED_PIDS="$STARTED_PIDS $1"; }
 
+# code N ARGUMENTS...: snap has to end with exit code N; it prints into $W/out and $W/err.
+code() {
+	local code=$1 got
+	shift
+	"$SNAP" "$@" >"$W/out" 2>"$W/err"
+	got=$?
+	[ $got = "$code" ] || fail "snap $*: exit code $got instead of $code: $(cat "$W/err")"
+}
+
 # wait_for SECONDS COMMAND...: until the command succeeds; fails after that time.
 wait_for() {
 	local end=$(($(date +%s%N) / 1000000 + $1 * 1000))
