@@ -292,6 +292,8 @@ static int outwait(struct frost *f, int attempt)
 		trace_warn_late(f->late);
 	if (rc == R_OK)
 		rc = trace_release(f->late);
+	if (rc == R_NOT_FOUND)
+		trace_reap_dying(f->late);
 	free(f->late);
 	f->late = NULL;
 	if (rc == R_NOT_FOUND)

@@ -137,7 +137,9 @@ int task_release(struct tree_task *task)
 			rc = trace_release(t);
 		else if (t->tid == t->pid) /* whoever has the number now */
 			ptrace(PTRACE_DETACH, t->tid, NULL, NULL);
-		if (rc == R_NOT_FOUND && !t->reaped)
+		if (rc == R_NOT_FOUND && t->tid != t->pid)
+			trace_reap_dying(t);
+		else if (rc == R_NOT_FOUND && !t->reaped)
 			bury(task, t->tid, WNOHANG);
 		if (rc == R_FAILED)
 			result = R_FAILED;

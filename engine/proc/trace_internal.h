@@ -45,6 +45,10 @@ void trace_warn_late(const struct tracee *t);
  * may be called in a signal handler. */
 bool trace_reap(struct tracee *t);
 void trace_reap_before(struct tracee *t);
+/* The same for a thread that could not be let go of, since it is on its way to its end: waits for
+ * that, at most 0.1 s.  Left to nobody, it would hold up an execve of its process for as long as we
+ * live. */
+void trace_reap_dying(struct tracee *t);
 
 /*
  * Between these a signal interrupts the calls of this thread every 2 ms (TICK_NS), so that no wait

@@ -12,6 +12,9 @@
 
 /* A running thread stops within microseconds, or as soon as it gets a processor. */
 #define PARK_PATIENCE_NS 3000000000ULL
+/* One that was killed ends as soon as it gets a processor. */
+#define DYING_PAUSE_NS 500000L
+#define DYING_ROUNDS 200
 
 static uint64_t now_ns(void)
 {
@@ -47,6 +50,12 @@ bool trace_reap(struct tracee *t)
 	}
 	t->reaped = info.si_pid != 0;
 	return t->reaped;
+}
+
+void trace_reap_dying(struct tracee *t)
+{
+	for (int i = 0; i < DYING_ROUNDS && !trace_reap(t); i++)
+		nanosleep(&(struct timespec){ .tv_nsec = DYING_PAUSE_NS }, NULL);
 }
 
 void trace_reap_before(struct tracee *t)
