@@ -121,7 +121,7 @@ static int write_block(struct spool *s, const uint8_t *bytes, size_t n)
 	return R_OK;
 }
 
-/* What is compressed a thousandfold has been made for that. */
+/* What has grown that much has been made for that. */
 static int check_growth(const struct spool *s)
 {
 	if (s->written < GROWTH_FREE_BYTES || s->written / GROWTH_MAX < s->read)
