@@ -8,7 +8,8 @@ cd "$W" || exit 1
 
 # peer.py WHERE FORM WORD...: does as the words say.  open:ID  shmem:ID  page:INDEX:BYTE  hold:INDEX
 # (left to the parent)  parent:ID  close  sleep  raw:HEX  images:DIR:UPTIME (of a dump of task 7)
-# predump:DIR:UPTIME  mm:DIR.  Prints what it is answered.
+# predump:DIR:UPTIME  mm:DIR  stay (until the other end closes: one that is gone before it is looked
+# at is no peer).  Prints what it is answered.
 cat >peer.py <<'P'
 import os, socket, struct, sys, time
 def varint(n):
@@ -41,6 +42,9 @@ for word in sys.argv[3:]:
     elif do == "parent": send(5, target=int(rest[0]) << 8 | 1); answer(4)
     elif do == "close": send(0x1023); answer(4); s.close()
     elif do == "sleep": time.sleep(60)
+    elif do == "stay":
+        try: s.recv(1)
+        except ConnectionResetError: pass
     elif do == "raw": s.sendall(bytes.fromhex(rest[0]))
     elif do == "mm": open(rest[0] + "/mm-7.img", "wb").write(common + struct.pack("<I", 0x57492820))
     else:
@@ -67,6 +71,7 @@ serve() {
 # served CODE [WORDS]: how it ends.
 served() {
 	local got
+	wait_for 20 gone "$SERVER" || fail "snap serve does not end: $(cat err)"
 	wait "$SERVER"
 	got=$?
 	[ $got = "$1" ] || fail "snap serve: exit code $got instead of $1: $(cat err)"
@@ -129,8 +134,8 @@ peer "$AT" new open:7 page:16:1
 served 1 "before it was through"
 rm -rf bad
 bad 1 "sent no memory" old close
-bad 4 "does not speak" new raw:474554202f20485454502f312e310d0a0d0a0d0a0d0a0d0a
-bad 4 "TLS" new raw:160301020001000001fc0303000000000000000000000000
+bad 4 "does not speak" new raw:474554202f20485454502f312e310d0a0d0a0d0a0d0a0d0a stay
+bad 4 "TLS" new raw:160301020001000001fc0303000000000000000000000000 stay
 bad 4 "command 0x63" new open:7 raw:6300000000000000000000000000000000000000000000000000000000000000
 bad 4 "asks for pages" new open:7 raw:0700000000000000010000000000000000000100000000000107000000000000
 bad 4 "flags 0x" new open:7 raw:0600140000000000010000000000000000000100000000000107000000000000
