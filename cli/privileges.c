@@ -10,7 +10,7 @@ static const cap_value_t engine_needs[] = {
 	CAP_SYS_PTRACE,	  CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN,
 	CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH,	  CAP_FOWNER,
 	CAP_KILL,	  CAP_NET_ADMIN,	  CAP_SYS_RESOURCE,
-	CAP_SYS_NICE,	  CAP_IPC_LOCK,
+	CAP_IPC_LOCK,
 };
 
 static int keep_only(const cap_value_t *wanted, size_t n)

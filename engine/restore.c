@@ -192,6 +192,8 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 	if (rc == R_OK)
 		rc = check_environment(r);
 	if (rc == R_OK)
+		rc = rights_check(r);
+	if (rc == R_OK)
 		rc = cgroup_check(r);
 	if (rc == R_OK)
 		rc = plan_files(r, opts);
@@ -277,6 +279,7 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 	}
 	/* A view that stayed open as long as the root runs would keep gc from giving back space. */
 	store_view_close(r.view);
+	free(r.rights.groups);
 	free(r.fds_tasks);
 	back_free(r.back);
 	plan_free(&r);

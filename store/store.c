@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -442,11 +443,31 @@ static int open_or_fill(struct store *store, bool create)
 	return result;
 }
 
+/* The folders above the store as well: a new user has no ~/.local/share yet. */
+static int make_directory(const struct store *store)
+{
+	char path[PATH_MAX];
+	size_t len = strlen(store->dir);
+
+	if (len >= sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(path, store->dir, len + 1);
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(path, 0700) && errno != EEXIST)
+			return -1;
+		*slash = '/';
+	}
+	return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
+}
+
 static int open_directory(struct store *store, bool create)
 {
 	struct stat st;
 
-	if (create && mkdir(store->dir, 0700) && errno != EEXIST) {
+	if (create && make_directory(store) != 0) {
 		warn_errno("%s: cannot make this directory", store->dir);
 		return R_FAILED;
 	}

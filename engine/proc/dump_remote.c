@@ -47,7 +47,8 @@ struct asking {
 	struct inject_question *first_overrun; /* every second from there on */
 	size_t n_timers;
 	int subreaper, death, tsc;
-	struct inject_question *dumpable, *no_thp, *merge, *brk, *membarrier, *mdwe, *ldt, *bits;
+	struct inject_question *dumpable, *no_thp, *merge, *brk, *membarrier, *mdwe, *ldt, *bits,
+	    *slack;
 	struct inject_question *policy;
 	uint8_t ldt_entries[64];
 	stack_t stack;
@@ -278,6 +279,8 @@ static void ask_thread(struct asking *a)
 	ask_for(a, "prctl(PR_GET_PDEATHSIG)", &a->death, sizeof(a->death), 1, SYS_prctl,
 		PR_GET_PDEATHSIG);
 	a->bits = ask(a, "prctl(PR_GET_SECUREBITS)", SYS_prctl, PR_GET_SECUREBITS, 0, 0);
+	/* Only the thread itself may ask without CAP_SYS_NICE. */
+	a->slack = ask(a, "prctl(PR_GET_TIMERSLACK)", SYS_prctl, PR_GET_TIMERSLACK, 0, 0);
 	ask_for(a, "prctl(PR_GET_TSC)", &a->tsc, sizeof(a->tsc), 1, SYS_prctl, PR_GET_TSC);
 	a->policy = ask_for(a, NULL, &a->nodes, sizeof(a->nodes), 1, SYS_get_mempolicy, 0);
 	a->policy->args[2] = NODES_MAX;
@@ -331,6 +334,8 @@ static int answer_thread(struct dump_ctx *ctx, struct dump_task *t, size_t threa
 		return rc;
 	t->extras[thread]->has_tsc_mode = true;
 	t->extras[thread]->tsc_mode = (uint32_t)a->tsc;
+	t->extras[thread]->has_timerslack_ns = true;
+	t->extras[thread]->timerslack_ns = (uint64_t)a->slack->ret;
 	core->thread_info->clear_tid_addr = a->clear_tid;
 	core->thread_core->has_pdeath_sig = a->death != 0;
 	core->thread_core->pdeath_sig = (uint32_t)a->death;

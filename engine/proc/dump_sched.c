@@ -42,28 +42,11 @@ static int affinity(struct dump_ctx *ctx, pid_t tid, SnapThreadEntry *extra)
 	return R_OK;
 }
 
-static int timer_slack(pid_t tid, SnapThreadEntry *extra)
-{
-	char *text;
-	int rc = procfs_read(tid, 0, "timerslack_ns", &text, NULL);
-
-	/* Only with CONFIG_PROC_FS in full; the default then. */
-	if (rc == R_NOT_FOUND)
-		return R_OK;
-	if (rc != R_OK)
-		return rc;
-	extra->has_timerslack_ns = true;
-	extra->timerslack_ns = strtoull(text, NULL, 10);
-	free(text);
-	return R_OK;
-}
-
 int dump_sched(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *core,
 	       SnapThreadEntry *extra)
 {
 	struct attributes attr = { .size = sizeof(attr) };
 	long ioprio;
-	int rc;
 
 	if (syscall(SYS_sched_getattr, th->tid, &attr, sizeof(attr), 0) < 0) {
 		warn_errno("pid %d: sched_getattr", th->tid);
@@ -89,6 +72,5 @@ int dump_sched(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *c
 		extra->has_ioprio = true;
 		extra->ioprio = (uint32_t)ioprio;
 	}
-	rc = affinity(ctx, th->tid, extra);
-	return rc == R_OK ? timer_slack(th->tid, extra) : rc;
+	return affinity(ctx, th->tid, extra);
 }

@@ -25,6 +25,11 @@ static uint64_t cap_set(size_t n, const uint32_t *words)
 	return set;
 }
 
+uint64_t creds_bounding(const CredsEntry *c)
+{
+	return cap_set(c->n_cap_bnd, c->cap_bnd);
+}
+
 static int set_ids(struct rebuild_thread *th, const CredsEntry *c)
 {
 	gid_t *groups = (gid_t *)th->task->r->data;
@@ -131,6 +136,12 @@ static int raise_ambient(struct rebuild_thread *th, uint64_t ambient)
 	return R_OK;
 }
 
+static int secure_bits(struct rebuild_thread *th, uint64_t bits)
+{
+	return remote_must(th, "prctl(PR_SET_SECUREBITS)", SYS_prctl, PR_SET_SECUREBITS, bits, 0, 0,
+			   0, 0);
+}
+
 /*
  * Each step needs rights that a later one takes away: user ids change without touching the
  * capabilities (that is what the secure bit is for), then bounding set, ambient set and secure
@@ -140,10 +151,13 @@ int creds_set(struct rebuild_thread *th)
 {
 	const CredsEntry *c = th->core->thread_core->creds;
 	uint64_t held, prm, inh, ambient;
+	bool same;
 	int rc;
 
 	if (!c)
 		return R_OK;
+	/* What is so already is left alone: it may need rights that an ordinary user has not. */
+	same = rights_same_ids(th, c);
 	prm = cap_set(c->n_cap_prm, c->cap_prm);
 	inh = cap_set(c->n_cap_inh, c->cap_inh);
 	ambient = cap_set(c->n_cap_amb, c->cap_amb);
@@ -155,19 +169,19 @@ int creds_set(struct rebuild_thread *th)
 		     "give); restore with more",
 		     th->task->pid, (unsigned long long)(prm & ~held));
 	prm &= held;
-	rc = remote_must(th, "prctl(PR_SET_SECUREBITS)", SYS_prctl, PR_SET_SECUREBITS,
-			 SECBIT_NO_SETUID_FIXUP, 0, 0, 0, 0);
-	if (rc == R_OK)
-		rc = set_ids(th, c);
+	if (!same) {
+		rc = secure_bits(th, SECBIT_NO_SETUID_FIXUP);
+		if (rc == R_OK)
+			rc = set_ids(th, c);
+	}
 	if (rc == R_OK)
 		rc = capset_remote(th, held, held, inh);
 	if (rc == R_OK)
-		rc = drop_bounding(th, cap_set(c->n_cap_bnd, c->cap_bnd));
+		rc = drop_bounding(th, creds_bounding(c));
 	if (rc == R_OK)
 		rc = raise_ambient(th, ambient & prm & inh);
-	if (rc == R_OK)
-		rc = remote_must(th, "prctl(PR_SET_SECUREBITS)", SYS_prctl, PR_SET_SECUREBITS,
-				 c->secbits, 0, 0, 0, 0);
+	if (rc == R_OK && !(same && c->secbits == th->task->r->rights.securebits))
+		rc = secure_bits(th, c->secbits);
 	if (rc == R_OK)
 		rc = capset_remote(th, cap_set(c->n_cap_eff, c->cap_eff) & prm, prm, inh);
 	if (rc == R_OK && c->no_new_privs)

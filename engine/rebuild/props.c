@@ -228,7 +228,6 @@ static int set_schedule(struct rebuild_thread *th)
 static void set_from_outside(struct rebuild_thread *th)
 {
 	const SnapThreadEntry *extra = th->extra;
-	char text[32];
 
 	if (set_schedule(th))
 		warn_errno("task %d thread %d: scheduling policy %u, nice %d", th->task->pid,
@@ -242,11 +241,6 @@ static void set_from_outside(struct rebuild_thread *th)
 	if (extra->ioprio &&
 	    syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, th->tid, extra->ioprio) < 0)
 		warn_errno("task %d thread %d: input/output priority", th->task->pid, th->tid);
-	if (extra->has_timerslack_ns && extra->timerslack_ns) {
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)extra->timerslack_ns);
-		if (proc_write(th->tid, "timerslack_ns", text))
-			warn_errno("task %d thread %d: timer slack", th->task->pid, th->tid);
-	}
 }
 
 static int set_memory_policy(struct rebuild_thread *th)
@@ -281,6 +275,12 @@ int props_thread(struct rebuild_thread *th)
 		strncpy(text, name, 15);
 		rc = remote_must(th, "prctl(PR_SET_NAME)", SYS_prctl, PR_SET_NAME,
 				 remote_address(text), 0, 0, 0, 0);
+		if (rc)
+			return rc;
+	}
+	if (th->extra && th->extra->has_timerslack_ns && th->extra->timerslack_ns) {
+		rc = remote_must(th, "prctl(PR_SET_TIMERSLACK)", SYS_prctl, PR_SET_TIMERSLACK,
+				 th->extra->timerslack_ns, 0, 0, 0, 0);
 		if (rc)
 			return rc;
 	}

@@ -105,6 +105,16 @@ struct rebuild_shmem {
 	int fd;	     /* at a high number, inherited by every task */
 };
 
+/* Who snap is, and so what every task is at first. */
+struct rebuild_rights {
+	uint64_t held, bounding; /* capabilities: effective, and the bounding set */
+	uint32_t securebits;
+	uid_t uid[3]; /* real, effective, saved */
+	gid_t gid[3];
+	gid_t *groups;
+	size_t n_groups;
+};
+
 struct restore_options;
 struct key_source;
 struct rebuild_cgroup;
@@ -129,6 +139,7 @@ struct rebuild {
 	size_t n_lost_cgroups;
 	char **made_cgroups; /* folders made so far */
 	size_t n_made_cgroups;
+	struct rebuild_rights rights;
 	struct fds_restore *fds;
 	struct files_restore *files;
 	struct back *back;	    /* files to be put back; NULL: none */
@@ -161,6 +172,14 @@ struct rebuild_task *task_find(struct rebuild *r, pid_t pid);
 
 /* Everything that can be checked before anything is made, without looking at pids. */
 int check_environment(struct rebuild *r);
+
+/* ---- rights.c ---- */
+
+/* Has snap the capabilities without which these tasks cannot be made, or not as they were?  R_OK;
+ * R_UNSUPPORTED, reported with the capability that is missing; R_FAILED. */
+int rights_check(struct rebuild *r);
+/* Has a new task the user and groups of this one already? */
+bool rights_same_ids(const struct rebuild_thread *th, const CredsEntry *c);
 
 /*
  * All pids and tids must be free.  To replace, those of the living target count as free, if pid,
@@ -271,6 +290,8 @@ int creds_set(struct rebuild_thread *th);
 /* Parent-death signal and dumpable flag, which a change of identity clears. */
 int creds_late(struct rebuild_thread *th);
 int seccomp_set(struct rebuild_thread *th);
+/* The bounding set as one bit for each capability. */
+uint64_t creds_bounding(const CredsEntry *c);
 int signals_actions(struct rebuild_task *t);
 /* Throws away what arrived while the tree was made, queues what was pending. */
 int signals_pending(struct rebuild_task *t);

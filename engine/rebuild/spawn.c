@@ -22,8 +22,12 @@
 /* The end of user space below which every layout of x86-64 lives (47 bits less the guard page). */
 #define TASK_END 0x7ffffffff000ull
 
-/* Whatever goes wrong with us, the tree dies; filters take effect when we let go. */
-#define REBUILD_OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_SUSPEND_SECCOMP)
+/* Whatever goes wrong with us, the tree dies; filters, where there are any, take effect when we let
+ * go.  Suspending them takes CAP_SYS_ADMIN, so it is not asked for in vain. */
+static int rebuild_options(const struct rebuild *r)
+{
+	return PTRACE_O_EXITKILL | (r->seccomp ? PTRACE_O_SUSPEND_SECCOMP : 0);
+}
 
 static int adopt(struct rebuild_thread *th)
 {
@@ -159,7 +163,7 @@ static int take_root(struct rebuild *r)
 	th->exists = true;
 	rc = trace_seize(th->tid, th->tid, NULL, &th->tracee);
 	if (rc == R_OK)
-		rc = trace_set_options(&th->tracee, REBUILD_OPTIONS);
+		rc = trace_set_options(&th->tracee, rebuild_options(th->task->r));
 	if (rc == R_OK)
 		rc = inject_begin(&th->tracee, &th->site);
 	/* Its parent's end is planned. */

@@ -130,11 +130,16 @@ int path_take(struct fds_take *take, struct taken_file *f, const char **name)
 	struct stat st;
 	uint32_t ghost;
 	char *bare;
+	int rc;
 
 	*name = f->link;
-	if (f->link[0] == '/' && lstat(f->link, &st) == 0 && st.st_ino == f->st.st_ino &&
-	    st.st_dev == f->st.st_dev)
+	rc = f->link[0] == '/' ? lstat(f->link, &st) : -1;
+	if (rc == 0 && st.st_ino == f->st.st_ino && st.st_dev == f->st.st_dev)
 		return R_OK;
+	if (f->link[0] == '/' && rc != 0 && errno == EACCES) {
+		warn_errno("%s: its path", taken_file_name(f));
+		return R_UNSUPPORTED;
+	}
 	if (f->link[0] != '/' || len <= mark_len || strcmp(f->link + len - mark_len, mark) != 0) {
 		warn("%s: its path does not lead to it from here (another mount namespace, or "
 		     "mounted over); cannot be snapshotted",

@@ -20,6 +20,8 @@
 #define MQUEUE_MAGIC 0x19800202 /* a queue of POSIX messages, whatever its name */
 #endif
 
+#define READABLE 4 /* for access(2), where the C library has R_OK for it */
+
 /* Devices without state of their own behind an open file: null, zero, full, random, urandom. */
 static bool plain_device(dev_t dev)
 {
@@ -177,6 +179,20 @@ static int reg_load(struct fds_restore *restore)
 	return result == R_OK && files ? files_restore_load(files, restore) : result;
 }
 
+/* Later would be too late: what was to be replaced is gone then. */
+static int check_access(const RegFileEntry *reg)
+{
+	static const int wanted[] = { READABLE, W_OK, READABLE | W_OK, 0 };
+	int mode = wanted[reg->flags & O_ACCMODE];
+
+	if (reg->flags & O_PATH || faccessat(AT_FDCWD, reg->name, mode, AT_EACCESS) == 0 ||
+	    (errno != EACCES && errno != EROFS))
+		return R_OK;
+	warn_errno("%s: was open for %s, which you may not do; restore as root, or as its owner",
+		   reg->name, mode & W_OK ? "writing" : "reading");
+	return R_FAILED;
+}
+
 static int reg_check(struct fds_restore *restore, struct restored_file *f)
 {
 	const RegFileEntry *reg = f->entry->reg;
@@ -193,6 +209,8 @@ static int reg_check(struct fds_restore *restore, struct restored_file *f)
 		f->late = true;
 		return R_OK;
 	}
+	if (check_access(reg) != R_OK)
+		return R_FAILED;
 	if (is_compared(restore, reg))
 		return files_restore_check(fds_restore_files(restore), reg);
 	/* Sizes of /proc files say nothing and their check does not hurt: they are zero. */

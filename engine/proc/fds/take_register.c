@@ -1,6 +1,7 @@
 /* Which descriptors share a description, and the kind of each. */
 #include "engine/proc/fds/fds_internal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/kcmp.h>
@@ -207,7 +208,11 @@ static int register_path(struct fds_take *take, pid_t pid, const char *path, int
 		len = readlink(self, link, sizeof(link) - 1);
 	}
 	if (len < 0 || fstat(model.local, &st) != 0) {
-		warn_errno("pid %d: cannot open %s", (int)pid, path);
+		warn_errno("pid %d: cannot open %s%s", (int)pid, path,
+			   errno == EPERM
+			       ? " (it takes CAP_CHECKPOINT_RESTORE: run snap as root, or "
+				 "give it that; see docs/privileges.md)"
+			       : "");
 		if (model.local >= 0)
 			close(model.local);
 		return take_note_result(take, R_FAILED);
