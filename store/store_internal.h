@@ -54,7 +54,46 @@ int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation
  * Failures to remove one are reported and passed over; R_OK or R_FAILED. */
 int recover_packs(struct store *store, uint64_t *bytes);
 
+/* ---- store.c ---- */
+
+/* Opens the packs and the index, or makes an index in the new store.  R_OK, R_BUSY, R_FAILED. */
+int store_open_rooms(struct store *store, bool create);
+
+/* ---- mark.c: the file that makes a directory a store ---- */
+
+#define MARK_FILE "snap-store"
+
+/* R_OK, R_NOT_FOUND (nothing reported: there is none), R_DAMAGED, R_FAILED. */
+int store_mark_read(struct store *store);
+int store_mark_write(struct store *store);
+/* Reports it, and gives R_DAMAGED. */
+int store_mark_damaged(const struct store *store, const char *how);
+
+/* ---- create.c ---- */
+
+/* The folders above the store as well: a new user has no ~/.local/share yet.  0, or -1 and errno.
+ */
+int store_make_directory(const struct store *store);
+/* R_OK if there is nothing but what an interrupted creation may have left behind, which does not
+ * make a directory someone else's; R_NOT_FOUND if there is more; R_FAILED, reported.  `top`: it is
+ * the store's own folder, else packs/. */
+int store_is_vacant(const struct store *store, int dirfd, bool top);
+/* Whether there are packs, which no interrupted creation of a store leaves. */
+bool store_has_packs(const struct store *store);
+/* Makes a store of an empty directory.  The mark file comes last: before it there is no store. */
+int store_fill(struct store *store);
+
+/* ---- check.c ---- */
+
+/*
+ * What is small is checked at every opening, before anything is written: a gc that sees too few
+ * generations would throw away pages.  A store that is only read is read as far as it goes;
+ * index_damage_seen() remembers.
+ */
+int store_check_index(struct store *store);
 /* Looks at all of the index, unless the opening has.  R_OK or R_FAILED, reported. */
 int store_walk_all(struct store *store);
+/* A clean end: the next one need not look at everything again. */
+void store_note_walked(struct store *store);
 
 #endif
