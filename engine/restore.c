@@ -246,6 +246,10 @@ static int restore_in_view(struct rebuild *r, const struct restore_options *opts
 		back_keep(r->back);
 	else if (back_undo(r->back) == R_OK && back_count(r->back))
 		note("the files are again what they were before");
+	if (rc != R_OK && r->living_ended)
+		warn("process %d, which was to be replaced, has been ended already; 'snap restore "
+		     "--name %s' brings its newest generation back",
+		     r->living, r->gen.lineage);
 	files_restore_free(r->files);
 	scratch_unmap(r);
 	cgroup_end(r, rc != R_OK);

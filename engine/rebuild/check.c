@@ -301,15 +301,15 @@ int replace_living(struct rebuild *r)
 		rc = tree_kill(&tree);
 	if (rc && rc != R_NOT_FOUND)
 		return rc;
+	r->living_ended = true;
 	for (int i = 0; i < VANISH_TRIES; i++) {
 		if (!any_in_use(r, &tid))
 			return R_OK;
 		tell_wait(tid, i);
 		usleep(VANISH_PAUSE_US);
 	}
-	warn("the old target was ended, but pid %d is still taken: its parent has not reaped it; "
-	     "end "
-	     "or wake that parent, then restore again",
+	warn("pid %d is still taken: its parent has not reaped it; end or wake that parent, then "
+	     "restore again",
 	     tid);
 	return R_BUSY;
 }

@@ -128,6 +128,7 @@ struct rebuild {
 	const struct key_source *keys;
 	const struct progress *progress;
 	pid_t living;		     /* root of the tree to be ended first, 0: none */
+	bool living_ended;	     /* there is no way back to it any more */
 	struct rebuild_task **tasks; /* parents before children; helpers behind all others */
 	size_t n_tasks;
 	struct rebuild_task *root;

@@ -51,5 +51,18 @@ for delay in 0.002 0.005 0.01 0.02 0.03 0.05; do
 	fi
 done
 
+# One that fails when there is no way back says what has become of the target.
+restore "$GEN"
+first=$PID
+(
+	ulimit -d 700000
+	snap_json "$W/restore.json" restore --gen "$GEN" --replace
+)
+rc=$?
+[ $rc = 1 ] || fail "restore --replace without memory: exit code $rc instead of 1"
+grep -q "process $first, which was to be replaced, has been ended" "$W/restore.json.err" ||
+	fail "not told that the target is gone: $(cat "$W/restore.json.err")"
+wait_for 5 gone "$first" || fail "told to have been ended, and is there"
+
 restore "$GEN"
 judge "$W/a" "$PID" "after restores that failed"
