@@ -144,7 +144,11 @@ int io_write_file(int dirfd, const char *path, const void *data, size_t len)
 	return R_FAILED;
 }
 
-int io_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
+/* What a power loss may leave: what was there or is there now; the new bytes; or anything. */
+enum lasting { LASTS_EITHER, LASTS, LASTS_NOT };
+
+static int replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
+			enum lasting lasting)
 {
 	char temporary[300];
 	int fd, saved;
@@ -158,7 +162,8 @@ int io_replace_file(int dirfd, const char *name, const void *data, size_t len, m
 	fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return R_FAILED;
-	if (fchmod(fd, mode) < 0 || io_write_all(fd, data, len) != R_OK || fsync(fd) < 0)
+	if (fchmod(fd, mode) < 0 || io_write_all(fd, data, len) != R_OK ||
+	    (lasting != LASTS_NOT && fsync(fd) < 0))
 		goto err1;
 	if (close(fd) < 0) {
 		fd = -1;
@@ -168,6 +173,8 @@ int io_replace_file(int dirfd, const char *name, const void *data, size_t len, m
 	fault_point("rename");
 	if (renameat(dirfd, temporary, dirfd, name) < 0)
 		goto err1;
+	if (lasting != LASTS)
+		return R_OK;
 	fault_point("directory fsync");
 	return fsync(dirfd) < 0 ? R_FAILED : R_OK;
 
@@ -178,6 +185,21 @@ err1:
 	unlinkat(dirfd, temporary, 0);
 	errno = saved;
 	return R_FAILED;
+}
+
+int io_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
+{
+	return replace_file(dirfd, name, data, len, mode, LASTS);
+}
+
+int io_replace_file_soon(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
+{
+	return replace_file(dirfd, name, data, len, mode, LASTS_EITHER);
+}
+
+int io_replace_file_for_now(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
+{
+	return replace_file(dirfd, name, data, len, mode, LASTS_NOT);
 }
 
 /* Syncs the directory a path is in. */

@@ -136,7 +136,7 @@ int target_save(const char *store_dir, const char *lineage, const struct target 
 	if (store >= 0 && (mkdirat(store, FOLDER, 0700) == 0 || errno == EEXIST))
 		folder = openat(store, FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (folder >= 0)
-		result = io_replace_file(folder, lineage, text, (size_t)len, 0600);
+		result = io_replace_file_for_now(folder, lineage, text, (size_t)len, 0600);
 	if (result != R_OK)
 		warn_errno("cannot write %s/" FOLDER "/%s", store_dir, lineage);
 	if (folder >= 0)

@@ -80,6 +80,10 @@ uint64_t ingest_misses(const struct ingest *ingest);
  * none, and the uuid of the store. */
 uint64_t ingest_newest(const struct ingest *ingest, uint8_t store_uuid[16]);
 
+/* The same as it is now, without an ingest.  R_OK or R_FAILED. */
+int lineage_newest(struct store *store, const char *lineage, uint8_t store_uuid[16],
+		   uint64_t *number);
+
 /* The same for pages that ingest_view() has, by their numbers; not while anything is spooled. */
 int object_numbers(struct object_writer *writer, uint64_t index, const page_no *numbers, size_t n);
 

@@ -10,11 +10,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Numbers of its newest generation and of a pre-dump that is newer, 0 where there is none. */
+static int find_newest(struct store_view *view, const char *lineage, uint64_t *generation,
+		       uint64_t *predump)
+{
+	struct generation last;
+	int result = store_generation_latest(view, lineage, &last);
+
+	*generation = result == R_OK ? last.number : 0;
+	*predump = 0;
+	if (result != R_OK && result != R_NOT_FOUND)
+		return R_FAILED;
+	result = store_predump_latest(view, lineage, &last);
+	if (result == R_OK && last.number > *generation)
+		*predump = last.number;
+	return result == R_OK || result == R_NOT_FOUND ? R_OK : R_FAILED;
+}
+
+int lineage_newest(struct store *store, const char *lineage, uint8_t store_uuid[16],
+		   uint64_t *number)
+{
+	struct store_view *view;
+	uint64_t generation, predump;
+	int result = store_view_open(store, &view);
+
+	if (result != R_OK)
+		return result;
+	result = find_newest(view, lineage, &generation, &predump);
+	store_view_close(view);
+	memcpy(store_uuid, store->uuid, UUID_BYTES);
+	*number = predump ? predump : generation;
+	return result;
+}
+
 int ingest_begin(struct store *store, const char *lineage, struct ingest **ingest)
 {
 	struct ingest *new;
-	struct generation last;
-	int result;
 
 	if (*lineage == '\0' || strlen(lineage) >= LINEAGE_NAME_MAX) {
 		warn("the name '%s' of a lineage must have 1 to %d bytes", lineage,
@@ -39,15 +70,7 @@ int ingest_begin(struct store *store, const char *lineage, struct ingest **inges
 	if (store_view_open(store, &new->view) != R_OK)
 		goto err2;
 	new->classifier.view = new->view;
-	result = store_generation_latest(new->view, lineage, &last);
-	if (result == R_OK)
-		new->last_generation = last.number;
-	else if (result != R_NOT_FOUND)
-		goto err3;
-	result = store_predump_latest(new->view, lineage, &last);
-	if (result == R_OK && last.number > new->last_generation)
-		new->last_predump = last.number;
-	else if (result != R_OK && result != R_NOT_FOUND)
+	if (find_newest(new->view, lineage, &new->last_generation, &new->last_predump) != R_OK)
 		goto err3;
 	if (segment_writer_open(store, &new->classifier.writer) != R_OK)
 		goto err3;

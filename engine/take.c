@@ -364,7 +364,6 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 			  char why[sizeof(((struct capture_summary *)0)->why)])
 {
 	struct track_point point = { 0 };
-	struct ingest *ingest;
 	uint64_t bytes, worth = 0;
 	size_t tasks = 0;
 	bool proven;
@@ -373,10 +372,9 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 		return opts->capture == CAPTURE_PREDUMP;
 	/* Without tracking all would be read again; a tree that is to end need not be spared. */
 	if (opts->track == TRACK_NONE || opts->compare || opts->kill || opts->stop ||
-	    ingest_begin(store, opts->lineage, &ingest) != R_OK)
+	    lineage_newest(store, opts->lineage, point.store, &point.generation) != R_OK)
 		return false;
-	take_newest_point(ingest, opts, &point);
-	ingest_abort(ingest);
+	snprintf(point.lineage, sizeof(point.lineage), "%s", opts->lineage);
 	proven = track_is_proven(opts->pid, &point);
 	bytes = predump_estimate(opts->pid, proven, track_least_bytes(opts->track), &worth, &tasks);
 	dump_ready(tasks);

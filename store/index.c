@@ -438,13 +438,14 @@ static int commit(struct index_txn *txn)
 	return rc;
 }
 
-int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg), void *arg)
+static int write_with(struct index *index, unsigned int flags,
+		      int (*fn)(struct index_txn *txn, void *arg), void *arg)
 {
 	for (;;) {
 		struct index_txn txn = { .index = index };
 		int result, rc;
 
-		if (begin(index, 0, &txn.txn) != R_OK)
+		if (begin(index, flags, &txn.txn) != R_OK)
 			return R_FAILED;
 		result = fn(&txn, arg);
 		if (result == R_OK) {
@@ -466,6 +467,21 @@ int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg)
 		if (grow(index, false) != R_OK)
 			return R_FAILED;
 	}
+}
+
+int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg), void *arg)
+{
+	return write_with(index, 0, fn, arg);
+}
+
+/*
+ * LMDB syncs the pages before it writes the page that refers to them, so what a power loss finds is
+ * this state or the one before; and the next transaction, which syncs this reference with its own
+ * pages, writes over no page of either.
+ */
+int index_write_soon(struct index *index, int (*fn)(struct index_txn *txn, void *arg), void *arg)
+{
+	return write_with(index, MDB_NOMETASYNC, fn, arg);
 }
 
 void index_on_change(struct index *index, void (*fn)(void *arg), void *arg)

@@ -77,6 +77,10 @@ void index_read_end(struct index_txn *txn);
  */
 int index_write(struct index *index, int (*fn)(struct index_txn *txn, void *arg), void *arg);
 
+/* The same without waiting for the disk at the end: a power loss may undo it, as long as nothing
+ * else was written. */
+int index_write_soon(struct index *index, int (*fn)(struct index_txn *txn, void *arg), void *arg);
+
 /* Number of a transaction; of a read one, that of the last commit it sees. */
 uint64_t index_txn_id(const struct index_txn *txn);
 

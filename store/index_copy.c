@@ -105,7 +105,7 @@ static int renew(struct store *store)
 	if (result != R_OK)
 		return result;
 	if (!is_there(store, bytes, len) &&
-	    io_replace_file(store->dirfd, COPY_FILE, bytes, len, 0600) != R_OK) {
+	    io_replace_file_soon(store->dirfd, COPY_FILE, bytes, len, 0600) != R_OK) {
 		warn_errno("%s/" COPY_FILE ": cannot renew the copy of the index", store->dir);
 		result = R_FAILED;
 	}

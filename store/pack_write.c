@@ -27,6 +27,7 @@ struct pack_writer {
 	struct own_pack *packs;
 	size_t n_packs;
 	uint64_t bytes;
+	uint64_t spare; /* number of a pack that is not made yet; 0: none */
 };
 
 static int reserve(struct index_txn *txn, void *arg)
@@ -43,7 +44,9 @@ static int reserve(struct index_txn *txn, void *arg)
 
 int store_reserve(struct store *store, struct reservation *want)
 {
-	return index_write(store->index, reserve, want) == R_OK ? R_OK : R_FAILED;
+	/* What nothing refers to need not last: numbers that a power loss takes back were given to
+	 * pages that it takes, too. */
+	return index_write_soon(store->index, reserve, want) == R_OK ? R_OK : R_FAILED;
 }
 
 struct pack_writer *pack_writer_new(struct store *store)
@@ -59,6 +62,11 @@ struct pack_writer *pack_writer_new(struct store *store)
 	return writer;
 }
 
+void pack_writer_first(struct pack_writer *writer, uint64_t pack)
+{
+	writer->spare = pack;
+}
+
 /* Called with the lock held. */
 static int add_pack(struct pack_writer *writer)
 {
@@ -67,9 +75,10 @@ static int add_pack(struct pack_writer *writer)
 	int result = R_BUSY;
 
 	for (int tries = 0; result == R_BUSY && tries < PACK_TRIES; tries++) {
-		struct reservation want = { .packs = 1 };
+		struct reservation want = { .packs = 1, .pack = writer->spare };
 
-		if (store_reserve(writer->store, &want) != R_OK)
+		writer->spare = 0;
+		if (!want.pack && store_reserve(writer->store, &want) != R_OK)
 			return R_FAILED;
 		new.pack = want.pack;
 		result = pack_create(writer->store, new.pack, &new.fd);

@@ -12,6 +12,9 @@ struct pack_writer;
 /* No file is made before the first append.  NULL: out of memory, reported. */
 struct pack_writer *pack_writer_new(struct store *store);
 
+/* Before anything is appended: the number of its first pack, reserved with something else. */
+void pack_writer_first(struct pack_writer *writer, uint64_t pack);
+
 /* Appends an encoded segment (record->header_bytes + record->body_bytes) and sets pack and offset
  * of its record.  May be called by several threads at once.  R_OK or R_FAILED (disk full, ...). */
 int pack_writer_append(struct pack_writer *writer, const uint8_t *bytes,
@@ -36,7 +39,8 @@ int pack_writer_put(struct pack_writer *writer, struct index_txn *txn);
 /* Frees; unless `committed`, removes the packs. */
 void pack_writer_close(struct pack_writer *writer, bool committed);
 
-/* Gives out numbers of packs and ranges of page numbers, each only once. */
+/* Gives out numbers of packs and ranges of page numbers, each only once; but a power loss before
+ * any commit may undo that. */
 struct reservation {
 	uint64_t pages, packs;	   /* wanted */
 	uint64_t first_page, pack; /* given */

@@ -80,10 +80,13 @@ struct segment_writer {
 
 static int reserve_pages(struct segment_writer *writer)
 {
-	struct reservation want = { .pages = writer->reserve };
+	bool first = writer->end == 0;
+	struct reservation want = { .pages = writer->reserve, .packs = first };
 
 	if (store_reserve(writer->store, &want) != R_OK)
 		return R_FAILED;
+	if (first)
+		pack_writer_first(writer->packs, want.pack);
 	writer->next = want.first_page;
 	writer->end = want.first_page + want.pages;
 	if (writer->reserve < RESERVE_MAX)

@@ -14,6 +14,9 @@
 #include "engine/proc/dump.h"
 #include "engine/proc/stat.h"
 
+/* A call is as dear as a look at this much. */
+#define NEAR_BYTES ((uint64_t)32 * 4096)
+
 /* One address space.  The tree it was found in is no more when it is read. */
 struct space {
 	struct dump_task *t;
@@ -255,6 +258,31 @@ static uint64_t bytes_in(const struct pagemap *open_map, enum page_question ques
 	return bytes;
 }
 
+/*
+ * Written pages.  The kernel is quick to tell what is not protected, which is them and what was
+ * never touched; of that it is asked which is which.
+ */
+static uint64_t written_in(const struct pagemap *open_map, uint64_t start, uint64_t end)
+{
+	struct pagemap map = *open_map;
+	struct page_range found[256];
+	uint64_t bytes = 0, from = 0, to = 0;
+	size_t n;
+
+	while (start < end && pagemap_next(&map, PAGES_UNPROTECTED, &start, end, found,
+					   sizeof(found) / sizeof(found[0]), &n) == R_OK)
+		for (size_t i = 0; i < n; i++) {
+			if (to && found[i].start - to > NEAR_BYTES) {
+				bytes += bytes_in(&map, PAGES_WRITTEN, from, to);
+				to = 0;
+			}
+			if (!to)
+				from = found[i].start;
+			to = found[i].end;
+		}
+	return to ? bytes + bytes_in(&map, PAGES_WRITTEN, from, to) : bytes;
+}
+
 /* The marks tell of a range whether it was tracked when they were read. */
 static uint64_t left_in(pid_t pid, const struct maps *maps, bool tracked, bool proven)
 {
@@ -271,7 +299,7 @@ static uint64_t left_in(pid_t pid, const struct maps *maps, bool tracked, bool p
 			continue;
 		if (map.fd >= 0 && track_may_note(vma) &&
 		    (tracked || (proven && vma->marks & VMA_MARK_UFFD_WP)))
-			bytes += bytes_in(&map, PAGES_WRITTEN, vma->start, vma->end);
+			bytes += written_in(&map, vma->start, vma->end);
 		else if (map.fd >= 0)
 			bytes += bytes_in(&map, PAGES_OWN, vma->start, vma->end);
 	}

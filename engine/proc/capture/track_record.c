@@ -157,7 +157,7 @@ int track_record_put(const char *path, struct track_record *record)
 		return R_FAILED;
 	sweep(dir, name);
 	if (read_boot_id(record->boot_id))
-		rc = io_replace_file(dir, name, record, sizeof(*record), 0600);
+		rc = io_replace_file_for_now(dir, name, record, sizeof(*record), 0600);
 	close(dir);
 	return rc;
 }
