@@ -199,14 +199,37 @@ static int classify(const char *name, const struct object *object, void *arg)
 		ex->imported = true;
 	if (strcmp(name, EXCHANGE_PARENTS) == 0)
 		ex->has_parents = true;
+	if (strncmp(name, "tcp-stream-", strlen("tcp-stream-")) == 0)
+		ex->has_tcp = true;
 	return R_OK;
+}
+
+/* A generation of snap's own. */
+static int own_objects(struct export_dir *ex)
+{
+	int rc = export_files_begin(ex);
+
+	if (rc == R_OK)
+		rc = export_cgroups_begin(ex);
+	if (rc == R_OK)
+		rc = export_seccomp_begin(ex);
+	if (rc == R_OK)
+		rc = store_object_each(ex->view, ex->gen->number, one_object, ex);
+	if (rc == R_OK)
+		rc = export_cgroups(ex);
+	export_cgroups_end(ex);
+	export_files_end(ex);
+	return rc;
 }
 
 int export_all(struct export_dir *ex)
 {
 	int rc = store_object_each(ex->view, ex->gen->number, classify, ex);
 
-	return rc == R_OK ? store_object_each(ex->view, ex->gen->number, one_object, ex) : rc;
+	if (rc != R_OK)
+		return rc;
+	return ex->imported ? store_object_each(ex->view, ex->gen->number, one_object, ex)
+			    : own_objects(ex);
 }
 
 int exchange_export_dir(struct store_view *view, const struct generation *gen, int dirfd,

@@ -1,5 +1,7 @@
 /* Images of snap's in the form CRIU reads.  Most are in it already. */
 #include <cpuid.h>
+#include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,41 +11,84 @@
 #include "base/warn.h"
 #include "engine/exchange/export_internal.h"
 #include "engine/image/image.h"
+#include "engine/proc/fds/tcp_repair.h"
 
 #define LEAF_XSTATE 0xd
 #define CRIU_AUXV_WORDS 44
 
 /* CRIU compares these with its own, and leaves alone what is the same: everything, as snap knows no
  * namespaces but those it runs in. */
+static const struct {
+	uint32_t flag, id;
+	size_t has, field; /* where they are in an entry */
+} spaces[] = {
+#define SPACE(flag, field, number) \
+	{ \
+		flag, number, offsetof(TaskKobjIdsEntry, has_##field), \
+		    offsetof(TaskKobjIdsEntry, field) \
+	}
+	SPACE(CLONE_NEWPID, pid_ns_id, 1),   SPACE(CLONE_NEWNET, net_ns_id, 2),
+	SPACE(CLONE_NEWIPC, ipc_ns_id, 3),   SPACE(CLONE_NEWUTS, uts_ns_id, 4),
+	SPACE(CLONE_NEWTIME, time_ns_id, 5), SPACE(CLONE_NEWNS, mnt_ns_id, 6),
+	SPACE(CLONE_NEWUSER, user_ns_id, 7), SPACE(CLONE_NEWCGROUP, cgroup_ns_id, 8),
+#undef SPACE
+};
+#define SPACES (sizeof(spaces) / sizeof(spaces[0]))
+
 static void name_spaces(TaskKobjIdsEntry *ids)
 {
-#define SPACE(field, number) \
-	do { \
-		if (!ids->has_##field) { \
-			ids->has_##field = true; \
-			ids->field = (number); \
-		} \
-	} while (0)
-	SPACE(pid_ns_id, 1);
-	SPACE(net_ns_id, 2);
-	SPACE(ipc_ns_id, 3);
-	SPACE(uts_ns_id, 4);
-	SPACE(time_ns_id, 5);
-	SPACE(mnt_ns_id, 6);
-	SPACE(user_ns_id, 7);
-	SPACE(cgroup_ns_id, 8);
-#undef SPACE
+	char *at = (char *)ids;
+
+	for (size_t i = 0; i < SPACES; i++) {
+		protobuf_c_boolean *has = (void *)(at + spaces[i].has);
+
+		if (*has)
+			continue;
+		*has = true;
+		*(uint32_t *)(void *)(at + spaces[i].field) = spaces[i].id;
+	}
+}
+
+uint32_t export_namespace_id(uint32_t flag)
+{
+	for (size_t i = 0; i < SPACES; i++)
+		if (spaces[i].flag == flag)
+			return spaces[i].id;
+	return 0;
+}
+
+#define LOCK_NFTABLES 1
+#define LOCK_NONE 2
+
+/* What CRIU has to do about connections: nothing, or to let their packets in again. */
+static int network_lock(const struct export_dir *ex, InventoryEntry *entry)
+{
+	char id[32];
+
+	entry->has_network_lock_method = true;
+	entry->network_lock_method = ex->has_tcp ? LOCK_NFTABLES : LOCK_NONE;
+	if (!ex->has_tcp)
+		return R_OK;
+	snprintf(id, sizeof(id), TCP_LOCK_ID "%d", (int)ex->gen->root_pid);
+	entry->dump_criu_run_id = strdup(id);
+	if (entry->dump_criu_run_id)
+		return R_OK;
+	warn("out of memory");
+	return R_FAILED;
 }
 
 /* They are CRIU's own, which no task may share anything but namespaces with. */
-static void inventory(InventoryEntry *entry)
+static int inventory(const struct export_dir *ex, InventoryEntry *entry)
 {
 	TaskKobjIdsEntry *ids = entry->root_ids;
 
-	if (!ids)
-		return;
-	name_spaces(ids);
-	ids->vm_id = ids->files_id = ids->fs_id = ids->sighand_id = UINT32_MAX;
+	if (ids) {
+		name_spaces(ids);
+		ids->vm_id = ids->files_id = ids->fs_id = ids->sighand_id = UINT32_MAX;
+	}
+	entry->root_cg_set = export_cgroup_root_set(ex);
+	entry->has_root_cg_set = entry->root_cg_set != 0;
+	return network_lock(ex, entry);
 }
 
 /* Copies a feature's registers out of an XSAVE area, where it is in use and the image has room. */
@@ -100,9 +145,20 @@ static void repeat_call(UserX86RegsEntry *regs)
 	regs->ip -= SYSCALL_BYTES;
 }
 
+#define POLICY_RESET_ON_FORK 0x40000000u
+#define FLAG_RESET_ON_FORK 1u
+
+static void group(const struct export_dir *ex, const char *name, ThreadCoreEntry *thread)
+{
+	thread->cg_set = export_cgroup_set(ex, (uint32_t)strtoul(name, NULL, 10));
+	thread->has_cg_set = thread->cg_set != 0;
+}
+
 static int core(struct export_dir *ex, const char *name, CoreEntry *entry)
 {
 	UserX86FpregsEntry *fpregs = entry->thread_info ? entry->thread_info->fpregs : NULL;
+	const char *tid = name + strlen("core-");
+	const SnapThreadEntry *more;
 	ProtobufCMessage *message;
 	char extra[64];
 	int rc;
@@ -111,15 +167,21 @@ static int core(struct export_dir *ex, const char *name, CoreEntry *entry)
 		name_spaces(entry->ids);
 	if (entry->thread_info && entry->thread_info->gpregs)
 		repeat_call(entry->thread_info->gpregs);
-	if (!fpregs || !fpregs->xsave)
-		return R_OK;
-	snprintf(extra, sizeof(extra), "snap-thread-%s", name + strlen("core-"));
+	if (entry->thread_core)
+		group(ex, tid, entry->thread_core);
+	export_seccomp_thread(ex, entry);
+	snprintf(extra, sizeof(extra), "snap-thread-%s", tid);
 	rc = export_read_one(ex, IMAGE_SNAP_THREAD, extra, &message);
-	if (rc == R_OK) {
-		extend(fpregs->xsave, (const SnapThreadEntry *)message);
-		image_free_message(message);
-	}
-	return rc == R_NOT_FOUND ? R_OK : rc;
+	if (rc != R_OK)
+		return rc == R_NOT_FOUND ? R_OK : rc;
+	more = (const SnapThreadEntry *)message;
+	if (fpregs && fpregs->xsave)
+		extend(fpregs->xsave, more);
+	if (entry->thread_core && entry->thread_core->has_sched_policy &&
+	    more->sched_flags & FLAG_RESET_ON_FORK)
+		entry->thread_core->sched_policy |= POLICY_RESET_ON_FORK;
+	image_free_message(message);
+	return R_OK;
 }
 
 #define OF_KERNEL (VMA_STATUS_VDSO | VMA_STATUS_VVAR | VMA_STATUS_VSYSCALL)
@@ -154,8 +216,7 @@ static int convert(struct export_dir *ex, const char *name, enum image_kind_id i
 {
 	switch (id) {
 	case IMAGE_INVENTORY:
-		inventory((InventoryEntry *)message);
-		return R_OK;
+		return inventory(ex, (InventoryEntry *)message);
 	case IMAGE_IDS:
 		name_spaces((TaskKobjIdsEntry *)message);
 		return R_OK;
@@ -164,12 +225,15 @@ static int convert(struct export_dir *ex, const char *name, enum image_kind_id i
 	case IMAGE_MM:
 		mm((MmEntry *)message);
 		return R_OK;
+	case IMAGE_SECCOMP:
+		export_seccomp_filters(ex, (SeccompEntry *)message);
+		return R_OK;
 	default:
 		return R_OK;
 	}
 }
 
-static int write_image(struct export_dir *ex, const char *file, struct image_writer *writer)
+int export_image(struct export_dir *ex, const char *file, struct image_writer *writer)
 {
 	int rc = image_finish(writer);
 
@@ -180,8 +244,9 @@ static int write_image(struct export_dir *ex, const char *file, struct image_wri
 }
 
 static int converted(struct export_dir *ex, const char *name, const char *file,
-		     enum image_kind_id id)
+		     const struct image_kind *kind)
 {
+	enum image_kind_id id = (enum image_kind_id)(kind - image_kind(0));
 	struct image_writer writer;
 	ProtobufCMessage *message;
 	int rc = export_read_one(ex, id, name, &message);
@@ -192,71 +257,9 @@ static int converted(struct export_dir *ex, const char *name, const char *file,
 	if (rc == R_OK) {
 		image_writer_init(&writer, id);
 		image_add(&writer, message);
-		rc = write_image(ex, file, &writer);
+		rc = export_image(ex, file, &writer);
 	}
 	image_free_message(message);
-	return rc;
-}
-
-/* ---- deleted files ---- */
-
-struct ghost {
-	struct export_dir *ex;
-	const char *name;
-	struct image_writer writer;
-	uint64_t size;
-};
-
-/* What is in no chunk comes back as a hole. */
-static int ghost_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
-{
-	struct ghost *g = arg;
-	uint64_t at = index * PAGE_BYTES, bytes = n * PAGE_BYTES;
-	GhostChunkEntry chunk = GHOST_CHUNK_ENTRY__INIT;
-	int rc;
-
-	if (at >= g->size)
-		return R_OK;
-	rc = export_read(g->ex, g->name, numbers, n, g->ex->buf);
-	if (rc != R_OK)
-		return rc;
-	chunk.off = at;
-	chunk.len = bytes < g->size - at ? bytes : g->size - at;
-	image_add_head(&g->writer, &chunk.base);
-	image_add_payload(&g->writer, g->ex->buf, chunk.len);
-	return g->writer.failed ? R_FAILED : R_OK;
-}
-
-/* "ghost-file-1f" and the object ghost-31. */
-static int ghost(struct export_dir *ex, const char *name, const char *file)
-{
-	struct ghost g = { .ex = ex };
-	ProtobufCMessage *message;
-	GhostFileEntry *entry;
-	struct object object;
-	char contents[32];
-	unsigned int id;
-	int rc = export_read_one(ex, IMAGE_GHOST_FILE, name, &message);
-
-	if (rc != R_OK)
-		return rc;
-	entry = (GhostFileEntry *)message;
-	image_writer_init(&g.writer, IMAGE_GHOST_FILE);
-	image_add(&g.writer, message);
-	g.size = entry->size;
-	g.name = contents;
-	if (entry->has_chunks && entry->chunks && sscanf(name, "ghost-file-%x", &id) == 1) {
-		snprintf(contents, sizeof(contents), "ghost-%u", id);
-		rc = store_object(ex->view, ex->gen->number, contents, &object);
-		if (rc == R_OK)
-			rc = store_object_walk(ex->view, &object, 0, UINT64_MAX / PAGE_BYTES,
-					       ghost_run, &g);
-		rc = rc == R_NOT_FOUND ? R_OK : rc;
-	}
-	image_free_message(message);
-	if (rc == R_OK)
-		return write_image(ex, file, &g.writer);
-	image_writer_free(&g.writer);
 	return rc;
 }
 
@@ -265,19 +268,23 @@ int export_own(struct export_dir *ex, const char *name, const struct object *obj
 	const struct image_kind *kind = image_kind_by_name(name);
 	char file[NAME_MAX + 16];
 
-	/* CRIU would make groups of what is there, which takes more than the entries snap has: the
-	 * tasks then join nothing, and a later import finds it under the other name. */
+	/* All that snap knows of control groups, which is more than CRIU's image takes. */
 	snprintf(file, sizeof(file), "%s%s.img", strcmp(name, "cgroup") ? "" : "snap-", name);
 	if (kind == image_kind(IMAGE_GHOST_FILE))
-		return ghost(ex, name, file);
-	if (kind == image_kind(IMAGE_INVENTORY))
-		return converted(ex, name, file, IMAGE_INVENTORY);
-	if (kind == image_kind(IMAGE_IDS))
-		return converted(ex, name, file, IMAGE_IDS);
-	if (kind == image_kind(IMAGE_CORE))
-		return converted(ex, name, file, IMAGE_CORE);
-	if (kind == image_kind(IMAGE_MM))
-		return converted(ex, name, file, IMAGE_MM);
+		return export_ghost(ex, name, file);
+	if (kind == image_kind(IMAGE_FILES))
+		return export_files(ex);
+	if (kind == image_kind(IMAGE_TTY_INFO))
+		return export_tty_info(ex);
+	if (kind == image_kind(IMAGE_REMAP_FPATH))
+		return export_remaps(ex);
+	/* Their numbers are in the entries themselves now. */
+	if (kind == image_kind(IMAGE_SNAP_EPOLL))
+		return R_OK;
+	if (kind == image_kind(IMAGE_INVENTORY) || kind == image_kind(IMAGE_IDS) ||
+	    kind == image_kind(IMAGE_CORE) || kind == image_kind(IMAGE_MM) ||
+	    kind == image_kind(IMAGE_SECCOMP))
+		return converted(ex, name, file, kind);
 	return export_object(ex, name, object, file);
 }
 
@@ -296,5 +303,5 @@ int export_statistics(struct export_dir *ex)
 	stats.dump = &dump;
 	image_writer_init(&writer, IMAGE_STATS);
 	image_add(&writer, &stats.base);
-	return write_image(ex, "stats-dump", &writer);
+	return export_image(ex, "stats-dump", &writer);
 }

@@ -142,6 +142,9 @@ bool fds_take_is_secret(struct fds_take *take, uint32_t id);
 /* Is `pid` one of the tasks given to fds_take_task so far? */
 bool fds_take_has_pid(struct fds_take *take, pid_t pid);
 
+/* The first of them: the root of the tree. */
+pid_t fds_take_root(struct fds_take *take);
+
 /* Writes "fdinfo-N" and the images of the kinds.  All tasks and mappings are known. */
 int fds_take_finish(struct fds_take *take);
 /* Writes "files" and "snap-files", when what is noted about contents is known (files_take()). */
@@ -232,6 +235,9 @@ bool fds_restore_is_secret(struct fds_restore *restore, uint32_t id);
  * needs that; a restored task gets its own limit later. */
 void secret_may_lock(pid_t pid);
 
+/* The pid of the tree's root. */
+pid_t fds_restore_root(struct fds_restore *restore);
+
 /* Reads "fdinfo-N" of one table; call once for each different table before fds_restore_check. */
 int fds_restore_table(struct fds_restore *restore, uint32_t files_id);
 
@@ -276,6 +282,7 @@ struct fds_restore_kinds {
 	struct memfds *memfds;
 	struct ttys *ttys;
 	struct sockets *sockets;
+	bool tcp_resumed; /* a connection that was kept goes on */
 };
 /* The entry of a file; NULL if there is none (not reported). */
 const FileEntry *fds_restore_entry(struct fds_restore *restore, uint32_t id);

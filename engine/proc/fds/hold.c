@@ -15,6 +15,7 @@
 #include "engine/proc/fds/tcp_repair.h"
 
 struct fds_hold {
+	pid_t root;
 	int *fds;
 	size_t n, room;
 };
@@ -45,6 +46,7 @@ int fds_take_hold_tcp(struct fds_take *take, int local)
 		warn_errno("no memory for a list of connections");
 		return R_FAILED;
 	}
+	take->hold->root = fds_take_root(take);
 	if (grow(&take->hold->fds, take->hold->n, &take->hold->room, sizeof(int)))
 		return R_FAILED;
 	fd = fcntl(local, F_DUPFD_CLOEXEC, 0);
@@ -65,7 +67,7 @@ struct fds_hold *fds_take_hold(struct fds_take *take)
 }
 
 /* Ends the lock of a connection by asking the socket who is at its ends. */
-static void unlock(int fd)
+static void unlock(pid_t root, int fd)
 {
 	InetSkEntry e = INET_SK_ENTRY__INIT;
 	union inet_address own, peer;
@@ -80,7 +82,7 @@ static void unlock(int fd)
 	e.dst_addr = v6 ? (uint32_t *)&peer.v6.sin6_addr : (uint32_t *)&peer.v4.sin_addr;
 	e.src_port = ntohs(v6 ? own.v6.sin6_port : own.v4.sin_port);
 	e.dst_port = ntohs(v6 ? peer.v6.sin6_port : peer.v4.sin_port);
-	tcp_unlock(&e);
+	tcp_unlock(root, &e);
 }
 
 void fds_hold_end(struct fds_hold *hold, bool ended)
@@ -89,7 +91,7 @@ void fds_hold_end(struct fds_hold *hold, bool ended)
 		return;
 	for (size_t i = 0; i < hold->n; i++) {
 		if (!ended) {
-			unlock(hold->fds[i]);
+			unlock(hold->root, hold->fds[i]);
 			if (sk_set_int(hold->fds[i], IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP))
 				warn_errno("a TCP connection cannot be brought back to life");
 		}

@@ -303,6 +303,7 @@ const struct fd_kind fd_kind_inet = {
 	.check = inet_check,
 	.open = inet_open,
 	.finish = inet_finish,
+	.finish_all = inet_finish_all,
 	.done = sockets_done,
 	.describe = inet_describe,
 };

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/fds/tcp_repair.h"
 
 socklen_t inet_address(const InetSkEntry *e, bool peer, union inet_address *a)
 {
@@ -313,5 +314,14 @@ int inet_finish(struct fds_restore *restore, struct restored_file *f, const stru
 		return R_OK;
 	}
 	r = tcp_resume(restore, f->local, e);
+	fds_restore_kinds(restore)->tcp_resumed = true;
 	return r ? r : set_options(e, f->local, more);
+}
+
+int inet_finish_all(struct fds_restore *restore, const struct fds_task *tasks, size_t n)
+{
+	(void)tasks, (void)n;
+	if (fds_restore_kinds(restore)->tcp_resumed)
+		tcp_unlock_all(fds_restore_root(restore));
+	return R_OK;
 }

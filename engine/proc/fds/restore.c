@@ -423,6 +423,11 @@ const char *fds_restore_path(struct fds_restore *restore, uint32_t id)
 	return f && f->entry->reg ? f->entry->reg->name : NULL;
 }
 
+pid_t fds_restore_root(struct fds_restore *restore)
+{
+	return restore->n_pids ? restore->pids[0] : 0;
+}
+
 bool fds_restore_has_pid(struct fds_restore *restore, pid_t pid)
 {
 	for (size_t i = 0; i < restore->n_pids; i++) {

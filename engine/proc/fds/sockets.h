@@ -226,6 +226,7 @@ int inet_check(struct fds_restore *restore, struct restored_file *f);
 int inet_open(struct fds_restore *restore, struct restored_file *f);
 int inet_finish(struct fds_restore *restore, struct restored_file *f, const struct fds_task *task,
 		int fd);
+int inet_finish_all(struct fds_restore *restore, const struct fds_task *tasks, size_t n);
 
 /* ---- TCP ---- */
 

@@ -146,6 +146,11 @@ int fds_take_put_one(struct fds_take *take, enum image_kind_id image, uint32_t n
 	return put_image(take, &writer, name);
 }
 
+pid_t fds_take_root(struct fds_take *take)
+{
+	return take->n_pids ? take->pids[0] : 0;
+}
+
 bool fds_take_has_pid(struct fds_take *take, pid_t pid)
 {
 	for (size_t i = 0; i < take->n_pids; i++) {

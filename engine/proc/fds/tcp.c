@@ -165,12 +165,12 @@ static int keep(struct fds_take *take, struct taken_file *f, InetSkEntry *e)
 	int r = R_BUSY;
 
 	if (ends && fds_take_ingest(take)) {
-		r = tcp_lock(e);
+		r = tcp_lock(fds_take_root(take), e);
 		if (r)
 			return r;
 		r = fds_take_hold_tcp(take, f->local);
 		if (r) {
-			tcp_unlock(e);
+			tcp_unlock(fds_take_root(take), e);
 			return r;
 		}
 	}

@@ -17,18 +17,23 @@
 /* TCP gives a silent peer up after 15 minutes (tcp_retries2) with usual settings. */
 #define LOCK_TIMEOUT "20m"
 
-static const char table[] =
-    "add table inet snap\n"
-    "add set inet snap locked4 { type ipv4_addr . inet_service . ipv4_addr . inet_service; "
+/* What `criu restore` is told to take away (export_own.c) is named like this too. */
+#define TABLE TCP_LOCK_TABLE_PREFIX TCP_LOCK_ID "%d"
+#define TABLE_NAME_MAX 64
+
+/* The mark is ours, or that of CRIU's restore. */
+static const char table_commands[] =
+    "add table inet %1$s\n"
+    "add set inet %1$s locked4 { type ipv4_addr . inet_service . ipv4_addr . inet_service; "
     "flags timeout; timeout " LOCK_TIMEOUT "; }\n"
-    "add set inet snap locked6 { type ipv6_addr . inet_service . ipv6_addr . inet_service; "
+    "add set inet %1$s locked6 { type ipv6_addr . inet_service . ipv6_addr . inet_service; "
     "flags timeout; timeout " LOCK_TIMEOUT "; }\n"
-    "add chain inet snap input { type filter hook input priority -350; }\n"
-    "flush chain inet snap input\n"
-    "add rule inet snap input ip saddr . tcp sport . ip daddr . tcp dport @locked4 "
-    "meta mark != 0x736e6170 drop\n"
-    "add rule inet snap input ip6 saddr . tcp sport . ip6 daddr . tcp dport @locked6 "
-    "meta mark != 0x736e6170 drop\n";
+    "add chain inet %1$s input { type filter hook input priority -350; }\n"
+    "flush chain inet %1$s input\n"
+    "add rule inet %1$s input ip saddr . tcp sport . ip daddr . tcp dport @locked4 "
+    "meta mark != { 0x736e6170, 0xc114 } drop\n"
+    "add rule inet %1$s input ip6 saddr . tcp sport . ip6 daddr . tcp dport @locked6 "
+    "meta mark != { 0x736e6170, 0xc114 } drop\n";
 
 /* Gives nft its commands; its messages are shown with `loud` only.  R_OK, R_NOT_FOUND, R_FAILED. */
 static int nft(const char *commands, bool loud)
@@ -71,7 +76,7 @@ static bool as_v4(const InetSkEntry *e)
 	       IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)e->dst_addr);
 }
 
-static void element(const InetSkEntry *e, char *text, size_t len)
+static void element(pid_t root, const InetSkEntry *e, char *text, size_t len)
 {
 	char src[INET6_ADDRSTRLEN] = "", dst[INET6_ADDRSTRLEN] = "";
 	bool v4 = as_v4(e);
@@ -79,17 +84,19 @@ static void element(const InetSkEntry *e, char *text, size_t len)
 
 	inet_ntop(v4 ? AF_INET : AF_INET6, e->src_addr + at, src, sizeof(src));
 	inet_ntop(v4 ? AF_INET : AF_INET6, e->dst_addr + at, dst, sizeof(dst));
-	snprintf(text, len, "element inet snap locked%s { %s . %u . %s . %u }\n", v4 ? "4" : "6",
-		 dst, e->dst_port, src, e->src_port);
+	snprintf(text, len, "element inet " TABLE " locked%s { %s . %u . %s . %u }\n", (int)root,
+		 v4 ? "4" : "6", dst, e->dst_port, src, e->src_port);
 }
 
-int tcp_lock(const InetSkEntry *e)
+int tcp_lock(pid_t root, const InetSkEntry *e)
 {
-	char commands[2048], text[256];
-	int r;
+	char commands[3072], text[256], name[TABLE_NAME_MAX];
+	int r, n;
 
-	element(e, text, sizeof(text));
-	snprintf(commands, sizeof(commands), "%sadd %s", table, text);
+	element(root, e, text, sizeof(text));
+	snprintf(name, sizeof(name), TABLE, (int)root);
+	n = snprintf(commands, sizeof(commands), table_commands, name);
+	snprintf(commands + n, sizeof(commands) - (size_t)n, "add %s", text);
 	r = nft(commands, true);
 	if (r == R_NOT_FOUND) {
 		warn("the TCP connection from port %u to port %u: keeping it while the tree is "
@@ -104,11 +111,19 @@ int tcp_lock(const InetSkEntry *e)
 	return r;
 }
 
-void tcp_unlock(const InetSkEntry *e)
+void tcp_unlock(pid_t root, const InetSkEntry *e)
 {
 	char commands[512], text[256];
 
-	element(e, text, sizeof(text));
+	element(root, e, text, sizeof(text));
 	snprintf(commands, sizeof(commands), "delete %s", text);
+	nft(commands, false);
+}
+
+void tcp_unlock_all(pid_t root)
+{
+	char commands[TABLE_NAME_MAX + 32];
+
+	snprintf(commands, sizeof(commands), "delete table inet " TABLE "\n", (int)root);
 	nft(commands, false);
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine/image/image.h"
 
@@ -15,14 +16,21 @@ bool tcp_fin_received(uint32_t state);
  * done already. */
 #define TCP_LOCK_MARK 0x736e6170u
 
+/* The name of a table of locks: this, an id, and the pid of the tree's root. */
+#define TCP_LOCK_TABLE_PREFIX "CRIU-"
+#define TCP_LOCK_ID "snap-"
+
 /*
  * While a connection has no socket, this machine would answer its peer with a reset.  A lock drops
- * what the peer sends (nftables, table "inet snap").  It goes by itself after a while in which any
- * peer has given up.
+ * what the peer sends, by a table of nftables for each tree that is named by its root's pid. CRIU's
+ * restore takes a table away if an image tells it the second part of its name.  The lock of a
+ * connection goes by itself after a while in which any peer has given up.
  * R_OK, R_UNSUPPORTED (no nft program, named), R_FAILED.
  */
-int tcp_lock(const InetSkEntry *entry);
+int tcp_lock(pid_t root, const InetSkEntry *entry);
 /* Ends it; quietly if there is none. */
-void tcp_unlock(const InetSkEntry *entry);
+void tcp_unlock(pid_t root, const InetSkEntry *entry);
+/* Ends all locks of a tree, and takes its table away. */
+void tcp_unlock_all(pid_t root);
 
 #endif

@@ -322,7 +322,7 @@ int tcp_resume(struct fds_restore *restore, int fd, const InetSkEntry *e)
 
 	if (stream_open(restore, e, &s))
 		return R_DAMAGED;
-	tcp_unlock(e);
+	tcp_unlock(fds_restore_root(restore), e);
 	if (sk_set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF))
 		goto err;
 	/* What had never been sent is sent by the socket itself. */
