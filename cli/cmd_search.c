@@ -172,10 +172,11 @@ static int finish(const struct telling *telling, size_t generations,
 		note("there are more places; ask for more with --limit, or for fewer generations");
 	if (telling->rows)
 		return output_json(json_pack(
-		    "{s:O, s:I, s:I, s:b, s:I, s:I, s:I}", "matches", telling->rows, "places",
+		    "{s:O, s:I, s:I, s:b, s:I, s:I, s:I, s:I}", "matches", telling->rows, "places",
 		    (json_int_t)found->places, "generations", (json_int_t)generations, "limited",
 		    found->limited, "pages_read", (json_int_t)found->pages_read, "pages_known",
-		    (json_int_t)found->pages_known, "bytes_sealed",
+		    (json_int_t)found->pages_known, "pages_damaged",
+		    (json_int_t)found->pages_damaged, "bytes_sealed",
 		    (json_int_t)found->bytes_sealed));
 	note("%llu place%s in %zu generation%s; %llu pages read, %llu more known from others",
 	     (unsigned long long)found->places, found->places == 1 ? "" : "s", generations,
@@ -209,7 +210,8 @@ static int search(const struct options *options, struct store_view *view,
 		result = look_search(view, &what, tell, &telling, &found);
 		bar_end();
 	}
-	if (result == R_OK)
+	/* What is whole was searched all the same. */
+	if (result == R_OK || (result == R_DAMAGED && what.n_generations))
 		*code = finish(&telling, numbers.n, &found);
 	json_decref(telling.rows);
 	free(numbers.list);

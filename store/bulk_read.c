@@ -3,62 +3,17 @@
  * pages and their bases lie in are unpacked once each, then the pages made of them, both by all
  * processors.  The order of numbers is the order of packs, or nearly so.
  */
-#include "base/crew.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/bulk_internal.h"
 #include "store/page.h"
-#include "store/segment_cache.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A round ends with the first page behind one of these. */
-#define ROUND_BYTES ((size_t)16 << 20)	  /* of clusters that had to be unpacked */
 #define CLUSTERS_BYTES ((size_t)32 << 20) /* kept from round to round */
-#define ROUND_PAGES 4096u
-#define ROUND_LINKS (ROUND_PAGES * 4)
-#define BUCKETS 4096u
 #define PIECE_PAGES 32u
 #define FETCH_AHEAD 2u /* pages */
-
-struct wanted {
-	page_no number;
-	size_t at; /* in the caller's buffer */
-};
-
-/* A cluster of this round. */
-struct part {
-	struct cluster_place place;
-	struct cluster *cluster;
-	bool own; /* unpacked in this round, not in the cache yet */
-	int result;
-	uint32_t chained; /* 1 + the next one in the same bucket */
-};
-
-/* One page of a chain: where it lies. */
-struct link {
-	uint32_t part;
-	uint16_t at;
-};
-
-struct page_plan {
-	uint32_t first, n; /* links, from the page itself down to a full one; 0: it is damaged */
-	size_t at;
-	uint8_t hash[HASH_BYTES];
-	int result;
-};
-
-struct bulk {
-	struct crew *crew;
-	struct unpacker *unpackers[CREW_MAX];
-	const uint8_t *secret;
-	uint8_t *to;
-	size_t n_pages, n_links, n_parts, bytes, round_bytes;
-	struct page_plan pages[ROUND_PAGES];
-	struct link links[ROUND_LINKS + CHAIN_MAX + 1];
-	struct part parts[ROUND_LINKS + CHAIN_MAX + 1];
-	uint32_t buckets[BUCKETS]; /* 1 + a part */
-};
 
 void bulk_free(struct bulk *bulk)
 {
@@ -67,10 +22,11 @@ void bulk_free(struct bulk *bulk)
 	crew_free(bulk->crew);
 	for (size_t i = 0; i < CREW_MAX; i++)
 		unpacker_free(bulk->unpackers[i]);
+	bulk_visiting_free(bulk->visiting);
 	free(bulk);
 }
 
-static struct bulk *bulk_of(struct store_view *view)
+struct bulk *bulk_of(struct store_view *view)
 {
 	struct bulk *bulk = view->cache->bulk;
 	bool whole;
@@ -145,37 +101,71 @@ static int find_part(struct store_view *view, const struct segment *segment, uin
 	return R_OK;
 }
 
-/* Finds out where the page and its bases lie.  R_BUSY: not in this round. */
+/* 1 + the page of this round that has the number; 0: there is none. */
+static uint32_t planned(const struct bulk *bulk, page_no number)
+{
+	size_t low = 0, high = bulk->n_pages;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (bulk->pages[mid].number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < bulk->n_pages && bulk->pages[low].number == number ? (uint32_t)low + 1 : 0;
+}
+
+/* The page itself or one below it.  Gives the number of what it differs from. */
+static int plan_link(struct store_view *view, struct page_plan *page, size_t n_links,
+		     page_no *number)
+{
+	struct link *link = &view->cache->bulk->links[n_links];
+	const struct segment *segment;
+	uint32_t place;
+	int result = view_segment(view, *number, &segment, &place);
+
+	if (result == R_OK)
+		result = find_part(view, segment, segment->pages[place].cluster, &link->part);
+	if (result != R_OK)
+		return result;
+	if (n_links == page->first) {
+		memcpy(page->hash, segment_hash(segment, place), HASH_BYTES);
+		page->base = segment->pages[place].base;
+	}
+	link->at = segment->pages[place].at;
+	*number = segment->pages[place].base;
+	return R_OK;
+}
+
+/* Finds out where the page and its bases lie; where those that visit pages have its base at hand,
+ * that is the page alone.  R_BUSY: not in this round. */
 static int plan_page(struct store_view *view, const struct wanted *wanted)
 {
 	struct bulk *bulk = view->cache->bulk;
 	struct page_plan *page = &bulk->pages[bulk->n_pages];
 	page_no number = wanted->number;
 	size_t n_links = bulk->n_links;
-	const struct segment *segment;
-	uint32_t place;
-	int result;
+	int result = R_OK;
 
-	page->at = wanted->at;
-	page->first = (uint32_t)n_links;
-	page->result = R_OK;
-	do {
-		struct link *link = &bulk->links[n_links];
-
-		result = n_links - page->first > CHAIN_MAX
-			     ? R_DAMAGED
-			     : view_segment(view, number, &segment, &place);
-		if (result == R_OK)
-			result =
-			    find_part(view, segment, segment->pages[place].cluster, &link->part);
+	*page =
+	    (struct page_plan){ .number = number, .at = wanted->at, .first = (uint32_t)n_links };
+	while (result == R_OK && number != PAGE_ABSENT && !page->parent) {
+		if (page->depth++ > CHAIN_MAX)
+			result = R_DAMAGED;
+		else
+			result = plan_link(view, page, n_links, &number);
 		if (result != R_OK)
 			break;
-		if (n_links == page->first)
-			memcpy(page->hash, segment_hash(segment, place), HASH_BYTES);
-		link->at = segment->pages[place].at;
 		n_links++;
-		number = segment->pages[place].base;
-	} while (number != PAGE_ABSENT);
+		if (bulk->visit && number != PAGE_ABSENT)
+			page->parent = planned(bulk, number);
+	}
+	if (page->parent)
+		page->depth += bulk->pages[page->parent - 1].depth;
+	if (result == R_OK && page->depth > CHAIN_MAX + 1)
+		result = R_DAMAGED;
 	if (result == R_DAMAGED)
 		page->result = R_DAMAGED;
 	else if (result != R_OK)
@@ -195,10 +185,9 @@ static void unpack_part(size_t i, unsigned int worker, void *arg)
 		part->result = cluster_read(bulk->unpackers[worker], &part->place, &part->cluster);
 }
 
-static int make_page(const struct bulk *bulk, const struct page_plan *page)
+int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, uint8_t *to)
 {
 	const struct link *link = &bulk->links[page->first + page->n];
-	uint8_t *to = bulk->to + page->at * PAGE_BYTES, hash[HASH_BYTES];
 
 	for (uint32_t i = 0; i < page->n; i++) {
 		const struct part *part = &bulk->parts[(--link)->part];
@@ -212,8 +201,23 @@ static int make_page(const struct bulk *bulk, const struct page_plan *page)
 		else
 			cluster_apply(part->cluster, link->at, to);
 	}
-	page_hash(bulk->secret, to, hash);
+	return R_OK;
+}
+
+int bulk_check(const struct bulk *bulk, const struct page_plan *page, const uint8_t *bytes)
+{
+	uint8_t hash[HASH_BYTES];
+
+	page_hash(bulk->secret, bytes, hash);
 	return memcmp(hash, page->hash, HASH_BYTES) == 0 ? R_OK : R_DAMAGED;
+}
+
+static int make_page(const struct bulk *bulk, const struct page_plan *page)
+{
+	uint8_t *to = bulk->to + page->at * PAGE_BYTES;
+	int result = bulk_assemble(bulk, page, to);
+
+	return result == R_OK ? bulk_check(bulk, page, to) : result;
 }
 
 /* Has what a page is made of on its way to the processor: it lies here and there in many MiB. */
@@ -266,7 +270,11 @@ static int do_round(struct store_view *view, size_t *bad)
 	int result = R_OK;
 
 	crew_run(bulk->crew, bulk->n_parts, unpack_part, bulk);
-	crew_run(bulk->crew, (bulk->n_pages + PIECE_PAGES - 1) / PIECE_PAGES, make_pages, bulk);
+	if (bulk->visit)
+		bulk_visit_round(bulk);
+	else
+		crew_run(bulk->crew, (bulk->n_pages + PIECE_PAGES - 1) / PIECE_PAGES, make_pages,
+			 bulk);
 	for (size_t i = 0; i < bulk->n_pages; i++) {
 		if (bulk->pages[i].result == R_FAILED)
 			result = R_FAILED;
@@ -291,7 +299,9 @@ static int read_alone(struct store_view *view, const struct wanted *wanted, size
 	drop_round(bulk);
 	view->cache->packs_held = false;
 	result = view_page(view, wanted->number, &page);
-	if (result == R_OK)
+	if (bulk->visit && result != R_FAILED)
+		bulk_visit_one(bulk, wanted, result == R_OK ? page : NULL);
+	else if (result == R_OK)
 		memcpy(bulk->to + wanted->at * PAGE_BYTES, page, PAGE_BYTES);
 	if (result == R_DAMAGED && wanted->at < *bad)
 		*bad = wanted->at;
@@ -304,7 +314,7 @@ static bool round_full(const struct bulk *bulk)
 	       bulk->bytes >= bulk->round_bytes;
 }
 
-static int read_wanted(struct store_view *view, const struct wanted *wanted, size_t n, size_t *bad)
+int bulk_run(struct store_view *view, const struct wanted *wanted, size_t n, size_t *bad)
 {
 	struct bulk *bulk = bulk_of(view);
 	int result = R_OK;
@@ -344,12 +354,32 @@ void store_view_one_of(struct store_view *view, unsigned int n)
 	view->one_of = n;
 }
 
+struct wanted *bulk_sort(const page_no *numbers, size_t n, size_t *n_wanted)
+{
+	struct wanted *wanted = malloc((n + 1) * sizeof(*wanted));
+	bool sorted = true;
+
+	*n_wanted = 0;
+	if (!wanted) {
+		warn("out of memory");
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (numbers[i] <= PAGE_ZERO)
+			continue;
+		sorted &= *n_wanted == 0 || wanted[*n_wanted - 1].number <= numbers[i];
+		wanted[(*n_wanted)++] = (struct wanted){ numbers[i], i };
+	}
+	if (!sorted)
+		qsort(wanted, *n_wanted, sizeof(*wanted), by_number);
+	return wanted;
+}
+
 int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,
 		     page_no *bad)
 {
 	struct wanted *wanted;
-	size_t n_wanted = 0, worst = n;
-	bool sorted = true;
+	size_t n_wanted, worst = n;
 	int result;
 
 	if (n == 1) {
@@ -361,26 +391,17 @@ int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, 
 			memcpy(buf, page, PAGE_BYTES);
 		return result;
 	}
-	wanted = malloc((n + 1) * sizeof(*wanted));
-	if (!wanted) {
-		warn("out of memory");
+	wanted = bulk_sort(numbers, n, &n_wanted);
+	if (!wanted)
 		return R_FAILED;
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (numbers[i] <= PAGE_ZERO) {
+	for (size_t i = 0; i < n; i++)
+		if (numbers[i] <= PAGE_ZERO)
 			memset((uint8_t *)buf + i * PAGE_BYTES, 0, PAGE_BYTES);
-			continue;
-		}
-		sorted &= n_wanted == 0 || wanted[n_wanted - 1].number <= numbers[i];
-		wanted[n_wanted++] = (struct wanted){ numbers[i], i };
-	}
-	if (!sorted)
-		qsort(wanted, n_wanted, sizeof(*wanted), by_number);
 	result = R_OK;
 	if (n_wanted > 0) {
 		if (bulk_of(view))
 			view->cache->bulk->to = buf;
-		result = read_wanted(view, wanted, n_wanted, &worst);
+		result = bulk_run(view, wanted, n_wanted, &worst);
 	}
 	free(wanted);
 	if (result == R_OK && worst < n) {

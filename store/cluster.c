@@ -184,8 +184,12 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at)
 
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
 {
-	delta_apply(page, cluster->bytes + (size_t)at * DELTA_BITMAP_BYTES,
-		    cluster->bytes + cluster->words[at]);
+	delta_apply(page, cluster_differs(cluster, at), cluster->bytes + cluster->words[at]);
+}
+
+const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at)
+{
+	return cluster->bytes + (size_t)at * DELTA_BITMAP_BYTES;
 }
 
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)

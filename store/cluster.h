@@ -45,6 +45,9 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at);
 /* Makes of the base in `page` the page at this place of a cluster of differences. */
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page);
 
+/* Which words it changes (DELTA_BITMAP_BYTES of bits). */
+const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at);
+
 /* Tells the processor that the page at this place of a cluster that is whole is needed soon. */
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at);
 

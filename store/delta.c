@@ -2,6 +2,9 @@
 
 #include "base/endian.h"
 
+/* Words that are quicker copied one by one than by a call. */
+#define SHORT_RUN 4u
+
 uint32_t delta_count(const void *page, const void *base)
 {
 	const uint8_t *a = page, *b = base;
@@ -62,7 +65,10 @@ void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words)
 			bits >>= skip;
 			at += skip;
 			run = ~bits ? (unsigned int)__builtin_ctzll(~bits) : 64;
-			memcpy(page + at * 8, words, run * 8);
+			if (run > SHORT_RUN)
+				memcpy(page + at * 8, words, run * 8);
+			for (unsigned int k = 0; run <= SHORT_RUN && k < run; k++)
+				memcpy(page + (at + k) * 8, words + k * 8, 8);
 			words += run * 8;
 			at += run;
 			bits = run < 64 ? bits >> run : 0;

@@ -121,6 +121,31 @@ int store_object_each(struct store_view *view, uint64_t generation,
 int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,
 		     page_no *bad);
 
+/* One of many pages that are looked at in passing. */
+struct store_visited {
+	size_t at; /* its place among the numbers asked for */
+	page_no number;
+	unsigned int worker;  /* which thread it is, below STORE_WORKERS_MAX */
+	const uint8_t *bytes; /* NULL: it is damaged */
+	/* If it is stored as a difference to another page: that, and in which words of eight bytes
+	 * they may differ (bit i % 8 of byte i / 8 is word i).  PAGE_ABSENT, NULL: it is not. */
+	page_no base;
+	const uint8_t *differs;
+	/* The place of the base among the numbers asked for, as far as it was visited before;
+	 * SIZE_MAX: it was not. */
+	size_t base_at;
+};
+#define STORE_WORKERS_MAX 8u
+
+/*
+ * Reads `n` different stored pages, each verified against its hash, and calls `fn` for each, in any
+ * order and from several threads.  What `visited` points to is valid during the call.  Pages
+ * stored as differences cost little right behind what they differ from; a call for all that stood
+ * at one place over time makes use of that.  R_OK, also where pages are damaged; R_FAILED.
+ */
+int store_visit_pages(struct store_view *view, const page_no *numbers, size_t n,
+		      void (*fn)(const struct store_visited *visited, void *arg), void *arg);
+
 /* Reads a whole small object (an image) into new memory, freed by the caller; a NUL follows it. */
 int store_read_object(struct store_view *view, const struct object *object, void **data,
 		      size_t *len);
@@ -150,8 +175,8 @@ int store_object_diff(struct store_view *view, const struct object *before,
  * on at which any of them has pages, in ascending order.  leaves[i] are the 512 numbers of object i
  * there, PAGE_ABSENT among them, or NULL if it has none; where an object is the same as the one
  * before it, both are one pointer, and nothing was read twice.  `fn` returns non-zero to stop,
- * which is then the result.  R_OK, R_DAMAGED (reported), R_FAILED.  Needs some 16 KiB for each
- * object.
+ * which is then the result.  R_OK; R_DAMAGED: nodes were damaged, which was reported, and all the
+ * rest was walked; R_FAILED.  Needs some 16 KiB for each object.
  */
 int store_objects_walk(struct store_view *view, const struct object *objects, size_t n,
 		       int (*fn)(uint64_t index, const page_no *const *leaves, void *arg),

@@ -17,10 +17,12 @@ struct together {
 	const page_no **leaves[TREE_HEIGHT_MAX + 1];
 	int (*fn)(uint64_t index, const page_no *const *leaves, void *arg);
 	void *arg;
+	bool damaged; /* a node was, and was passed over */
 };
 
-/* Above its top a tree is the first entry of a node that only has this one. */
-static int read_node(const struct together *t, size_t i, unsigned int level, page_no node)
+/* Above its top a tree is the first entry of a node that only has this one; nothing is below a
+ * damaged node. */
+static int read_node(struct together *t, size_t i, unsigned int level, page_no node)
 {
 	page_no *entries = t->entries[level][i];
 	int result;
@@ -31,11 +33,13 @@ static int read_node(const struct together *t, size_t i, unsigned int level, pag
 		return R_OK;
 	}
 	result = tree_node(t->view, node, entries);
-	if (result == R_DAMAGED)
-		warn("page %llu of the store, a node of a page tree, is damaged: run snap verify "
-		     "--data",
-		     (unsigned long long)node);
-	return result;
+	if (result != R_DAMAGED)
+		return result;
+	warn("page %llu of the store, a node of a page tree, is damaged: run snap verify --data",
+	     (unsigned long long)node);
+	memset(entries, 0, sizeof(t->entries[level][i]));
+	t->damaged = true;
+	return R_OK;
 }
 
 static bool same_as_before(const struct together *t, size_t i, unsigned int level)
@@ -109,6 +113,8 @@ int store_objects_walk(struct store_view *view, const struct object *objects, si
 		for (size_t i = 0; i < n; i++)
 			t.nodes[top][i] = objects[i].root;
 		result = visit(&t, top, 0);
+		if (result == R_OK && t.damaged)
+			result = R_DAMAGED;
 	} else {
 		warn("out of memory");
 	}

@@ -10,13 +10,19 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/look/regex_length.h"
 
 /* Against patterns that try every way to match (the work of one call, in PCRE2's own units). */
 #define MATCH_LIMIT 10000000
 
+/* What is searched without much preparation. */
+#define SHORT_BYTES 512u
+
 struct matcher {
 	uint8_t *bytes; /* plain ones; NULL: a regular expression */
 	size_t len;
+	size_t longest; /* match; 0: not known */
+	bool twin;	/* bytes and code are another's */
 	pcre2_code *code;
 	pcre2_match_data *data;
 	pcre2_match_context *context;
@@ -26,6 +32,17 @@ static int out_of_memory(void)
 {
 	warn("out of memory");
 	return R_FAILED;
+}
+
+/* What matching writes to: each thread has its own. */
+static int make_room(struct matcher *m)
+{
+	m->data = pcre2_match_data_create_from_pattern(m->code, NULL);
+	m->context = pcre2_match_context_create(NULL);
+	if (!m->data || !m->context)
+		return out_of_memory();
+	pcre2_set_match_limit(m->context, MATCH_LIMIT);
+	return R_OK;
 }
 
 static int compile(struct matcher *m, const char *pattern, size_t len, uint32_t flags)
@@ -43,12 +60,7 @@ static int compile(struct matcher *m, const char *pattern, size_t len, uint32_t 
 	}
 	/* Without it matching is slower, no more. */
 	pcre2_jit_compile(m->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
-	m->data = pcre2_match_data_create_from_pattern(m->code, NULL);
-	m->context = pcre2_match_context_create(NULL);
-	if (!m->data || !m->context)
-		return out_of_memory();
-	pcre2_set_match_limit(m->context, MATCH_LIMIT);
-	return R_OK;
+	return make_room(m);
 }
 
 static int hex_digit(char c)
@@ -84,6 +96,7 @@ static int read_hex(struct matcher *m, const char *text)
 			rc = R_FAILED;
 		}
 		text += 2;
+		m->longest++;
 	}
 	if (rc == R_OK && unknown)
 		rc = compile(m, expression, used, PCRE2_DOTALL);
@@ -105,8 +118,11 @@ static int read_pattern(struct matcher *m, enum matcher_kind kind, const char *p
 
 	if (kind == MATCH_HEX)
 		return read_hex(m, pattern);
-	if (kind == MATCH_REGEX)
+	if (kind == MATCH_REGEX) {
+		m->longest = regex_longest(pattern);
 		return compile(m, pattern, strlen(pattern), flags | PCRE2_NEVER_BACKSLASH_C);
+	}
+	m->longest = strlen(pattern);
 	if (ignore_case)
 		return compile(m, pattern, strlen(pattern), flags | PCRE2_LITERAL);
 	m->len = strlen(pattern);
@@ -141,9 +157,49 @@ void matcher_free(struct matcher *m)
 		return;
 	pcre2_match_context_free(m->context);
 	pcre2_match_data_free(m->data);
-	pcre2_code_free(m->code);
-	free(m->bytes);
+	if (!m->twin) {
+		pcre2_code_free(m->code);
+		free(m->bytes);
+	}
 	free(m);
+}
+
+struct matcher *matcher_twin(const struct matcher *m)
+{
+	struct matcher *twin = calloc(1, sizeof(*twin));
+
+	if (!twin) {
+		warn("out of memory");
+		return NULL;
+	}
+	*twin = (struct matcher){ .bytes = m->bytes,
+				  .len = m->len,
+				  .longest = m->longest,
+				  .twin = true,
+				  .code = m->code };
+	if (twin->bytes || make_room(twin) == R_OK)
+		return twin;
+	matcher_free(twin);
+	return NULL;
+}
+
+/* memmem() prepares itself for the pattern each time, which a few bytes are not worth. */
+static const uint8_t *find_bytes(const struct matcher *m, const uint8_t *data, size_t len)
+{
+	const uint8_t *at = data, *end = data + len;
+	uint8_t last = m->bytes[m->len - 1];
+
+	if (len >= SHORT_BYTES)
+		return memmem(data, len, m->bytes, m->len);
+	while ((size_t)(end - at) >= m->len) {
+		at = memchr(at, m->bytes[0], (size_t)(end - at) - m->len + 1);
+		if (!at)
+			return NULL;
+		if (at[m->len - 1] == last && memcmp(at, m->bytes, m->len) == 0)
+			return at;
+		at++;
+	}
+	return NULL;
 }
 
 bool matcher_find(struct matcher *m, const uint8_t *data, size_t len, size_t from, size_t *start,
@@ -154,7 +210,7 @@ bool matcher_find(struct matcher *m, const uint8_t *data, size_t len, size_t fro
 	if (from >= len)
 		return false;
 	if (m->bytes) {
-		const uint8_t *at = memmem(data + from, len - from, m->bytes, m->len);
+		const uint8_t *at = find_bytes(m, data + from, len - from);
 
 		if (!at)
 			return false;
@@ -171,16 +227,27 @@ bool matcher_find(struct matcher *m, const uint8_t *data, size_t len, size_t fro
 	return *start < *end;
 }
 
+/* Do the bytes end with a beginning of the pattern? */
+static bool has_beginning(const struct matcher *m, const uint8_t *data, size_t len)
+{
+	size_t tail = len < m->len ? len : m->len - 1;
+	const uint8_t *end = data + len, *at = end - tail;
+
+	for (; (at = memchr(at, m->bytes[0], (size_t)(end - at))); at++)
+		if (memcmp(at, m->bytes, (size_t)(end - at)) == 0)
+			return true;
+	return false;
+}
+
 bool matcher_open(struct matcher *m, const uint8_t *data, size_t len)
 {
 	const PCRE2_SIZE *pair;
 	size_t from = 0;
 	int rc;
 
-	for (size_t k = 1; m->bytes && k < m->len && k <= len; k++)
-		if (memcmp(data + len - k, m->bytes, k) == 0)
-			return true;
-	while (!m->bytes && from < len) {
+	if (m->bytes)
+		return has_beginning(m, data, len);
+	while (from < len) {
 		rc = pcre2_match(m->code, data, len, from, PCRE2_NOTEMPTY | PCRE2_PARTIAL_HARD,
 				 m->data, m->context);
 		if (rc < 0)
@@ -189,7 +256,8 @@ bool matcher_open(struct matcher *m, const uint8_t *data, size_t len)
 		pair = pcre2_get_ovector_pointer(m->data);
 		if (pair[1] <= from)
 			return true;
-		from = pair[1];
+		/* Which matches there were before is not known from the last few bytes. */
+		from = m->longest ? pair[0] + 1 : pair[1];
 	}
 	return false;
 }
@@ -197,4 +265,9 @@ bool matcher_open(struct matcher *m, const uint8_t *data, size_t len)
 size_t matcher_reach(const struct matcher *m)
 {
 	return m->bytes ? m->len : MATCH_BORDER_BYTES;
+}
+
+size_t matcher_longest(const struct matcher *m)
+{
+	return m->longest;
 }

@@ -24,8 +24,9 @@ struct table {
 };
 
 struct scanned {
-	struct bits pages;	  /* looked at */
-	struct bits open;	  /* of those, where a match could go on behind the page */
+	struct bits pages; /* looked at */
+	struct bits open;  /* of those, where a match could go on behind the page */
+	struct bits damaged;
 	struct bits borders;	  /* between a number and the one above it, which is most of them */
 	struct table others;	  /* all other borders */
 	struct bits hitting;	  /* pages with hits, in them or at a border behind them */
@@ -128,6 +129,7 @@ void scanned_free(struct scanned *s)
 		return;
 	free(s->pages.words);
 	free(s->open.words);
+	free(s->damaged.words);
 	free(s->borders.words);
 	free(s->others.slots);
 	free(s->hitting.words);
@@ -144,6 +146,11 @@ bool scanned_page(const struct scanned *s, page_no number)
 bool scanned_open(const struct scanned *s, page_no number)
 {
 	return get_bit(&s->open, number);
+}
+
+bool scanned_damaged(const struct scanned *s, page_no number)
+{
+	return get_bit(&s->damaged, number);
 }
 
 bool scanned_border(const struct scanned *s, page_no a, page_no b)
@@ -164,6 +171,16 @@ int scanned_set_page(struct scanned *s, page_no number)
 int scanned_set_open(struct scanned *s, page_no number)
 {
 	return set_bit(&s->open, number);
+}
+
+int scanned_set_damaged(struct scanned *s, page_no number)
+{
+	return set_bit(&s->damaged, number);
+}
+
+bool scanned_any(const struct scanned *s)
+{
+	return s->n_hits > 0;
 }
 
 bool scanned_has_hits(const struct scanned *s, page_no number)

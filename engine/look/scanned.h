@@ -38,14 +38,21 @@ bool scanned_page(const struct scanned *scanned, page_no number);
 bool scanned_open(const struct scanned *scanned, page_no number);
 bool scanned_border(const struct scanned *scanned, page_no a, page_no b);
 
-/* Marks them: as looked at, as one that a match could go on behind.  R_OK or R_FAILED (out of
- * memory, reported). */
+/* Could it be read?  A page that could not counts as looked at. */
+bool scanned_damaged(const struct scanned *scanned, page_no number);
+
+/* Marks them: as looked at, as one that a match could go on behind, as damaged.  R_OK or R_FAILED
+ * (out of memory, reported). */
 int scanned_set_page(struct scanned *scanned, page_no number);
 int scanned_set_open(struct scanned *scanned, page_no number);
+int scanned_set_damaged(struct scanned *scanned, page_no number);
 int scanned_set_border(struct scanned *scanned, page_no a, page_no b);
 
 /* Adds a hit, behind those that are there; `b` is PAGE_ABSENT for one within page `a`. */
 int scanned_add(struct scanned *scanned, page_no a, page_no b, const struct scanned_hit *hit);
+
+/* Is there any hit? */
+bool scanned_any(const struct scanned *scanned);
 
 /* Is there a hit in the page, or at a border behind it? */
 bool scanned_has_hits(const struct scanned *scanned, page_no number);

@@ -27,7 +27,8 @@ struct search {
 	struct scanned *scanned;
 	struct places *places;
 	struct placer *placer;
-	struct scanner scanner;
+	struct scanner *scanner;
+	bool damaged; /* something was passed over, which was reported */
 
 	struct generation gens[TOGETHER_MAX];
 	size_t n_gens;
@@ -44,6 +45,13 @@ static int out_of_memory(void)
 {
 	warn("out of memory");
 	return R_FAILED;
+}
+
+/* Damage, which was reported, keeps nobody from looking at the rest. */
+static int pass_over(struct search *s, int rc)
+{
+	s->damaged |= rc == R_DAMAGED;
+	return rc == R_DAMAGED ? R_OK : rc;
 }
 
 static int add_entry(const char *name, const struct object *object, void *arg)
@@ -109,7 +117,7 @@ static int look_at_leaves(uint64_t index, const page_no *const *leaves, void *ar
 {
 	struct search *s = arg;
 	size_t pages = 0;
-	int rc = scanner_look(&s->scanner, s->tracks, s->n_tracks, index, leaves);
+	int rc = scanner_look(s->scanner, s->tracks, s->n_tracks, index, leaves);
 
 	for (size_t i = 0; rc == R_OK && i < s->n_tracks; i++) {
 		if (!leaves[i])
@@ -117,9 +125,9 @@ static int look_at_leaves(uint64_t index, const page_no *const *leaves, void *ar
 		if (!i || leaves[i] != leaves[i - 1])
 			pages = count_pages(leaves[i]);
 		s->pages_met += pages;
-		rc = placer_note(s->placer, s->scanner.object, &s->tracks[i], index, leaves[i]);
+		rc = placer_note(s->placer, s->scanner->object, &s->tracks[i], index, leaves[i]);
 	}
-	if (rc == R_OK && !progress_tell(s->options->progress, "searching", s->scanner.pages_read,
+	if (rc == R_OK && !progress_tell(s->options->progress, "searching", s->scanner->pages_read,
 					 0, PROGRESS_PAGES))
 		rc = R_FAILED;
 	return rc;
@@ -131,16 +139,16 @@ static int search_group(struct search *s, size_t first, size_t end)
 	int rc;
 
 	s->n_tracks = end - first;
-	s->scanner.object = s->entries[first].name;
+	s->scanner->object = s->entries[first].name;
 	for (size_t i = 0; i < s->n_tracks; i++) {
 		const struct entry *entry = &s->entries[first + i];
 
 		s->tracks[i] = (struct track){ .gen = entry->gen, .object = entry->object };
 		s->objects[i] = entry->object;
 	}
-	rc = store_objects_walk(s->view, s->objects, s->n_tracks, look_at_leaves, s);
+	rc = pass_over(s, store_objects_walk(s->view, s->objects, s->n_tracks, look_at_leaves, s));
 	for (size_t i = 0; rc == R_OK && i < s->n_tracks; i++)
-		rc = placer_note(s->placer, s->scanner.object, &s->tracks[i], 0, NULL);
+		rc = placer_note(s->placer, s->scanner->object, &s->tracks[i], 0, NULL);
 	return rc;
 }
 
@@ -149,13 +157,19 @@ static int search_sealed(struct search *s, size_t i)
 {
 	const struct entry *entry = &s->entries[i];
 	int rc = look_secret_open(s->view, s->gens[entry->gen].number, entry->name,
-				  s->options->keys, &s->scanner.sealed);
+				  s->options->keys, &s->scanner->sealed);
 
 	if (rc == R_OK)
 		rc = search_group(s, i, i + 1);
-	sealed_close(s->scanner.sealed);
-	s->scanner.sealed = NULL;
-	return rc == R_NOT_FOUND ? R_DAMAGED : rc;
+	sealed_close(s->scanner->sealed);
+	s->scanner->sealed = NULL;
+	if (rc == R_NOT_FOUND) {
+		warn("generation %" PRIu64 ": %s has no table, so it was not searched; see snap "
+		     "verify",
+		     s->gens[entry->gen].number, entry->name);
+		rc = R_DAMAGED;
+	}
+	return pass_over(s, rc);
 }
 
 /* The generations gathered so far. */
@@ -176,7 +190,7 @@ static int search_together(struct search *s)
 			rc = search_sealed(s, i);
 	}
 	if (rc == R_OK)
-		rc = placer_finish(s->placer, &s->result->limited);
+		rc = pass_over(s, placer_finish(s->placer, &s->result->limited));
 	forget_entries(s);
 	return rc;
 }
@@ -187,10 +201,15 @@ static int gather(struct search *s, uint64_t number)
 
 	if (rc == R_NOT_FOUND)
 		warn("there is no generation %" PRIu64 "; see snap ls", number);
-	if (rc != R_OK)
-		return rc;
-	s->n_gens++;
-	rc = store_object_each(s->view, number, add_entry, s);
+	if (rc == R_OK) {
+		s->n_gens++;
+		rc = store_object_each(s->view, number, add_entry, s);
+	}
+	if (rc == R_DAMAGED)
+		warn("generation %" PRIu64 ": what it consists of is damaged, so not all of it was "
+		     "searched; see snap verify",
+		     number);
+	rc = pass_over(s, rc);
 	return rc == R_OK && s->n_gens == TOGETHER_MAX ? search_together(s) : rc;
 }
 
@@ -203,7 +222,8 @@ static int begin(struct search *s)
 	s->placer = placer_new(s->view, s->gens, s->scanned, s->places);
 	if (!s->placer)
 		return R_FAILED;
-	return scanner_init(&s->scanner, s->view, s->options->matcher, s->scanned);
+	s->scanner = scanner_new(s->view, s->options->matcher, s->scanned);
+	return s->scanner ? R_OK : R_FAILED;
 }
 
 int look_search(struct store_view *view, const struct look_search_options *options,
@@ -224,13 +244,18 @@ int look_search(struct store_view *view, const struct look_search_options *optio
 		rc = gather(s, options->generations[i]);
 	if (rc == R_OK)
 		rc = search_together(s);
-	result->pages_read = s->scanner.pages_read;
-	result->pages_known = s->pages_met - s->scanner.pages_read;
+	if (s->scanner) {
+		result->pages_damaged = s->scanner->pages_damaged;
+		result->pages_read = s->scanner->pages_read;
+		result->pages_known = s->pages_met - s->scanner->pages_read;
+	}
 	if (rc == R_OK)
 		rc = places_tell(s->places, s->scanned, options->limit, fn, arg, result);
+	if (rc == R_OK && (s->damaged || result->pages_damaged))
+		rc = R_DAMAGED;
 	forget_entries(s);
 	free(s->entries);
-	scanner_free(&s->scanner);
+	scanner_free(s->scanner);
 	placer_free(s->placer);
 	places_free(s->places);
 	scanned_free(s->scanned);

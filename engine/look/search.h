@@ -34,17 +34,18 @@ struct look_match {
 };
 
 struct look_search_result {
-	uint64_t places;       /* told of */
-	uint64_t pages_read;   /* stored pages looked at, each once */
-	uint64_t pages_known;  /* met again in another place or generation */
-	uint64_t bytes_sealed; /* of secret memory that was not searched, in each generation */
-	bool limited;	       /* there are more places than the limit */
+	uint64_t places;	/* told of */
+	uint64_t pages_read;	/* stored pages looked at, each once */
+	uint64_t pages_damaged; /* of these, that could not be searched */
+	uint64_t pages_known;	/* met again in another place or generation */
+	uint64_t bytes_sealed;	/* of secret memory that was not searched, in each generation */
+	bool limited;		/* there are more places than the limit */
 };
 
 /*
  * Calls `fn` for each place that matches, by lineage, object and address, when all has been
- * searched.  `fn` returns non-zero to stop, which is then the result.  R_OK, R_DAMAGED (reported; a
- * search does not go on over damage), R_FAILED.
+ * searched.  `fn` returns non-zero to stop, which is then the result.  R_OK; R_DAMAGED: what is
+ * damaged was reported and passed over, and the rest was searched and told of; R_FAILED.
  */
 int look_search(struct store_view *view, const struct look_search_options *options,
 		int (*fn)(const struct look_match *match, void *arg), void *arg,

@@ -19,31 +19,65 @@ struct track {
 	uint64_t spill; /* bytes of it that a match across the border before it has taken */
 };
 
+/* What was found in a page of the batch, by its worker. */
+enum page_state {
+	PAGE_HITS = 1,	  /* there are matches within it */
+	PAGE_OPEN = 2,	  /* one could go on behind it */
+	PAGE_DAMAGED = 4, /* it could not be read */
+};
+
+/* A hit, still to be noted. */
+struct page_hit {
+	size_t at; /* in the batch */
+	struct scanned_hit hit;
+};
+
+/* What one thread looks with (search_page.c). */
+struct page_worker {
+	struct matcher *matcher;
+	struct page_hit *hits;
+	size_t n_hits, room;
+	bool failed; /* out of memory, reported */
+};
+
+#define BATCH_PAGES 4096
+
 /* Reading pages and borders that nobody has looked at (search_scan.c). */
 struct scanner {
 	struct store_view *view;
 	struct matcher *matcher;
 	struct scanned *scanned;
 	const char *object; /* in messages */
-	uint64_t pages_read;
+	uint64_t pages_read, pages_damaged;
 	struct sealed *sealed; /* the object is sealed, and revealed; otherwise NULL */
-	page_no *wanted;       /* pages, or pairs of pages */
-	uint64_t *indexes;     /* in the object, of these */
-	size_t n_wanted;
-	uint8_t *data;
-	uint8_t border[2 * MATCH_BORDER_BYTES];
+
+	size_t n_wanted; /* pages of the batch */
+	page_no wanted[BATCH_PAGES];
+	uint64_t indexes[BATCH_PAGES];	 /* in the object, of these */
+	uint16_t known[2 * BATCH_PAGES]; /* 1 + where a number is in the batch; 0: free */
+	uint8_t states[BATCH_PAGES];
+	size_t edge;		  /* bytes on each side of a border that are looked at */
+	uint8_t *heads, *tails;	  /* of the pages of the batch; tails of open ones only */
+	uint8_t page[PAGE_BYTES]; /* one that is read by itself */
+	struct page_worker workers[STORE_WORKERS_MAX];
 };
 
-int scanner_init(struct scanner *scanner, struct store_view *view, struct matcher *matcher,
-		 struct scanned *scanned);
+/* NULL: out of memory, reported. */
+struct scanner *scanner_new(struct store_view *view, struct matcher *matcher,
+			    struct scanned *scanned);
 void scanner_free(struct scanner *scanner);
 
 /*
  * Looks at all new pages of these leaves and all new borders between them: leaves[i], if not NULL,
- * is what stands at `index` in track i.  R_OK, R_DAMAGED (reported), R_FAILED.
+ * is what stands at `index` in track i.  Pages that are damaged are reported, counted, and passed
+ * over.  R_OK, R_FAILED.
  */
 int scanner_look(struct scanner *scanner, const struct track *tracks, size_t n, uint64_t index,
 		 const page_no *const *leaves);
+
+/* Looks at one page of the batch; what it finds it leaves with the worker and in the state.
+ * `arg` is the scanner. */
+void scanner_page(const struct store_visited *visited, void *arg);
 
 /* Where hits are (search_place.c). */
 struct placer;
@@ -58,8 +92,8 @@ void placer_free(struct placer *placer);
 int placer_note(struct placer *placer, const char *object, struct track *track, uint64_t index,
 		const page_no *leaf);
 
-/* Finds out what is mapped where the hits are, and adds them to the places.  R_OK, R_DAMAGED
- * (reported), R_FAILED. */
+/* Finds out what is mapped where the hits are, and adds them to the places.  R_OK; R_DAMAGED: for
+ * some that could not be found out, which was reported, so that they have no mapping; R_FAILED. */
 int placer_finish(struct placer *placer, bool *limited);
 
 #endif

@@ -109,6 +109,13 @@ int placer_note(struct placer *p, const char *object, struct track *track, uint6
 {
 	int rc = R_OK;
 
+	/* With nothing found so far there is only the last page to be remembered. */
+	if (leaf && !scanned_any(p->scanned)) {
+		track->spill = 0;
+		track->index = index + LEAF_PAGES - 1;
+		track->number = leaf[LEAF_PAGES - 1];
+		return R_OK;
+	}
 	if (!leaf || track->index + 1 != index) {
 		rc = note_page(p, object, track, PAGE_ABSENT);
 		track->number = PAGE_ABSENT;
@@ -137,7 +144,7 @@ static int place_in_task(struct placer *p, struct look_match *place, size_t hit)
 	const struct look_task *task;
 
 	place->pid = (uint32_t)strtoul(place->object + strlen("pages-"), NULL, 10);
-	task = look_task(p->look, place->pid);
+	task = p->look ? look_task(p->look, place->pid) : NULL;
 	for (size_t i = 0; task && task->mm && i < task->mm->n_vmas; i++) {
 		const VmaEntry *vma = task->mm->vmas[i];
 
@@ -171,7 +178,7 @@ static int place_in_shared(struct placer *p, struct look_match *place, size_t hi
 	bool mapped = false;
 	int rc = R_OK;
 
-	for (size_t t = 0; rc == R_OK && t < p->look->n_tasks; t++) {
+	for (size_t t = 0; rc == R_OK && p->look && t < p->look->n_tasks; t++) {
 		const struct look_task *task = &p->look->tasks[t];
 
 		for (size_t i = 0; rc == R_OK && task->mm && i < task->mm->n_vmas; i++) {
@@ -202,7 +209,8 @@ static int place_one(struct placer *p, const struct noted *noted)
 	if (!strncmp(noted->object, "pages-", strlen("pages-")) &&
 	    isdigit((unsigned char)noted->object[6]))
 		return place_in_task(p, &place, noted->hit);
-	place.mapping = look_stored_path(p->look, noted->object) ?: "";
+	if (p->look)
+		place.mapping = look_stored_path(p->look, noted->object) ?: "";
 	return add_place(p, &place, noted->hit);
 }
 
@@ -215,6 +223,7 @@ static int by_generation(const void *a, const void *b)
 
 int placer_finish(struct placer *p, bool *limited)
 {
+	bool damaged = false;
 	int rc = R_OK;
 
 	if (p->n)
@@ -225,6 +234,12 @@ int placer_finish(struct placer *p, bool *limited)
 			p->look = NULL;
 			p->gen = &p->gens[p->list[i].gen];
 			rc = look_open(p->view, p->gen, &p->look);
+			/* What cannot be told then is what is mapped where. */
+			if (rc == R_DAMAGED) {
+				damaged = true;
+				p->look = NULL;
+				rc = R_OK;
+			}
 		}
 		if (rc == R_OK)
 			rc = place_one(p, &p->list[i]);
@@ -233,5 +248,5 @@ int placer_finish(struct placer *p, bool *limited)
 	p->look = NULL;
 	p->n = 0;
 	*limited |= p->limited;
-	return rc;
+	return rc == R_OK && damaged ? R_DAMAGED : rc;
 }

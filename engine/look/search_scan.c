@@ -1,7 +1,7 @@
 /*
  * Looking for matches in pages and at the borders between them, each once.  What one stretch of
  * addresses was in all generations is read together: later pages are stored as differences to
- * earlier ones of the same place, which then need not be unpacked again.
+ * earlier ones of the same place, which then are at hand.
  */
 #include "engine/look/search_internal.h"
 
@@ -11,181 +11,261 @@
 #include "base/result.h"
 #include "base/warn.h"
 
-/* Pages read at once; of borders half as many pairs. */
-#define BATCH_PAGES 4096
+#define KNOWN_SLOTS (2 * (size_t)BATCH_PAGES)
+/* Damaged pages that are told of one by one. */
+#define DAMAGE_TOLD_MAX 20u
 
-int scanner_init(struct scanner *s, struct store_view *view, struct matcher *matcher,
-		 struct scanned *scanned)
+_Static_assert(BATCH_PAGES < UINT16_MAX, "1 + a page of the batch");
+
+struct scanner *scanner_new(struct store_view *view, struct matcher *matcher,
+			    struct scanned *scanned)
 {
-	*s = (struct scanner){ .view = view, .matcher = matcher, .scanned = scanned };
-	s->wanted = malloc(BATCH_PAGES * sizeof(*s->wanted));
-	s->indexes = malloc(BATCH_PAGES * sizeof(*s->indexes));
-	s->data = malloc(BATCH_PAGES * PAGE_BYTES);
-	if (s->wanted && s->indexes && s->data)
-		return R_OK;
+	struct scanner *s = calloc(1, sizeof(*s));
+
+	if (s) {
+		s->view = view;
+		s->matcher = matcher;
+		s->scanned = scanned;
+		s->edge = matcher_reach(matcher) - 1;
+		s->heads = malloc(BATCH_PAGES * s->edge + 1);
+		s->tails = malloc(BATCH_PAGES * s->edge + 1);
+		if (s->heads && s->tails)
+			return s;
+	}
 	warn("out of memory");
 	scanner_free(s);
-	return R_FAILED;
+	return NULL;
 }
 
 void scanner_free(struct scanner *s)
 {
-	free(s->wanted);
-	free(s->indexes);
-	free(s->data);
-	s->wanted = NULL;
-	s->indexes = NULL;
-	s->data = NULL;
+	if (!s)
+		return;
+	for (size_t i = 0; i < STORE_WORKERS_MAX; i++) {
+		matcher_free(s->workers[i].matcher);
+		free(s->workers[i].hits);
+	}
+	free(s->heads);
+	free(s->tails);
+	free(s);
+}
+
+static uint16_t *known_slot(struct scanner *s, page_no number)
+{
+	size_t i = (size_t)(number * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+
+	for (;; i++) {
+		uint16_t *slot = &s->known[i % KNOWN_SLOTS];
+
+		if (!*slot || s->wanted[*slot - 1] == number)
+			return slot;
+	}
+}
+
+static void begin_batch(struct scanner *s)
+{
+	memset(s->known, 0, sizeof(s->known));
+	s->n_wanted = 0;
+}
+
+static int note_damage(struct scanner *s, page_no number, uint64_t index)
+{
+	if (s->pages_damaged++ < DAMAGE_TOLD_MAX)
+		warn("%s, page at 0x%llx: it is damaged (page %llu of the store) and was not "
+		     "searched; see snap verify --data",
+		     s->object, (unsigned long long)(index * PAGE_BYTES),
+		     (unsigned long long)number);
+	else if (s->pages_damaged == DAMAGE_TOLD_MAX + 1)
+		warn("more pages are damaged, which are only counted from here on");
+	return scanned_set_damaged(s->scanned, number);
 }
 
 /* Each page is encrypted by itself, at its own index. */
-static int decrypt_wanted(struct scanner *s)
+static int scan_sealed(struct scanner *s)
 {
 	int rc = R_OK;
 
-	for (size_t i = 0; rc == R_OK && i < s->n_wanted; i++)
-		rc = sealed_read(s->sealed, s->indexes[i], 1, s->data + i * PAGE_BYTES);
+	for (size_t i = 0; rc == R_OK && i < s->n_wanted; i++) {
+		struct store_visited visited = {
+			.at = i, .number = s->wanted[i], .bytes = s->page, .base_at = SIZE_MAX
+		};
+
+		rc = sealed_read(s->sealed, s->indexes[i], 1, s->page);
+		if (rc == R_DAMAGED) {
+			visited.bytes = NULL;
+			rc = R_OK;
+		}
+		if (rc == R_OK)
+			scanner_page(&visited, s);
+	}
 	return rc;
 }
 
-static int read_wanted(struct scanner *s)
+/* Notes what the workers have found. */
+static int note_batch(struct scanner *s)
 {
-	page_no bad = PAGE_ABSENT;
-	int rc;
-
-	if (s->sealed)
-		return decrypt_wanted(s);
-	rc = store_read_pages(s->view, s->wanted, s->n_wanted, s->data, &bad);
-
-	if (rc == R_DAMAGED)
-		warn("page %llu of the store, of object %s, is damaged; see snap verify --data",
-		     (unsigned long long)bad, s->object);
-	return rc;
-}
-
-static int add_hit(struct scanner *s, page_no a, page_no b, size_t offset, const uint8_t *bytes,
-		   size_t len)
-{
-	struct scanned_hit hit = { .offset = (uint32_t)offset, .len = (uint32_t)len };
-
-	hit.shown = (uint32_t)(len < SCANNED_SHOWN_BYTES ? len : SCANNED_SHOWN_BYTES);
-	memcpy(hit.bytes, bytes, hit.shown);
-	return scanned_add(s->scanned, a, b, &hit);
-}
-
-static int scan_page(struct scanner *s, page_no number, const uint8_t *bytes)
-{
-	size_t half = matcher_reach(s->matcher) - 1, from = 0, start, end;
 	int rc = R_OK;
 
-	if (half && matcher_open(s->matcher, bytes + PAGE_BYTES - half, half))
-		rc = scanned_set_open(s->scanned, number);
-	while (rc == R_OK && matcher_find(s->matcher, bytes, PAGE_BYTES, from, &start, &end)) {
-		rc = add_hit(s, number, PAGE_ABSENT, start, bytes + start, end - start);
-		from = end;
+	for (size_t i = 0; rc == R_OK && i < s->n_wanted; i++) {
+		if (s->states[i] & PAGE_DAMAGED)
+			rc = note_damage(s, s->wanted[i], s->indexes[i]);
+		else if (s->states[i] & PAGE_OPEN)
+			rc = scanned_set_open(s->scanned, s->wanted[i]);
+	}
+	for (size_t i = 0; rc == R_OK && i < STORE_WORKERS_MAX; i++) {
+		struct page_worker *w = &s->workers[i];
+
+		for (size_t k = 0; rc == R_OK && k < w->n_hits; k++)
+			rc = scanned_add(s->scanned, s->wanted[w->hits[k].at], PAGE_ABSENT,
+					 &w->hits[k].hit);
+		w->n_hits = 0;
+		if (w->failed)
+			rc = R_FAILED;
 	}
 	return rc;
 }
 
 static int scan_pages(struct scanner *s)
 {
-	int rc = s->n_wanted ? read_wanted(s) : R_OK;
+	int rc = R_OK;
 
-	for (size_t i = 0; rc == R_OK && i < s->n_wanted; i++)
-		rc = scan_page(s, s->wanted[i], s->data + i * PAGE_BYTES);
+	if (!s->n_wanted)
+		return R_OK;
+	rc = s->sealed ? scan_sealed(s)
+		       : store_visit_pages(s->view, s->wanted, s->n_wanted, scanner_page, s);
+	if (rc == R_OK)
+		rc = note_batch(s);
 	s->pages_read += s->n_wanted;
-	s->n_wanted = 0;
 	return rc;
 }
 
-/* Only what begins before the border and ends behind it. */
+/* Only what begins before the border and ends behind it.  `bytes` are those on both sides. */
 static int scan_border(struct scanner *s, page_no a, page_no b, const uint8_t *bytes)
 {
-	size_t half = matcher_reach(s->matcher) - 1, from = 0, start, end;
+	size_t half = s->edge, from = 0, start, end;
 	int rc = R_OK;
 
-	memcpy(s->border, bytes + PAGE_BYTES - half, half);
-	memcpy(s->border + half, bytes + PAGE_BYTES, half);
 	while (rc == R_OK && from < half &&
-	       matcher_find(s->matcher, s->border, 2 * half, from, &start, &end)) {
+	       matcher_find(s->matcher, bytes, 2 * half, from, &start, &end)) {
 		if (start >= half)
 			break;
-		if (end > half)
-			rc = add_hit(s, a, b, PAGE_BYTES - half + start, s->border + start,
-				     end - start);
+		if (end > half) {
+			struct scanned_hit hit = { .offset = (uint32_t)(PAGE_BYTES - half + start),
+						   .len = (uint32_t)(end - start) };
+
+			hit.shown = hit.len < SCANNED_SHOWN_BYTES ? hit.len : SCANNED_SHOWN_BYTES;
+			memcpy(hit.bytes, bytes + start, hit.shown);
+			rc = scanned_add(s->scanned, a, b, &hit);
+		}
 		from = end;
 	}
 	return rc;
 }
 
-static int scan_borders(struct scanner *s)
+/* A page of another batch, which was whole then.  R_OK, R_DAMAGED (not reported), R_FAILED. */
+static int read_again(struct scanner *s, page_no number, uint64_t index)
 {
-	int rc = s->n_wanted ? read_wanted(s) : R_OK;
+	page_no bad;
 
-	for (size_t i = 0; rc == R_OK && i < s->n_wanted; i += 2)
-		rc = scan_border(s, s->wanted[i], s->wanted[i + 1], s->data + i * PAGE_BYTES);
-	s->n_wanted = 0;
-	return rc;
+	return s->sealed ? sealed_read(s->sealed, index, 1, s->page)
+			 : store_read_pages(s->view, &number, 1, s->page, &bad);
 }
 
-static void want(struct scanner *s, page_no number, uint64_t index)
+/* The last bytes of page `a` at `index`, and the first of `b` behind it. */
+static int join(struct scanner *s, uint64_t index, page_no a, page_no b, uint8_t *joined)
 {
-	s->indexes[s->n_wanted] = index;
-	s->wanted[s->n_wanted++] = number;
-}
-
-static int want_pages(struct scanner *s, uint64_t index, const page_no *leaf)
-{
+	uint16_t known_a = *known_slot(s, a), known_b = *known_slot(s, b);
 	int rc = R_OK;
 
-	for (size_t i = 0; rc == R_OK && i < LEAF_PAGES; i++) {
-		if (leaf[i] == PAGE_ABSENT || scanned_page(s->scanned, leaf[i]))
-			continue;
-		rc = scanned_set_page(s->scanned, leaf[i]);
-		want(s, leaf[i], index + i);
-		if (rc == R_OK && s->n_wanted == BATCH_PAGES)
-			rc = scan_pages(s);
-	}
+	if (known_a)
+		memcpy(joined, s->tails + (known_a - 1) * s->edge, s->edge);
+	else if ((rc = read_again(s, a, index)) == R_OK)
+		memcpy(joined, s->page + PAGE_BYTES - s->edge, s->edge);
+	if (rc == R_OK && known_b)
+		memcpy(joined + s->edge, s->heads + (known_b - 1) * s->edge, s->edge);
+	else if (rc == R_OK && (rc = read_again(s, b, index + 1)) == R_OK)
+		memcpy(joined + s->edge, s->page, s->edge);
 	return rc;
 }
 
 /* Page `a` stands at `index`, `b` behind it. */
-static int want_border(struct scanner *s, uint64_t index, page_no a, page_no b)
+static int look_at_border(struct scanner *s, uint64_t index, page_no a, page_no b)
 {
+	uint8_t joined[2 * MATCH_BORDER_BYTES];
 	int rc;
 
 	if (a == PAGE_ABSENT || b == PAGE_ABSENT || !scanned_open(s->scanned, a) ||
-	    scanned_border(s->scanned, a, b))
+	    scanned_damaged(s->scanned, b) || scanned_border(s->scanned, a, b))
 		return R_OK;
 	rc = scanned_set_border(s->scanned, a, b);
-	want(s, a, index);
-	want(s, b, index + 1);
-	return rc == R_OK && s->n_wanted == BATCH_PAGES ? scan_borders(s) : rc;
+	if (rc == R_OK)
+		rc = join(s, index, a, b, joined);
+	if (rc == R_DAMAGED)
+		return note_damage(s, a, index);
+	return rc == R_OK ? scan_border(s, a, b, joined) : rc;
 }
 
-/* Is the leaf the same as that of the track before? */
-static bool again(const page_no *const *leaves, size_t i)
+static int want_page(struct scanner *s, page_no number, uint64_t index)
 {
-	return i > 0 && leaves[i] == leaves[i - 1];
+	int rc = scanned_set_page(s->scanned, number);
+
+	if (rc == R_OK && s->n_wanted == BATCH_PAGES) {
+		rc = scan_pages(s);
+		begin_batch(s);
+	}
+	*known_slot(s, number) = (uint16_t)(s->n_wanted + 1);
+	s->indexes[s->n_wanted] = index;
+	s->wanted[s->n_wanted++] = number;
+	return rc;
+}
+
+/* The pages of a leaf that the one before has not at the same place. */
+static int want_pages(struct scanner *s, uint64_t index, const page_no *leaf, const page_no *before)
+{
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i < LEAF_PAGES; i++)
+		if (leaf[i] != PAGE_ABSENT && (!before || leaf[i] != before[i]) &&
+		    !scanned_page(s->scanned, leaf[i]))
+			rc = want_page(s, leaf[i], index + i);
+	return rc;
+}
+
+/* The borders within a leaf that the one before has not at the same place. */
+static int look_within(struct scanner *s, uint64_t index, const page_no *leaf,
+		       const page_no *before)
+{
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && i + 1 < LEAF_PAGES; i++)
+		if (!before || leaf[i] != before[i] || leaf[i + 1] != before[i + 1])
+			rc = look_at_border(s, index + i, leaf[i], leaf[i + 1]);
+	return rc;
 }
 
 int scanner_look(struct scanner *s, const struct track *tracks, size_t n, uint64_t index,
 		 const page_no *const *leaves)
 {
+	const page_no *before = NULL;
 	int rc = R_OK;
 
-	for (size_t i = 0; rc == R_OK && i < n; i++)
-		if (leaves[i] && !again(leaves, i))
-			rc = want_pages(s, index, leaves[i]);
+	begin_batch(s);
+	for (size_t i = 0; rc == R_OK && i < n; i++) {
+		if (leaves[i] && leaves[i] != before)
+			rc = want_pages(s, index, leaves[i], before);
+		before = leaves[i] ?: before;
+	}
 	if (rc == R_OK)
 		rc = scan_pages(s);
-	for (size_t i = 0; rc == R_OK && i < n; i++) {
+	before = NULL;
+	for (size_t i = 0; rc == R_OK && s->edge && i < n; i++) {
 		if (!leaves[i])
 			continue;
 		if (tracks[i].index + 1 == index)
-			rc = want_border(s, index - 1, tracks[i].number, leaves[i][0]);
-		for (size_t k = 0; rc == R_OK && !again(leaves, i) && k + 1 < LEAF_PAGES; k++)
-			rc = want_border(s, index + k, leaves[i][k], leaves[i][k + 1]);
+			rc = look_at_border(s, index - 1, tracks[i].number, leaves[i][0]);
+		if (rc == R_OK && leaves[i] != before)
+			rc = look_within(s, index, leaves[i], before);
+		before = leaves[i];
 	}
-	return rc == R_OK ? scan_borders(s) : rc;
+	return rc;
 }

@@ -36,6 +36,7 @@ damaged "mm-$pid has a mapping" core --gen "$odd" --output "$W/core"
 damaged "mm-$pid has a mapping" mem --gen "$odd"
 damaged "mm-$pid has a mapping" diff --gen 1 --gen "$odd"
 damaged "mm-$pid has a mapping" search --string over-the-edge --gen "$odd"
+grep -q "over-the-edge" "$W/out" || fail "nothing is told of what was found beside damage: $(cat "$W/out" "$W/err")"
 [ ! -e "$W/core" ] || fail "half a core was left behind"
 # A process of which there is no image.
 "$SNAP" image decode --gen 1 pstree | sed "s/\"pid\": $pid,/\"pid\": 77,/; s/\"threads\": \[ *$pid/\"threads\": [77/" >"$W/tree.json"
@@ -61,6 +62,10 @@ python3 - "$SNAP_STORE/packs" <<-'P'
 	        open(path, "wb").write(data)
 P
 damaged "damaged" search --string over-the-edge
+damaged "damaged" search --string over-the-edge --json
+python3 -c 'import json, sys
+found = json.load(open(sys.argv[1]))
+assert found["pages_damaged"] > 0 and found["pages_read"] > 0, found' "$W/out" || fail "search --json over damage: $(cat "$W/out")"
 damaged "damaged" diff --gen 1 --gen 2
 damaged "damaged" diff --gen 1 --gen 2 --html "$W/page"
 damaged "damaged" core --gen 1 --output "$W/core"

@@ -2,6 +2,7 @@
 #include "engine/look/matcher.h"
 
 #include "base/result.h"
+#include "engine/look/regex_length.h"
 #include "base/warn.h"
 
 #include <setjmp.h>
@@ -54,6 +55,17 @@ static void strings(void **state)
 	finds(m, "abcAB.", 6, 0, 0, 0);
 	finds(m, "ab.", 3, 3, 0, 0);
 	finds(m, "ab.", 3, 99, 0, 0);
+	/* Much of it is searched in another way than little. */
+	{
+		char much[2048];
+
+		memset(much, 'a', sizeof(much));
+		finds(m, much, sizeof(much), 0, 0, 0);
+		memcpy(much + 1500, "ab.", 3);
+		finds(m, much, sizeof(much), 0, 1500, 1503);
+		finds(m, much, 1503, 1400, 1500, 1503);
+		finds(m, much, 1502, 1400, 0, 0);
+	}
 	assert_int_equal(matcher_reach(m), 3);
 	matcher_free(m);
 	m = made(MATCH_STRING, "aB.", true);
@@ -156,12 +168,103 @@ static void open_ends(void **state)
 	matcher_free(m);
 }
 
+/* Which expressions have an end, and how long they can be. */
+static void longest(void **state)
+{
+	static const struct {
+		const char *pattern;
+		size_t longest;
+	} of[] = {
+		{ "abc", 3 },
+		{ "a.c", 3 },
+		{ "ab?c{2}[x-z]{1,4}", 8 },
+		{ "(ab|cde|f)?g", 4 },
+		{ "(?:a{3}|b){2}", 6 },
+		{ "\\x41\\d\\.\\]", 4 },
+		{ "[]a]b", 2 },
+		{ "[^]]{3}?", 3 },
+		{ "[\\]x]y", 2 },
+		{ "a||b", 1 },
+		{ "(a(b(c{5}){5}){5}){5}", 5 + 25 * (1 + 25) },
+		{ "a{1024}", 1024 },
+		{ "\xff\xfe", 2 },
+		/* No end, or more than their bytes decides. */
+		{ "a*", 0 },
+		{ "a+b", 0 },
+		{ "a{3,}", 0 },
+		{ "a{1025}", 0 },
+		{ "(a{100}){100}", 0 },
+		{ "^a", 0 },
+		{ "a$", 0 },
+		{ "\\ba", 0 },
+		{ "(?=a)b", 0 },
+		{ "(?<=a)b", 0 },
+		{ "(?i)a", 0 },
+		{ "(?>a|ab)c", 0 },
+		{ "a{2}+", 0 },
+		{ "a?+b", 0 },
+		{ "(a)\\1", 0 },
+		{ "a\\Kb", 0 },
+		{ "\\Qa*\\E", 0 },
+		{ "\\R", 0 },
+		{ "\\x{41}", 0 },
+		{ "[[:alpha:]]", 0 },
+		{ "[\\c]]x]", 0 },
+		{ "(*UTF)a", 0 },
+		{ "a{,3}", 0 },
+		{ "{a", 0 },
+		{ "(a", 0 },
+		{ "a)b", 0 },
+		{ "[a", 0 },
+		{ "a\\", 0 },
+		{ "", 0 },
+	};
+	char deep[512] = "";
+	struct matcher *m;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++)
+		if (regex_longest(of[i].pattern) != of[i].longest)
+			fail_msg("\"%s\": %zu instead of %zu", of[i].pattern,
+				 regex_longest(of[i].pattern), of[i].longest);
+	for (unsigned int i = 0; i < 200; i++)
+		strcat(deep, "(");
+	assert_int_equal(regex_longest(deep), 0);
+	m = made(MATCH_STRING, "abc", true);
+	assert_int_equal(matcher_longest(m), 3);
+	matcher_free(m);
+	m = made(MATCH_HEX, "61 ?? 62", false);
+	assert_int_equal(matcher_longest(m), 3);
+	matcher_free(m);
+}
+
+/* One for another thread finds the same, and outlives nothing it needs. */
+static void twins(void **state)
+{
+	struct matcher *m = made(MATCH_REGEX, "b{2}", false), *twin = matcher_twin(m);
+
+	(void)state;
+	assert_non_null(twin);
+	finds(twin, "abba", 4, 0, 1, 3);
+	assert_int_equal(matcher_longest(twin), 2);
+	matcher_free(twin);
+	finds(m, "abba", 4, 0, 1, 3);
+	matcher_free(m);
+	m = made(MATCH_STRING, "bb", false);
+	twin = matcher_twin(m);
+	assert_non_null(twin);
+	finds(twin, "abba", 4, 0, 1, 3);
+	matcher_free(twin);
+	matcher_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strings),     cmocka_unit_test(hex_digits),
 		cmocka_unit_test(expressions), cmocka_unit_test(refused),
-		cmocka_unit_test(open_ends),
+		cmocka_unit_test(open_ends),   cmocka_unit_test(longest),
+		cmocka_unit_test(twins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

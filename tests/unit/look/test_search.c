@@ -29,6 +29,19 @@ int __real_store_read_pages(struct store_view *view, const page_no *numbers, siz
 int __wrap_store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,
 			    page_no *bad);
 
+int __real_store_visit_pages(struct store_view *view, const page_no *numbers, size_t n,
+			     void (*fn)(const struct store_visited *visited, void *arg), void *arg);
+int __wrap_store_visit_pages(struct store_view *view, const page_no *numbers, size_t n,
+			     void (*fn)(const struct store_visited *visited, void *arg), void *arg);
+
+int __wrap_store_visit_pages(struct store_view *view, const page_no *numbers, size_t n,
+			     void (*fn)(const struct store_visited *visited, void *arg), void *arg)
+{
+	for (size_t i = 0; i < n; i++)
+		pages_read += numbers[i] > PAGE_ZERO;
+	return __real_store_visit_pages(view, numbers, n, fn, arg);
+}
+
 int __wrap_tree_node(struct store_view *view, page_no number, page_no entries[NODE_ENTRIES])
 {
 	nodes_read++;

@@ -1,0 +1,81 @@
+/* What the two ways of reading many pages share: into a buffer, and to be looked at in passing. */
+#ifndef SNAP_STORE_BULK_INTERNAL_H
+#define SNAP_STORE_BULK_INTERNAL_H
+
+#include "base/crew.h"
+#include "store/segment_cache.h"
+
+/* A round ends with the first page behind one of these. */
+#define ROUND_BYTES ((size_t)16 << 20) /* of clusters that had to be unpacked */
+#define ROUND_PAGES 4096u
+#define ROUND_LINKS (ROUND_PAGES * 4)
+#define BUCKETS 4096u
+
+struct wanted {
+	page_no number;
+	size_t at; /* among what the caller asked for */
+};
+
+/* A cluster of this round. */
+struct part {
+	struct cluster_place place;
+	struct cluster *cluster;
+	bool own; /* unpacked in this round, not in the cache yet */
+	int result;
+	uint32_t chained; /* 1 + the next one in the same bucket */
+};
+
+/* One page of a chain: where it lies. */
+struct link {
+	uint32_t part;
+	uint16_t at;
+};
+
+struct page_plan {
+	page_no number, base; /* base: PAGE_ABSENT of a full page */
+	uint32_t first, n;    /* links, from the page itself down to a full one or to its parent */
+	uint32_t parent;      /* 1 + the page of the round that the last link differs from, or 0 */
+	uint32_t depth;	      /* pages it is made of, itself among them */
+	size_t at;	      /* as wanted */
+	uint8_t hash[HASH_BYTES];
+	int result;
+};
+
+struct bulk {
+	struct crew *crew;
+	struct unpacker *unpackers[CREW_MAX];
+	const uint8_t *secret;
+	uint8_t *to;		   /* where pages go, */
+	struct visiting *visit;	   /* or, if not NULL, to whom */
+	struct visiting *visiting; /* once there was one, kept */
+	size_t n_pages, n_links, n_parts, bytes, round_bytes;
+	struct page_plan pages[ROUND_PAGES];
+	struct link links[ROUND_LINKS + CHAIN_MAX + 1];
+	struct part parts[ROUND_LINKS + CHAIN_MAX + 1];
+	uint32_t buckets[BUCKETS]; /* 1 + a part */
+};
+
+struct visiting;
+
+/* Reads what is wanted, in ascending order of number, to where bulk->to or bulk->visit says.  R_OK
+ * or R_FAILED; `*bad` becomes the place of a damaged page if that is lower. */
+int bulk_run(struct store_view *view, const struct wanted *wanted, size_t n, size_t *bad);
+
+/* What a view reads many pages with.  NULL: out of memory, reported. */
+struct bulk *bulk_of(struct store_view *view);
+
+/* All but the reserved numbers, sorted.  NULL: out of memory, reported. */
+struct wanted *bulk_sort(const page_no *numbers, size_t n, size_t *n_wanted);
+
+/* Makes the page at `to`, of its whole chain.  R_OK; R_DAMAGED: something of it cannot be had;
+ * R_FAILED. */
+int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, uint8_t *to);
+/* Has it the hash it should have?  R_OK or R_DAMAGED. */
+int bulk_check(const struct bulk *bulk, const struct page_plan *page, const uint8_t *bytes);
+
+/* The pages of a round, or one that was read by itself, to bulk->visit. */
+void bulk_visit_round(struct bulk *bulk);
+void bulk_visiting_free(struct visiting *visiting);
+void bulk_visit_one(struct bulk *bulk, const struct wanted *wanted, const uint8_t *bytes);
+
+#endif

@@ -1,0 +1,214 @@
+/*
+ * Many pages looked at in passing.  Within a round, a page that is stored as a difference is made
+ * right behind the one it differs from and of that, by the same thread: so a chain of differences
+ * is gone over once and not once for each of its pages, and what is looked at was just made.
+ */
+#include "base/result.h"
+#include "base/warn.h"
+#include "store/bulk_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECE_ROOTS 8u
+
+_Static_assert(STORE_WORKERS_MAX == CREW_MAX, "one worker, one number");
+
+struct visiting {
+	void (*fn)(const struct store_visited *visited, void *arg);
+	void *arg;
+	const struct wanted *wanted; /* sorted */
+	size_t n;
+	/* Of a round, 1 + a page or 0: the first one that differs from this, the next one that
+	 * differs from the same; and those that do not differ from one of the round. */
+	uint16_t first[ROUND_PAGES], next[ROUND_PAGES], roots[ROUND_PAGES];
+	size_t n_roots;
+	uint8_t *buffers[CREW_MAX]; /* a page for each of a chain */
+};
+
+_Static_assert(ROUND_PAGES < UINT16_MAX, "1 + a page of a round");
+
+static size_t place_of(const struct visiting *v, page_no number)
+{
+	size_t low = 0, high = v->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (v->wanted[mid].number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < v->n && v->wanted[low].number == number ? v->wanted[low].at : SIZE_MAX;
+}
+
+static void tell(const struct bulk *bulk, const struct page_plan *page, const uint8_t *bytes,
+		 unsigned int worker)
+{
+	const struct visiting *v = bulk->visit;
+	struct store_visited visited = { .at = page->at,
+					 .number = page->number,
+					 .worker = worker,
+					 .bytes = bytes,
+					 .base_at = SIZE_MAX };
+
+	if (bytes && page->base != PAGE_ABSENT) {
+		const struct link *link = &bulk->links[page->first];
+
+		visited.base = page->base;
+		visited.base_at = place_of(v, page->base);
+		visited.differs = cluster_differs(bulk->parts[link->part].cluster, link->at);
+	}
+	v->fn(&visited, v->arg);
+}
+
+/* Makes the page at `to`, behind its parent if it has one. */
+static int make(const struct bulk *bulk, const struct page_plan *page, uint8_t *to)
+{
+	const struct link *link = &bulk->links[page->first + page->n];
+
+	if (!page->parent)
+		return bulk_assemble(bulk, page, to);
+	memcpy(to, to - PAGE_BYTES, PAGE_BYTES);
+	for (uint32_t i = 0; i < page->n; i++) {
+		const struct part *part = &bulk->parts[(--link)->part];
+
+		if (part->result != R_OK)
+			return part->result;
+		if (!part->cluster->whole)
+			return R_DAMAGED;
+		cluster_apply(part->cluster, link->at, to);
+	}
+	return R_OK;
+}
+
+/*
+ * The page, in the buffer of its depth, and all that are made of it.  At most CHAIN_MAX deep.
+ * `below` tells how it stands with its parent: a page can be made of one whose bytes are not those
+ * that they should be, if the words that are wrong are among those that differ, but not of nothing.
+ */
+static void visit_page(struct bulk *bulk, size_t i, unsigned int depth, unsigned int worker,
+		       int below)
+{
+	struct visiting *v = bulk->visit;
+	struct page_plan *page = &bulk->pages[i];
+	uint8_t *to = v->buffers[worker] + (size_t)depth * PAGE_BYTES;
+
+	if (page->result == R_OK)
+		page->result = below == R_OK ? make(bulk, page, to) : below;
+	below = page->result;
+	if (page->result == R_OK)
+		page->result = bulk_check(bulk, page, to);
+	if (page->result != R_FAILED)
+		tell(bulk, page, page->result == R_OK ? to : NULL, worker);
+	for (size_t child = v->first[i]; child; child = v->next[child - 1])
+		visit_page(bulk, child - 1, depth + 1, worker, below);
+}
+
+static void visit_roots(size_t piece, unsigned int worker, void *arg)
+{
+	struct bulk *bulk = arg;
+	const struct visiting *v = bulk->visit;
+	size_t end = (piece + 1) * PIECE_ROOTS;
+
+	for (size_t i = piece * PIECE_ROOTS; i < end && i < v->n_roots; i++)
+		visit_page(bulk, v->roots[i], 0, worker, R_OK);
+}
+
+void bulk_visit_round(struct bulk *bulk)
+{
+	struct visiting *v = bulk->visit;
+
+	v->n_roots = 0;
+	memset(v->first, 0, bulk->n_pages * sizeof(*v->first));
+	/* From behind, so that those that differ from one page are in ascending order. */
+	for (size_t i = bulk->n_pages; i-- > 0;) {
+		uint32_t parent = bulk->pages[i].parent;
+
+		if (parent) {
+			v->next[i] = v->first[parent - 1];
+			v->first[parent - 1] = (uint16_t)(i + 1);
+		} else {
+			v->roots[v->n_roots++] = (uint16_t)i;
+		}
+	}
+	crew_run(bulk->crew, (v->n_roots + PIECE_ROOTS - 1) / PIECE_ROOTS, visit_roots, bulk);
+}
+
+void bulk_visit_one(struct bulk *bulk, const struct wanted *wanted, const uint8_t *bytes)
+{
+	const struct store_visited visited = {
+		.at = wanted->at, .number = wanted->number, .bytes = bytes, .base_at = SIZE_MAX
+	};
+
+	bulk->visit->fn(&visited, bulk->visit->arg);
+}
+
+static void visit_zeroes(struct visiting *v, const page_no *numbers, size_t n)
+{
+	static const uint8_t zeroes[PAGE_BYTES];
+
+	for (size_t i = 0; i < n; i++) {
+		const struct store_visited visited = {
+			.at = i, .number = numbers[i], .bytes = zeroes, .base_at = SIZE_MAX
+		};
+
+		if (numbers[i] <= PAGE_ZERO)
+			v->fn(&visited, v->arg);
+	}
+}
+
+void bulk_visiting_free(struct visiting *v)
+{
+	for (unsigned int i = 0; v && i < CREW_MAX; i++)
+		free(v->buffers[i]);
+	free(v);
+}
+
+static struct visiting *visiting_of(struct bulk *bulk)
+{
+	struct visiting *v = bulk->visiting;
+	bool whole;
+
+	if (v)
+		return v;
+	v = calloc(1, sizeof(*v));
+	whole = v != NULL;
+	for (unsigned int i = 0; whole && i < crew_size(bulk->crew); i++) {
+		v->buffers[i] = malloc((CHAIN_MAX + 1) * (size_t)PAGE_BYTES);
+		whole = v->buffers[i] != NULL;
+	}
+	if (!whole) {
+		warn("out of memory");
+		bulk_visiting_free(v);
+		return NULL;
+	}
+	return bulk->visiting = v;
+}
+
+int store_visit_pages(struct store_view *view, const page_no *numbers, size_t n,
+		      void (*fn)(const struct store_visited *visited, void *arg), void *arg)
+{
+	struct bulk *bulk = bulk_of(view);
+	struct visiting *v = bulk ? visiting_of(bulk) : NULL;
+	size_t worst = n;
+	struct wanted *wanted;
+	int result = R_OK;
+
+	if (!v)
+		return R_FAILED;
+	wanted = bulk_sort(numbers, n, &v->n);
+	if (!wanted)
+		return R_FAILED;
+	v->fn = fn;
+	v->arg = arg;
+	v->wanted = wanted;
+	visit_zeroes(v, numbers, n);
+	bulk->visit = v;
+	if (v->n)
+		result = bulk_run(view, wanted, v->n, &worst);
+	bulk->visit = NULL;
+	free(wanted);
+	return result;
+}
