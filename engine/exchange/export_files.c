@@ -211,6 +211,9 @@ static int convert(struct export_files *f, FileEntry *file)
 		return convert_epoll(f, file->epfd);
 	if (file->type == FD_TYPES__TTY && file->tty)
 		return export_tty(f, file->tty);
+	/* CRIU would shut down what is not. */
+	if (file->isk && !file->isk->shutdown)
+		file->isk->has_shutdown = false;
 	if (file->nsf)
 		file->nsf->ns_id = export_namespace_id(file->nsf->ns_cflag);
 	return R_OK;

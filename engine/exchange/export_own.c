@@ -1,6 +1,7 @@
 /* Images of snap's in the form CRIU reads.  Most are in it already. */
 #include <cpuid.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,16 +58,13 @@ uint32_t export_namespace_id(uint32_t flag)
 	return 0;
 }
 
-#define LOCK_NFTABLES 1
-#define LOCK_NONE 2
-
 /* What CRIU has to do about connections: nothing, or to let their packets in again. */
 static int network_lock(const struct export_dir *ex, InventoryEntry *entry)
 {
 	char id[32];
 
 	entry->has_network_lock_method = true;
-	entry->network_lock_method = ex->has_tcp ? LOCK_NFTABLES : LOCK_NONE;
+	entry->network_lock_method = ex->has_tcp ? CRIU_LOCK_NFTABLES : CRIU_LOCK_NONE;
 	if (!ex->has_tcp)
 		return R_OK;
 	snprintf(id, sizeof(id), TCP_LOCK_ID "%d", (int)ex->gen->root_pid);
@@ -154,6 +152,33 @@ static void group(const struct export_dir *ex, const char *name, ThreadCoreEntry
 	thread->has_cg_set = thread->cg_set != 0;
 }
 
+#define SIGINFO_SIGNAL_BYTES 4
+
+static bool is_stop(const SiginfoEntry *entry)
+{
+	int32_t signal = 0;
+
+	if (entry->siginfo.len >= SIGINFO_SIGNAL_BYTES)
+		memcpy(&signal, entry->siginfo.data, SIGINFO_SIGNAL_BYTES);
+	return signal == SIGSTOP;
+}
+
+/* CRIU would take a stop that is still to come for one that happens within its restore.  For a task
+ * that is stopped it means nothing: the next SIGCONT takes it away. */
+static void drop_stops(SignalQueueEntry *queue)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; queue && i < queue->n_signals; i++) {
+		if (is_stop(queue->signals[i]))
+			siginfo_entry__free_unpacked(queue->signals[i], NULL);
+		else
+			queue->signals[n++] = queue->signals[i];
+	}
+	if (queue)
+		queue->n_signals = n;
+}
+
 static int core(struct export_dir *ex, const char *name, CoreEntry *entry)
 {
 	UserX86FpregsEntry *fpregs = entry->thread_info ? entry->thread_info->fpregs : NULL;
@@ -170,6 +195,10 @@ static int core(struct export_dir *ex, const char *name, CoreEntry *entry)
 	if (entry->thread_core)
 		group(ex, tid, entry->thread_core);
 	export_seccomp_thread(ex, entry);
+	if (entry->tc && entry->tc->task_state == TASK_STATE_STOPPED) {
+		drop_stops(entry->tc->signals_s);
+		drop_stops(entry->thread_core ? entry->thread_core->signals_p : NULL);
+	}
 	snprintf(extra, sizeof(extra), "snap-thread-%s", tid);
 	rc = export_read_one(ex, IMAGE_SNAP_THREAD, extra, &message);
 	if (rc != R_OK)

@@ -48,6 +48,46 @@ static bool is_there(const char *now, const char *wanted_controllers, const char
 	return false;
 }
 
+/* The groups of a thread as CRIU's images have them; NULL: those CRIU itself was in. */
+static const CgSetEntry *find_set(const struct rebuild_thread *th)
+{
+	const CgroupEntry *all = th->task->r->cgroups;
+	const ThreadCoreEntry *thread = th->core->thread_core;
+	const TaskCoreEntry *task = th->core->tc;
+	uint32_t id = thread && thread->has_cg_set ? thread->cg_set
+		      : task && task->has_cg_set   ? task->cg_set
+						   : 0;
+
+	for (size_t i = 0; all && id && i < all->n_sets; i++)
+		if (all->sets[i]->id == id)
+			return all->sets[i];
+	return NULL;
+}
+
+static int each_of_set(const struct rebuild_thread *th,
+		       int (*fn)(const struct rebuild_thread *th, const char *controllers,
+				 const char *path, void *arg),
+		       void *arg)
+{
+	const CgSetEntry *set = find_set(th);
+	bool leader = th == &th->task->threads[0];
+	int rc = R_OK;
+
+	for (size_t i = 0; rc == R_OK && set && i < set->n_ctls; i++) {
+		const CgMemberEntry *group = set->ctls[i];
+
+		if (group->has_cgns_prefix && group->cgns_prefix) {
+			warn("task %d: was in a cgroup namespace of its own, which is not "
+			     "supported",
+			     th->tid);
+			return R_UNSUPPORTED;
+		}
+		if (group->path[0] == '/' && (leader || *group->name))
+			rc = fn(th, group->name, group->path, arg);
+	}
+	return rc;
+}
+
 /* Calls `fn` for each group of each thread until it gives anything but R_OK. */
 static int each_group(const struct rebuild_thread *th,
 		      int (*fn)(const struct rebuild_thread *th, const char *controllers,
@@ -57,6 +97,8 @@ static int each_group(const struct rebuild_thread *th,
 	const SnapTaskEntry *task = th->task->extra;
 	int rc = R_OK;
 
+	if (!task && !th->extra)
+		return each_of_set(th, fn, arg);
 	if (th == &th->task->threads[0] && task && task->cgroup && task->cgroup[0] == '/')
 		rc = fn(th, "", task->cgroup, arg);
 	for (size_t i = 0; rc == R_OK && th->extra && i < th->extra->n_cgroups; i++) {
@@ -155,7 +197,7 @@ int cgroup_join(struct rebuild_thread *th)
 	struct look look = { .r = th->task->r };
 	int rc;
 
-	if (!th->task->extra && !th->extra)
+	if (!th->task->extra && !th->extra && !find_set(th))
 		return R_OK;
 	rc = procfs_read(th->task->pid, th->tid, "cgroup", &look.now, NULL);
 	if (rc != R_OK)

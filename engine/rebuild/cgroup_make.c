@@ -16,21 +16,26 @@ struct rebuild_cgroup {
 	char *controllers, *path; /* planned */
 };
 
-static const CgroupDirEntry *child_of(CgroupDirEntry *const *list, size_t n, const char *name,
-				      size_t len)
+/* The one of the list that the path goes on with; CRIU's have several parts, the topmost none. */
+static const CgroupDirEntry *next_of(CgroupDirEntry *const *list, size_t n, const char *path,
+				     size_t len)
 {
-	for (size_t i = 0; i < n; i++)
-		if (strncmp(list[i]->dir_name, name, len) == 0 && !list[i]->dir_name[len])
+	for (size_t i = 0; i < n; i++) {
+		size_t part = strlen(list[i]->dir_name);
+
+		if (part <= len && strncmp(list[i]->dir_name, path, part) == 0 &&
+		    (part == len || part == 0 || path[part] == '/'))
 			return list[i];
+	}
 	return NULL;
 }
 
-/* The description of the first `len` bytes of a path. */
+/* The description of the first `len` bytes of a path; NULL if there is none. */
 static const CgroupDirEntry *find(const struct rebuild *r, const char *controllers,
 				  const char *path, size_t len)
 {
 	const CgControllerEntry *entry = NULL;
-	const CgroupDirEntry *dir = NULL;
+	const CgroupDirEntry *dir;
 
 	for (size_t i = 0; r->cgroups && !entry && i < r->cgroups->n_controllers; i++) {
 		CgControllerEntry *one = r->cgroups->controllers[i];
@@ -38,15 +43,23 @@ static const CgroupDirEntry *find(const struct rebuild *r, const char *controlle
 		if (cgroupfs_same_names(one->cnames, one->n_cnames, controllers))
 			entry = one;
 	}
-	for (size_t at = 0, end; entry && at < len; at = end) {
-		end = at + 1 + strcspn(path + at + 1, "/");
-		dir = at == 0
-			  ? child_of(entry->dirs, entry->n_dirs, path + 1, end - 1)
-			  : child_of(dir->children, dir->n_children, path + at + 1, end - at - 1);
-		if (!dir)
-			return NULL;
+	if (!entry || len < 2)
+		return NULL;
+	path++;
+	len--;
+	dir = next_of(entry->dirs, entry->n_dirs, path, len);
+	while (dir) {
+		size_t part = strlen(dir->dir_name);
+
+		if (part == len)
+			return dir;
+		if (part) {
+			path += part + 1;
+			len -= part + 1;
+		}
+		dir = next_of(dir->children, dir->n_children, path, len);
 	}
-	return dir;
+	return NULL;
 }
 
 /* Without its rights nothing was seen of it when it was taken. */
@@ -133,17 +146,36 @@ static int write_devices(const char *folder, const char *value)
 	return write_lines(file, value, "");
 }
 
+/* Values of CRIU's have no end of line. */
+static bool same_value(const char *a, const char *b)
+{
+	size_t len = strlen(a), other = strlen(b);
+
+	len -= len && a[len - 1] == '\n';
+	other -= other && b[other - 1] == '\n';
+	return len == other && memcmp(a, b, len) == 0;
+}
+
+/* CRIU's images have these too: members are joined, and a state is none of a group's making. */
+static bool is_no_setting(const char *name)
+{
+	return strcmp(name, "cgroup.procs") == 0 || strcmp(name, "tasks") == 0 ||
+	       strcmp(name, "cgroup.threads") == 0 || strcmp(name, "freezer.state") == 0;
+}
+
 /* R_FAILED with errno set. */
 static int set_value(const char *folder, const CgroupPropEntry *prop)
 {
 	char file[4096 + 256], *now;
 	int rc = R_OK, switch_on;
 
+	if (is_no_setting(prop->name))
+		return R_OK;
 	snprintf(file, sizeof(file), "%s/%s", folder, prop->name);
 	now = read_value(file);
 	if (!now)
 		return R_FAILED;
-	if (!prop->value[0] || strcmp(now, prop->value) == 0)
+	if (!prop->value[0] || same_value(now, prop->value))
 		rc = R_OK;
 	else if (strcmp(prop->name, "devices.list") == 0)
 		rc = write_devices(folder, prop->value);
@@ -151,8 +183,9 @@ static int set_value(const char *folder, const CgroupPropEntry *prop)
 		rc = write_controllers(file, prop->value);
 	else if (strcmp(prop->name, "memory.oom_control") != 0)
 		rc = write_lines(file, prop->value, "");
-	else if (sscanf(prop->value, "oom_kill_disable %d", &switch_on) == 1 &&
-		 strncmp(now, prop->value, strcspn(prop->value, "\n")) != 0)
+	else if ((sscanf(prop->value, "oom_kill_disable %d", &switch_on) == 1 ||
+		  sscanf(prop->value, "%d", &switch_on) == 1) &&
+		 (switch_on != 0) != (strstr(now, "oom_kill_disable 1") != NULL))
 		rc = write_lines(file, switch_on ? "1" : "0", "");
 	free(now);
 	return rc;
@@ -176,6 +209,9 @@ static int set_up(const char *folder, const CgroupDirEntry *dir)
 {
 	char file[4096 + 256];
 
+	/* One on the way to a group of CRIU's images, which do not tell of it. */
+	if (!dir)
+		return R_OK;
 	for (size_t i = 0; i < dir->n_properties; i++)
 		set_value(folder, dir->properties[i]);
 	for (size_t i = 0; i < dir->n_properties; i++) {
@@ -265,8 +301,7 @@ static int make_group(struct rebuild *r, const struct cgroupfs *fs, const char *
 
 		end = at + 1 + strcspn(path + at + 1, "/");
 		dir = find(r, controllers, path, end);
-		if (!dir ||
-		    snprintf(part, sizeof(part), "%.*s", (int)end, path) >= (int)sizeof(part))
+		if (snprintf(part, sizeof(part), "%.*s", (int)end, path) >= (int)sizeof(part))
 			return R_DAMAGED;
 		if (!cgroupfs_folder(fs, controllers, part, folder, sizeof(folder)))
 			continue;

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/warn.h"
 #include "engine/engine.h"
+#include "engine/image/image.h"
 #include "engine/proc/freeze.h"
 #include "engine/proc/stat.h"
 
@@ -111,10 +113,43 @@ static int check_sharing(struct rebuild *r)
 	return R_OK;
 }
 
+/* Mappings of images of CRIU's for which a take would have been refused. */
+static const char *unsupported(const VmaEntry *vma)
+{
+	if (vma->status & VMA_STATUS_AIORING)
+		return "the ring of an asynchronous I/O context (io_setup)";
+	if (vma->status & VMA_STATUS_SOCKET)
+		return "the ring of a packet socket";
+	if (vma->flags & MAP_HUGETLB && !(vma->status & VMA_STATUS_MEMFD))
+		return "made of huge pages (hugetlb)";
+	return NULL;
+}
+
+static int check_mappings(struct rebuild *r)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		const MmEntry *mm = r->tasks[i]->mm;
+
+		for (size_t k = 0; mm && k < mm->n_vmas; k++) {
+			const char *what = unsupported(mm->vmas[k]);
+
+			if (!what)
+				continue;
+			warn("task %d: 0x%llx-0x%llx is %s, which is not supported",
+			     r->tasks[i]->pid, (unsigned long long)mm->vmas[k]->start,
+			     (unsigned long long)mm->vmas[k]->end, what);
+			return R_UNSUPPORTED;
+		}
+	}
+	return R_OK;
+}
+
 int check_environment(struct rebuild *r)
 {
 	int rc = check_registers(r);
 
+	if (rc == R_OK)
+		rc = check_mappings(r);
 	if (rc == R_OK)
 		rc = check_vdso(r);
 	return rc ? rc : check_sharing(r);

@@ -213,11 +213,14 @@ static int set_schedule(struct rebuild_thread *th)
 		return -1;
 	if (!tc->sched_policy && !(extra && extra->sched_flags))
 		return 0;
-	attr.policy = tc->sched_policy;
+	/* In images of CRIU's a bit of the policy, as sched_getscheduler(2) tells it. */
+	attr.policy = tc->sched_policy & ~(uint32_t)SCHED_RESET_ON_FORK;
+	if (tc->sched_policy & SCHED_RESET_ON_FORK)
+		attr.flags = 1; /* SCHED_FLAG_RESET_ON_FORK */
 	attr.nice = tc->sched_nice;
 	attr.priority = tc->sched_prio;
 	if (extra) {
-		attr.flags = extra->sched_flags;
+		attr.flags |= extra->sched_flags;
 		attr.runtime = extra->sched_runtime;
 		attr.deadline = extra->sched_deadline;
 		attr.period = extra->sched_period;

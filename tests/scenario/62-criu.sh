@@ -8,13 +8,13 @@ start_target "$W/probe" "$TARGETS/anon_memory"
 mkdir probe.dump && criu dump -t "$PID" -D probe.dump -o log >/dev/null 2>&1 ||
 	skip "criu cannot dump here: $(grep -m1 Error probe.dump/log)"
 
-for target in anon_memory shared_anon fork_tree fpu registers files memfd timers zombies stopped; do
+for target in shared_anon fork_tree fpu registers files memfd timers zombies stopped cgroups pty seccomp tcp_kept; do
 	note "$target"
 	start_target "$W/a.$target" "$TARGETS/$target"
 	first=$PID
-	take_kill "$PID"
+	take_kill "$PID" --tcp=keep
 	"$SNAP" export -q --gen "$GEN" "export.$target" >/dev/null || fail "export of $target"
-	criu restore -d -D "export.$target" -o "$W/$target.err" >/dev/null 2>&1 ||
+	criu restore -d -D "export.$target" -o "$W/$target.err" --tcp-established >/dev/null 2>&1 ||
 		fail "criu does not restore $target: $(grep Error "$W/$target.err" | tail -n 3)"
 	remember "$first"
 	judge "$W/a.$target" "$first" "restored by criu"
@@ -22,7 +22,7 @@ for target in anon_memory shared_anon fork_tree fpu registers files memfd timers
 	start_target "$W/b.$target" "$TARGETS/$target"
 	first=$PID
 	mkdir "dump.$target"
-	criu dump -t "$PID" -D "dump.$target" -o log >/dev/null 2>&1 ||
+	criu dump -t "$PID" -D "dump.$target" -o log --tcp-established --network-lock nftables >/dev/null 2>&1 ||
 		fail "criu does not dump $target: $(grep Error "dump.$target/log" | tail -n 3)"
 	wait_for 5 gone "$first" || fail "$target is still there"
 	snap_json "$W/import.json" import "dump.$target" --name "$target" ||

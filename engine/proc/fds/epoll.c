@@ -232,8 +232,10 @@ static int watched_local(struct fds_restore *restore, const struct restored_file
 
 	if (set && i < set->filled)
 		return fds_restore_fd(restore, set->ids[i]);
-	/* An image of CRIU's: the number leads to it in the table of a task that has the epoll. */
-	if (!fds_restore_holder(restore, f->id, &files_id, &fd))
+	/* An image of CRIU's: the number leads to it in the table of a task that has the epoll, or
+	 * of the root where that is on its way through a socket. */
+	if (!fds_restore_holder(restore, f->id, &files_id, &fd) &&
+	    !fds_restore_first_table(restore, &files_id))
 		return -1;
 	return fds_restore_fd(restore, fds_restore_id_at(restore, files_id, (int)tfd));
 }

@@ -137,6 +137,9 @@ struct fds_restore {
 	size_t n_locks, room_locks;
 };
 
+/* The table of the first task.  False if there is none. */
+bool fds_restore_first_table(struct fds_restore *restore, uint32_t *files_id);
+
 /* Ends what the kinds began, and closes every local descriptor. */
 void fds_restore_close(struct fds_restore *restore);
 

@@ -85,9 +85,11 @@ static int dump_raw(struct fds_take *take, const struct taken_file *f, InetSkEnt
 	if (!raw)
 		return R_FAILED;
 	ip_opts_raw_entry__init(raw);
+	raw->has_hdrincl = true;
+	raw->hdrincl = sk_get_int(f->local, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+				  v6 ? IPV6_HDRINCL : IP_HDRINCL, 0) > 0;
 	if (!v6) {
-		raw->has_hdrincl = raw->has_nodefrag = true;
-		raw->hdrincl = sk_get_int(f->local, IPPROTO_IP, IP_HDRINCL, 0) > 0;
+		raw->has_nodefrag = true;
 		raw->nodefrag = sk_get_int(f->local, IPPROTO_IP, IP_NODEFRAG, 0) > 0;
 	}
 	r = v6 ? getsockopt(f->local, IPPROTO_ICMPV6, 1, filter, &len)

@@ -184,6 +184,10 @@ static int set_ip_opts(const InetSkEntry *e, int fd)
 
 	if (!o)
 		return R_OK;
+	/* Images of CRIU's do not tell what is off, and bind_socket() has turned this on. */
+	if (!o->has_freebind && sk_set_int(fd, IPPROTO_IP, IP_FREEBIND, 0) &&
+	    errno != ENOPROTOOPT && errno != EINVAL)
+		goto err;
 	/* On IPv6 the IPv4 options tell what to do with mapped addresses. */
 	if ((o->has_freebind && sk_set_int(fd, IPPROTO_IP, IP_FREEBIND, o->freebind)) ||
 	    (o->has_pktinfo && o->pktinfo && sk_set_int(fd, IPPROTO_IP, IP_PKTINFO, 1)) ||
@@ -193,7 +197,8 @@ static int set_ip_opts(const InetSkEntry *e, int fd)
 		goto err;
 	if (!o->raw)
 		return R_OK;
-	if ((o->raw->hdrincl && sk_set_int(fd, IPPROTO_IP, IP_HDRINCL, 1)) ||
+	if ((o->raw->hdrincl &&
+	     sk_set_int(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_HDRINCL : IP_HDRINCL, 1)) ||
 	    (o->raw->nodefrag && sk_set_int(fd, IPPROTO_IP, IP_NODEFRAG, 1)))
 		goto err;
 	if (o->raw->n_icmpv_filter &&

@@ -423,6 +423,13 @@ const char *fds_restore_path(struct fds_restore *restore, uint32_t id)
 	return f && f->entry->reg ? f->entry->reg->name : NULL;
 }
 
+bool fds_restore_first_table(struct fds_restore *restore, uint32_t *files_id)
+{
+	if (restore->n_tables)
+		*files_id = restore->tables[0].id;
+	return restore->n_tables > 0;
+}
+
 pid_t fds_restore_root(struct fds_restore *restore)
 {
 	return restore->n_pids ? restore->pids[0] : 0;

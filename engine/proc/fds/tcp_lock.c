@@ -21,7 +21,6 @@
 #define TABLE TCP_LOCK_TABLE_PREFIX TCP_LOCK_ID "%d"
 #define TABLE_NAME_MAX 64
 
-/* The mark is ours, or that of CRIU's restore. */
 static const char table_commands[] =
     "add table inet %1$s\n"
     "add set inet %1$s locked4 { type ipv4_addr . inet_service . ipv4_addr . inet_service; "
@@ -31,9 +30,9 @@ static const char table_commands[] =
     "add chain inet %1$s input { type filter hook input priority -350; }\n"
     "flush chain inet %1$s input\n"
     "add rule inet %1$s input ip saddr . tcp sport . ip daddr . tcp dport @locked4 "
-    "meta mark != { 0x736e6170, 0xc114 } drop\n"
+    "meta mark != 0xc114 drop\n"
     "add rule inet %1$s input ip6 saddr . tcp sport . ip6 daddr . tcp dport @locked6 "
-    "meta mark != { 0x736e6170, 0xc114 } drop\n";
+    "meta mark != 0xc114 drop\n";
 
 /* Gives nft its commands; its messages are shown with `loud` only.  R_OK, R_NOT_FOUND, R_FAILED. */
 static int nft(const char *commands, bool loud)
@@ -125,5 +124,20 @@ void tcp_unlock_all(pid_t root)
 	char commands[TABLE_NAME_MAX + 32];
 
 	snprintf(commands, sizeof(commands), "delete table inet " TABLE "\n", (int)root);
+	nft(commands, false);
+}
+
+/* CRIU cuts names that are longer. */
+#define CRIU_TABLE_MAX 32
+
+void tcp_unlock_criu(const char *id)
+{
+	char table[CRIU_TABLE_MAX], commands[CRIU_TABLE_MAX + 32];
+
+	/* It goes into a command. */
+	if (!*id || id[strspn(id, "0123456789abcdefABCDEF-")])
+		return;
+	snprintf(table, sizeof(table), "inet " TCP_LOCK_TABLE_PREFIX "%s", id);
+	snprintf(commands, sizeof(commands), "delete table %s\n", table);
 	nft(commands, false);
 }

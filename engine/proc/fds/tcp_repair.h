@@ -12,9 +12,13 @@
 bool tcp_fin_sent(uint32_t state);
 bool tcp_fin_received(uint32_t state);
 
-/* Marks packets that pass a lock: those by which a restore tells its own socket what the peer has
- * done already. */
-#define TCP_LOCK_MARK 0x736e6170u
+/* Marks packets that pass a lock, CRIU's locks too: those by which a restore tells its own socket
+ * what the peer has done already. */
+#define TCP_LOCK_MARK 0xc114u
+
+/* In CRIU's inventory. */
+#define CRIU_LOCK_NFTABLES 1
+#define CRIU_LOCK_NONE 2
 
 /* The name of a table of locks: this, an id, and the pid of the tree's root. */
 #define TCP_LOCK_TABLE_PREFIX "CRIU-"
@@ -32,5 +36,7 @@ int tcp_lock(pid_t root, const InetSkEntry *entry);
 void tcp_unlock(pid_t root, const InetSkEntry *entry);
 /* Ends all locks of a tree, and takes its table away. */
 void tcp_unlock_all(pid_t root);
+/* The same for those of a dump of CRIU's, by the id that its inventory has. */
+void tcp_unlock_criu(const char *id);
 
 #endif

@@ -314,6 +314,18 @@ err:
 	return -1;
 }
 
+/* A dump of CRIU's may have left its own lock, as one for all connections. */
+static int unlock_criu(struct fds_restore *restore, const ProtobufCMessage *message,
+		       const void *payload, size_t bytes)
+{
+	const InventoryEntry *entry = (const InventoryEntry *)message;
+
+	(void)restore, (void)payload, (void)bytes;
+	if (entry->dump_criu_run_id && entry->network_lock_method == CRIU_LOCK_NFTABLES)
+		tcp_unlock_criu(entry->dump_criu_run_id);
+	return R_OK;
+}
+
 int tcp_resume(struct fds_restore *restore, int fd, const InetSkEntry *e)
 {
 	struct stream s;
@@ -322,6 +334,8 @@ int tcp_resume(struct fds_restore *restore, int fd, const InetSkEntry *e)
 
 	if (stream_open(restore, e, &s))
 		return R_DAMAGED;
+	if (!fds_restore_kinds(restore)->tcp_resumed)
+		fds_restore_each(restore, IMAGE_INVENTORY, NULL, unlock_criu);
 	tcp_unlock(fds_restore_root(restore), e);
 	if (sk_set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF))
 		goto err;

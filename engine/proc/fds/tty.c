@@ -186,16 +186,43 @@ static int tty_load(struct fds_restore *restore)
 	return fds_restore_each(restore, IMAGE_TTY_INFO, NULL, load_info);
 }
 
+static bool ends_in_ptmx(const char *path)
+{
+	size_t len = strlen(path);
+
+	return len >= 5 && strcmp(path + len - 5, "/ptmx") == 0;
+}
+
+static bool is_pair(const struct tty *tty)
+{
+	return tty->info->type == TTY_TYPE__PTY && tty->info->pty;
+}
+
+/* In images of CRIU's the two ends have an entry each, the first of which stands for both here. */
 static struct tty *find_tty(struct fds_restore *restore, const struct restored_file *f)
 {
 	struct ttys *ttys = fds_restore_kinds(restore)->ttys;
+	const struct tty *own = NULL;
 
-	for (size_t i = 0; ttys && f->entry->tty && i < ttys->n; i++) {
-		if (ttys->list[i].info->id == f->entry->tty->tty_info_id &&
-		    ttys->list[i].info->type == TTY_TYPE__PTY && ttys->list[i].info->pty)
+	for (size_t i = 0; ttys && f->entry->tty && i < ttys->n; i++)
+		if (ttys->list[i].info->id == f->entry->tty->tty_info_id)
+			own = &ttys->list[i];
+	for (size_t i = 0; own && is_pair(own) && i < ttys->n; i++)
+		if (is_pair(&ttys->list[i]) &&
+		    ttys->list[i].info->pty->index == own->info->pty->index)
 			return &ttys->list[i];
-	}
 	return NULL;
+}
+
+/* Only masters have a path, or, in images of CRIU's, one that is no slave's. */
+static bool was_master(struct fds_restore *restore, const TtyFileEntry *entry)
+{
+	const char *path;
+
+	if (!entry->has_regf_id || !entry->regf_id)
+		return false;
+	path = fds_restore_path(restore, entry->regf_id);
+	return !path || !strstr(path, "/pts/") || ends_in_ptmx(path);
 }
 
 static int tty_check(struct fds_restore *restore, struct restored_file *f)
@@ -249,7 +276,7 @@ static int tty_open(struct fds_restore *restore, struct restored_file *f)
 {
 	const TtyFileEntry *entry = f->entry->tty;
 	struct tty *tty = find_tty(restore, f);
-	bool master = entry->has_regf_id && entry->regf_id;
+	bool master = was_master(restore, entry);
 	char path[64];
 	int fd;
 

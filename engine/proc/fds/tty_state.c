@@ -68,8 +68,19 @@ int tty_settings_take(struct fds_take *take, const struct taken_file *f, TtyInfo
 	return R_OK;
 }
 
-static int set_termios(int fd, const TermiosEntry *entry)
+/* Images of CRIU's have the bytes packed into the first words. */
+static cc_t character(const TtyInfoEntry *info, size_t i)
 {
+	const TermiosEntry *entry = info->termios;
+
+	if (!info->termios_locked)
+		return i < entry->n_c_cc ? (cc_t)entry->c_cc[i] : 0;
+	return i / 4 < entry->n_c_cc ? (cc_t)(entry->c_cc[i / 4] >> i % 4 * 8) : 0;
+}
+
+static int set_termios(int fd, const TtyInfoEntry *info)
+{
+	const TermiosEntry *entry = info->termios;
 	struct termios2 want = { 0 };
 
 	want.c_iflag = entry->c_iflag;
@@ -79,8 +90,8 @@ static int set_termios(int fd, const TermiosEntry *entry)
 	want.c_line = (cc_t)entry->c_line;
 	want.c_ispeed = entry->c_ispeed;
 	want.c_ospeed = entry->c_ospeed;
-	for (size_t i = 0; i < NCCS && i < entry->n_c_cc; i++)
-		want.c_cc[i] = (cc_t)entry->c_cc[i];
+	for (size_t i = 0; i < NCCS; i++)
+		want.c_cc[i] = character(info, i);
 	return ioctl(fd, SET_TERMIOS2, &want);
 }
 
@@ -88,7 +99,7 @@ int tty_settings_restore(int fd, const TtyInfoEntry *info)
 {
 	int locked = info->locked, packet = info->packet_mode;
 
-	if (info->termios && set_termios(fd, info->termios) != 0)
+	if (info->termios && set_termios(fd, info) != 0)
 		goto err0;
 	if (info->winsize) {
 		struct winsize size = {

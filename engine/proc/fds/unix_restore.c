@@ -269,7 +269,9 @@ static int make_unconnected(struct usk *u)
 static int make_dgram(struct fds_restore *restore, struct usk *u)
 {
 	struct usk *p = by_ino(restore, u->entry->peer);
-	bool had_peer = u->more && u->more->has_peer_name;
+	/* CRIU's images only tell that it is connected. */
+	bool had_peer =
+	    u->more ? u->more->has_peer_name : u->entry->state == SK_ESTABLISHED && !u->entry->peer;
 	int pair[2];
 
 	if (p && p != u && p->fd < 0 && p->entry->peer == u->entry->ino &&
@@ -281,7 +283,7 @@ static int make_dgram(struct fds_restore *restore, struct usk *u)
 		u->connected = p->connected = true;
 		return bind_socket(u, u->fd) || bind_socket(p, p->fd) ? R_FAILED : R_OK;
 	}
-	if (!p && had_peer && !u->more->peer_name.len) {
+	if (!p && had_peer && !(u->more && u->more->peer_name.len)) {
 		if (unix_pair_as(u->id, peer_of(u), SOCK_DGRAM, pair))
 			goto err;
 		u->fd = pair[0];
