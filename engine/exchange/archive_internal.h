@@ -11,6 +11,20 @@ int dump_archive_temporary(int *fd);
  */
 int dump_archive_uncompress(struct dump_archive *archive, int fd, const struct progress *progress);
 
+/* Where compressed bytes come from and where unpacked ones go.  Both give R_OK or what to end with,
+ * reported; `*n` is 0 at the end. */
+struct unpacking {
+	const char *path; /* in messages */
+	int (*read)(void *arg, const uint8_t **data, size_t *n);
+	int (*write)(void *arg, const uint8_t *data, size_t n);
+	void *arg;
+};
+
+/* R_OK; R_DAMAGED (also if it ends early, or a checksum is another); R_UNSUPPORTED (it would take
+ * too much memory); R_FAILED; all reported. */
+int dump_archive_gunzip(const struct unpacking *unpacking);
+int dump_archive_unzstd(const struct unpacking *unpacking);
+
 /* Fills in the members.  As dump_archive_read(). */
 int dump_archive_list(struct dump_archive *archive);
 

@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "base/io.h"
 #include "base/result.h"
@@ -31,10 +30,38 @@ struct spool {
 	uint64_t written; /* bytes of the tar, holes among them */
 	uint64_t stored;  /* without those */
 	int error;	  /* errno of a read that failed */
-	uLong crc;	  /* of what is written */
-	uint8_t tail[8];  /* the last bytes of the file, so far */
+	const struct progress *progress;
+	size_t ahead; /* bytes of `buf` that were read to find out what it is */
 	uint8_t buf[READ_BYTES];
 };
+
+/* What compressed files begin with, and whether they are read. */
+struct kind {
+	const char *name;
+	uint8_t magic[6];
+	size_t n;
+	bool known;
+};
+
+static const struct kind kinds[] = {
+	{ "gzip", { 0x1f, 0x8b }, 2, true },
+	{ "zstd", { 0x28, 0xb5, 0x2f, 0xfd }, 4, true },
+	{ "bzip2", { 'B', 'Z', 'h' }, 3, true },
+	{ "lz4", { 0x04, 0x22, 0x4d, 0x18 }, 4, true },
+	{ "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, false },
+	{ "lzip", { 'L', 'Z', 'I', 'P' }, 4, false },
+	{ "lzop", { 0x89, 'L', 'Z', 'O', 0 }, 5, false },
+	{ "compress", { 0x1f, 0x9d }, 2, false },
+};
+
+/* NULL: none of them. */
+static const struct kind *kind_of(const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (n >= kinds[i].n && memcmp(bytes, kinds[i].magic, kinds[i].n) == 0)
+			return &kinds[i];
+	return NULL;
+}
 
 int dump_archive_temporary(int *fd)
 {
@@ -49,35 +76,50 @@ int dump_archive_temporary(int *fd)
 	return R_FAILED;
 }
 
-static void keep_tail(struct spool *s, size_t n)
+/* The bytes read ahead, or more of the file.  Bytes in `buf`, 0 at the end, -1: s->error. */
+static ssize_t more(struct spool *s)
 {
-	size_t all = sizeof(s->tail);
+	ssize_t n = (ssize_t)s->ahead;
 
-	if (n >= all) {
-		memcpy(s->tail, s->buf + n - all, all);
-	} else {
-		memmove(s->tail, s->tail + n, all - n);
-		memcpy(s->tail + all - n, s->buf, n);
-	}
+	s->ahead = 0;
+	if (n)
+		return n;
+	do
+		n = read(s->from, s->buf, sizeof(s->buf));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		s->error = errno;
+	else
+		s->read += (uint64_t)n;
+	return n;
 }
 
 static la_ssize_t read_some(struct archive *a, void *arg, const void **data)
 {
 	struct spool *s = arg;
-	ssize_t n;
+	ssize_t n = more(s);
 
-	do
-		n = read(s->from, s->buf, sizeof(s->buf));
-	while (n < 0 && errno == EINTR);
-	if (n < 0) {
-		s->error = errno;
-		archive_set_error(a, errno, "it cannot be read");
-		return -1;
-	}
-	s->read += (uint64_t)n;
-	keep_tail(s, (size_t)n);
+	if (n < 0)
+		archive_set_error(a, s->error, "it cannot be read");
 	*data = s->buf;
 	return n;
+}
+
+static int cannot_read(const struct spool *s)
+{
+	errno = s->error;
+	warn_errno("%s", s->archive->path);
+	return R_FAILED;
+}
+
+static int unpack_from(void *arg, const uint8_t **data, size_t *n)
+{
+	struct spool *s = arg;
+	ssize_t got = more(s);
+
+	*data = s->buf;
+	*n = got > 0 ? (size_t)got : 0;
+	return got < 0 ? cannot_read(s) : R_OK;
 }
 
 static int check_room(const struct spool *s)
@@ -132,95 +174,42 @@ static int check_growth(const struct spool *s)
 	return R_UNSUPPORTED;
 }
 
+static int unpack_to(void *arg, const uint8_t *data, size_t n)
+{
+	struct spool *s = arg;
+	int rc = write_block(s, data, n);
+
+	if (rc == R_OK)
+		rc = check_growth(s);
+	if (!progress_tell(s->progress, "unpacking", s->written, 0, PROGRESS_BYTES))
+		rc = R_FAILED;
+	return rc;
+}
+
 static int damaged(const struct spool *s, struct archive *a)
 {
 	const char *why = archive_error_string(a);
 
-	if (s->error) {
-		errno = s->error;
-		warn_errno("%s", s->archive->path);
-		return R_FAILED;
-	}
+	if (s->error)
+		return cannot_read(s);
 	warn("%s: it is damaged or ends early: %s", s->archive->path, why ? why : "unknown");
 	return R_DAMAGED;
 }
 
-static uint32_t u32_of(const uint8_t *bytes)
-{
-	return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-	       (uint32_t)bytes[3] << 24;
-}
-
-/* libarchive leaves out what ends a gzip: checksum and length of what was compressed. */
-static int check_gzip(const struct spool *s)
-{
-	if (strcmp(s->archive->compression, "gzip") != 0 ||
-	    (u32_of(s->tail) == s->crc && u32_of(s->tail + 4) == (uint32_t)s->written))
-		return R_OK;
-	warn("%s: it is damaged: its checksum is not that of its contents (or it is of several "
-	     "parts: then uncompress it first)",
-	     s->archive->path);
-	return R_DAMAGED;
-}
-
-static int copy(struct spool *s, struct archive *a, const struct progress *progress)
+static int copy_blocks(struct spool *s, struct archive *a)
 {
 	const void *block;
 	size_t n;
 	la_int64_t at;
 	int rc = R_OK, got;
 
-	while (rc == R_OK && (got = archive_read_data_block(a, &block, &n, &at)) != ARCHIVE_EOF) {
-		if (got != ARCHIVE_OK)
-			return damaged(s, a);
-		s->crc = crc32_z(s->crc, block, n);
-		rc = write_block(s, block, n);
-		if (rc == R_OK)
-			rc = check_growth(s);
-		if (!progress_tell(progress, "unpacking", s->written, 0, PROGRESS_BYTES))
-			rc = R_FAILED;
-	}
-	if (rc == R_OK)
-		rc = check_gzip(s);
-	if (rc == R_OK && ftruncate(s->fd, (off_t)s->written) != 0) {
-		warn_errno("%s: unpacking it", s->archive->path);
-		rc = R_FAILED;
-	}
+	while (rc == R_OK && (got = archive_read_data_block(a, &block, &n, &at)) != ARCHIVE_EOF)
+		rc = got == ARCHIVE_OK ? unpack_to(s, block, n) : damaged(s, a);
 	return rc;
 }
 
-/* One compression, of those whose decoders are content with little memory. */
-static int note_compression(struct spool *s, struct archive *a)
-{
-	int n = archive_filter_count(a);
-
-	s->archive->compression = "none";
-	if (n == 1)
-		return R_OK;
-	if (n > 2) {
-		warn("%s: it is compressed twice; uncompress it first", s->archive->path);
-		return R_UNSUPPORTED;
-	}
-	switch (archive_filter_code(a, 0)) {
-	case ARCHIVE_FILTER_GZIP:
-		s->archive->compression = "gzip";
-		return R_OK;
-	case ARCHIVE_FILTER_ZSTD:
-		s->archive->compression = "zstd";
-		return R_OK;
-	case ARCHIVE_FILTER_BZIP2:
-		s->archive->compression = "bzip2";
-		return R_OK;
-	case ARCHIVE_FILTER_LZ4:
-		s->archive->compression = "lz4";
-		return R_OK;
-	default:
-		warn("%s: its compression is not known; uncompress it first", s->archive->path);
-		return R_UNSUPPORTED;
-	}
-}
-
-static int spool(struct spool *s, const struct progress *progress)
+/* bzip2 and lz4, whose decoders are content with little memory and compare checksums. */
+static int unpack_by_libarchive(struct spool *s)
 {
 	struct archive *a = archive_read_new();
 	struct archive_entry *entry;
@@ -230,18 +219,16 @@ static int spool(struct spool *s, const struct progress *progress)
 		warn("out of memory");
 		return R_FAILED;
 	}
-	archive_read_support_filter_gzip(a);
-	archive_read_support_filter_zstd(a);
 	archive_read_support_filter_bzip2(a);
 	archive_read_support_filter_lz4(a);
 	archive_read_support_format_raw(a);
 	archive_read_support_format_empty(a);
 	if (archive_read_open(a, s, NULL, read_some, NULL) != ARCHIVE_OK)
 		rc = damaged(s, a);
-	else if ((rc = note_compression(s, a)) == R_OK)
+	else
 		switch (archive_read_next_header(a, &entry)) {
 		case ARCHIVE_OK:
-			rc = copy(s, a, progress);
+			rc = copy_blocks(s, a);
 			break;
 		case ARCHIVE_EOF:
 			rc = R_OK; /* nothing is in it, which the reader of the tar will say */
@@ -250,6 +237,80 @@ static int spool(struct spool *s, const struct progress *progress)
 			rc = damaged(s, a);
 		}
 	archive_read_free(a);
+	return rc;
+}
+
+static int copy_plainly(struct spool *s)
+{
+	const uint8_t *data;
+	size_t n;
+	int rc;
+
+	while ((rc = unpack_from(s, &data, &n)) == R_OK && n > 0)
+		if ((rc = unpack_to(s, data, n)) != R_OK)
+			break;
+	return rc;
+}
+
+/* What is in it may be compressed once more, which leads nowhere. */
+static int check_once(const struct spool *s)
+{
+	uint8_t magic[6];
+
+	if (s->written < sizeof(magic) || io_pread_all(s->fd, magic, sizeof(magic), 0) != R_OK ||
+	    !kind_of(magic, sizeof(magic)))
+		return R_OK;
+	warn("%s: it is compressed twice; uncompress it first", s->archive->path);
+	return R_UNSUPPORTED;
+}
+
+static int unpack(struct spool *s, const struct kind *kind)
+{
+	const struct unpacking u = {
+		.path = s->archive->path, .read = unpack_from, .write = unpack_to, .arg = s
+	};
+	int rc;
+
+	s->archive->compression = kind ? kind->name : "none";
+	if (!kind)
+		return copy_plainly(s);
+	if (!kind->known) {
+		warn("%s: it is compressed by %s, which is not read here; uncompress it first",
+		     s->archive->path, kind->name);
+		return R_UNSUPPORTED;
+	}
+	if (strcmp(kind->name, "gzip") == 0)
+		rc = dump_archive_gunzip(&u);
+	else if (strcmp(kind->name, "zstd") == 0)
+		rc = dump_archive_unzstd(&u);
+	else
+		rc = unpack_by_libarchive(s);
+	return rc == R_OK ? check_once(s) : rc;
+}
+
+static int spool(struct spool *s)
+{
+	size_t got = 0;
+	ssize_t n = 1;
+	int rc;
+
+	/* A pipe may give the first bytes one by one. */
+	while (got < sizeof(kinds[0].magic) && n > 0) {
+		do
+			n = read(s->from, s->buf + got, sizeof(s->buf) - got);
+		while (n < 0 && errno == EINTR);
+		got += n > 0 ? (size_t)n : 0;
+	}
+	if (n < 0) {
+		s->error = errno;
+		return cannot_read(s);
+	}
+	s->ahead = s->read = got;
+	rc = unpack(s, kind_of(s->buf, got));
+	if (rc == R_OK && ftruncate(s->fd, (off_t)s->written) != 0) {
+		warn_errno("%s: unpacking it", s->archive->path);
+		rc = R_FAILED;
+	}
 	return rc;
 }
 
@@ -285,7 +346,8 @@ int dump_archive_uncompress(struct dump_archive *archive, int fd, const struct p
 	if (rc == R_OK) {
 		archive->own_fd = true;
 		s->fd = archive->fd;
-		rc = spool(s, progress);
+		s->progress = progress;
+		rc = spool(s);
 		archive->tar_bytes = s->written;
 	}
 	free(s);

@@ -122,6 +122,16 @@ gzip -kn podman.tar
 "$SNAP" import podman.tar.gz --name zip >out 2>err || fail "gzip: $(cat err)"
 code 0 export --name zip --archive again.gz
 gzip -dc again.gz | cmp - podman.tar || fail "gzip: another tar"
+# In two parts, as "cat a.gz b.gz" makes them.
+{ head -c 5000 podman.tar | gzip && tail -c +5001 podman.tar | gzip; } >parts.tar.gz
+code 0 import parts.tar.gz --name zip
+code 0 export --name zip --archive again.parts
+gzip -dc again.parts | cmp - podman.tar || fail "gzip in two parts: another tar"
+if command -v xz >/dev/null; then
+	xz -k podman.tar
+	code 4 import podman.tar.xz --name bad
+	grep -q "compressed by xz" err || fail "not told that it is xz: $(cat err)"
+fi
 if command -v zstd >/dev/null; then
 	zstd -q podman.tar
 	code 0 import podman.tar.zst --name zip
