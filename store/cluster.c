@@ -1,5 +1,6 @@
 #include "store/cluster.h"
 
+#include "base/endian.h"
 #include "base/io.h"
 #include "base/result.h"
 #include "base/room.h"
@@ -8,6 +9,7 @@
 #include "store/planes.h"
 
 #include <errno.h>
+#include <lz4.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -72,7 +74,10 @@ static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *s
 		return pages * PAGE_BYTES;
 	if (from->codec == CODEC_DELTA_RAW)
 		return from->bytes;
-	len = ZSTD_getFrameContentSize(stored, from->bytes);
+	if (from->codec == CODEC_DELTA_LZ4)
+		len = from->bytes < LZ4_LENGTH_BYTES ? 0 : get_le32(stored);
+	else
+		len = ZSTD_getFrameContentSize(stored, from->bytes);
 	return len <= pages * (DELTA_BITMAP_BYTES + PAGE_BYTES) ? (size_t)len : 0;
 }
 
@@ -106,6 +111,13 @@ static int unpack_planes(struct unpacker *unpacker, const struct segment_cluster
 	return R_OK;
 }
 
+static bool unpack_lz4(const struct unpacker *unpacker, const struct segment_cluster *from,
+		       uint8_t *to, size_t len)
+{
+	return LZ4_decompress_safe((const char *)unpacker->stored + LZ4_LENGTH_BYTES, (char *)to,
+				   (int)(from->bytes - LZ4_LENGTH_BYTES), (int)len) == (int)len;
+}
+
 static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 		  struct cluster *cluster)
 {
@@ -127,6 +139,9 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 		if (from->bytes != len)
 			return R_OK;
 		memcpy(cluster->bytes, unpacker->stored, len);
+	} else if (from->codec == CODEC_DELTA_LZ4) {
+		if (!unpack_lz4(unpacker, from, cluster->bytes, len))
+			return R_OK;
 	} else if (ZSTD_decompressDCtx(unpacker->zstd, cluster->bytes, len, unpacker->stored,
 				       from->bytes) != len) {
 		return R_OK;

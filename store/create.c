@@ -108,6 +108,7 @@ int store_fill(struct store *store)
 		warn_errno("%s: cannot make a store here", store->dir);
 		return R_FAILED;
 	}
+	store->version = FORMAT_VERSION;
 	if (clear_index(store) != R_OK || store_open_rooms(store, true) != R_OK)
 		return R_FAILED;
 	if (getrandom(store->uuid, UUID_BYTES, 0) != UUID_BYTES ||

@@ -4,7 +4,11 @@
 
 #include "store/store.h"
 
-#define FORMAT_VERSION 2
+/* What new stores are made as; those of FORMAT_OLDEST and later are read, and written as they are.
+ */
+#define FORMAT_VERSION 3
+#define FORMAT_OLDEST 2
+#define FORMAT_LZ4 3 /* the first with CODEC_DELTA_LZ4 */
 #define HASH_BYTES 16
 /* Bits of the hash that are not zero.  Fewer are for tests: that nothing relies on hashes alone. */
 #ifdef SNAP_HASH_BITS
@@ -38,20 +42,23 @@ enum segment_flags {
 };
 
 /* How the bytes of a cluster are stored: its pages, or their differences; as such, or a zstd frame
- * of that, or one of the planes of the pages. */
+ * of that, or one of the planes of the pages, or the length of the differences and an LZ4 block. */
 enum codec {
 	CODEC_RAW = 0,
 	CODEC_ZSTD = 1,
 	CODEC_DELTA_RAW = 2,
 	CODEC_DELTA_ZSTD = 3,
 	CODEC_PLANES = 4,
-	CODEC_LAST = CODEC_PLANES,
+	CODEC_DELTA_LZ4 = 5,
+	CODEC_LAST = CODEC_DELTA_LZ4,
 };
 
 static inline bool codec_is_delta(enum codec codec)
 {
-	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD;
+	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD || codec == CODEC_DELTA_LZ4;
 }
+
+#define LZ4_LENGTH_BYTES 4 /* before the block */
 
 /* Differences over one full page, one over another: what is written at most, and what a reader
  * accepts before it takes the page for damaged. */

@@ -63,7 +63,7 @@ static int encode(struct store *store, struct index_txn *txn, uint8_t **bytes, s
 		return R_FAILED;
 	}
 	memcpy(raw, COPY_MAGIC, 8);
-	put_le32(raw + 8, FORMAT_VERSION);
+	put_le32(raw + 8, store->version);
 	put_le32(raw + AT_COUNT, (uint32_t)n);
 	put_le64(raw + AT_PAGE, page);
 	put_le64(raw + AT_PACK, pack);
@@ -137,7 +137,7 @@ static bool decode(const uint8_t *raw, size_t len, struct index_copy *copy)
 	size_t n;
 
 	if (len < HEAD_BYTES + CHECKSUM_BYTES || memcmp(raw, COPY_MAGIC, 8) != 0 ||
-	    get_le32(raw + 8) != FORMAT_VERSION ||
+	    get_le32(raw + 8) < FORMAT_OLDEST || get_le32(raw + 8) > FORMAT_VERSION ||
 	    get_le64(raw + len - CHECKSUM_BYTES) != XXH3_64bits(raw, len - CHECKSUM_BYTES))
 		return false;
 	n = get_le32(raw + AT_COUNT);

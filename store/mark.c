@@ -34,7 +34,7 @@ int store_mark_damaged(const struct store *store, const char *how)
 
 int store_mark_read(struct store *store)
 {
-	unsigned int version;
+	unsigned int version = 0;
 	char *text, uuid[2 * UUID_BYTES + 1];
 	int result = R_FAILED;
 	size_t len;
@@ -50,16 +50,16 @@ int store_mark_read(struct store *store)
 	else if (version > FORMAT_VERSION)
 		warn("%s: a store of format %u; this snap knows formats up to %d: use a newer snap",
 		     store->dir, version, FORMAT_VERSION);
-	else if (version < FORMAT_VERSION)
+	else if (version < FORMAT_OLDEST)
 		warn("%s: a store of format %u, which no released snap wrote; this snap reads "
-		     "format "
-		     "%d: name another directory, and take again there",
-		     store->dir, version, FORMAT_VERSION);
+		     "formats %d to %d: name another directory, and take again there",
+		     store->dir, version, FORMAT_OLDEST, FORMAT_VERSION);
 	else if (sscanf(text, "snap-store %*u\nuuid %32[0-9a-f]", uuid) != 1 ||
 		 strlen(uuid) != 2 * UUID_BYTES || parse_uuid(uuid, store->uuid) != R_OK)
 		result = store_mark_damaged(store, "no uuid in it");
 	else
 		result = R_OK;
+	store->version = version;
 	free(text);
 	return result;
 }
@@ -69,7 +69,7 @@ int store_mark_write(struct store *store)
 	char text[128];
 	int used;
 
-	used = snprintf(text, sizeof(text), "snap-store %d\nuuid ", FORMAT_VERSION);
+	used = snprintf(text, sizeof(text), "snap-store %u\nuuid ", store->version);
 	for (size_t i = 0; i < UUID_BYTES; i++)
 		used += snprintf(text + used, sizeof(text) - (size_t)used, "%02x", store->uuid[i]);
 	text[used++] = '\n';

@@ -35,7 +35,7 @@ static int write_header(struct store *store, uint64_t pack, int fd)
 	uint8_t header[PACK_HEADER_BYTES] = { 0 };
 
 	memcpy(header, PACK_MAGIC, 8);
-	put_le32(header + 8, FORMAT_VERSION);
+	put_le32(header + 8, store->version);
 	put_le64(header + 16, pack);
 	memcpy(header + 24, store->uuid, UUID_BYTES);
 	fault_point("pack header write");

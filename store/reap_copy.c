@@ -88,6 +88,7 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 	uint8_t *base_bytes = copier->base_bytes + (size_t)i * PAGE_BYTES;
 	const struct segment *segment;
 	const uint8_t *from;
+	enum codec codec;
 	uint32_t place;
 	int result;
 
@@ -101,7 +102,9 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 	if (result != R_OK)
 		return result;
 	memcpy(copier->hashes[i], segment_hash(segment, place), HASH_BYTES);
-	page->raw = segment->cluster[segment->pages[place].cluster].codec == CODEC_RAW;
+	codec = segment->cluster[segment->pages[place].cluster].codec;
+	page->raw = codec == CODEC_RAW;
+	page->tight = codec == CODEC_DELTA_ZSTD;
 	page->sealed = segment->record.flags & SEGMENT_SEALED;
 	if (!full)
 		page->base = segment_base(segment, place);
@@ -126,7 +129,8 @@ int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bo
 	if (!*encoder)
 		*encoder =
 		    segment_encoder_new(copier->copies->store->secret,
-					strong ? &segment_coding_strong : &segment_coding_take);
+					strong ? &segment_coding_strong
+					       : segment_coding_of(copier->copies->store->version));
 	if (!*encoder)
 		return R_FAILED;
 	for (uint32_t i = 0; i < n; i++) {

@@ -7,13 +7,21 @@
 #include "store/planes.h"
 #include "store/varint.h"
 
+#include <lz4hc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
 
+const struct segment_coding segment_coding_take_2 = {
+	.level = 1,
+	.delta_level = 2,
+	.cluster_pages = 16,
+};
+
 const struct segment_coding segment_coding_take = {
 	.level = 1,
 	.delta_level = 2,
+	.lz4_level = 1,
 	.cluster_pages = 16,
 };
 
@@ -24,6 +32,11 @@ const struct segment_coding segment_coding_strong = {
 	.flags = SEGMENT_STRONG,
 };
 
+const struct segment_coding *segment_coding_of(unsigned int version)
+{
+	return version < FORMAT_LZ4 ? &segment_coding_take_2 : &segment_coding_take;
+}
+
 struct cluster {
 	uint32_t pages, bytes;
 	enum codec codec;
@@ -33,6 +46,7 @@ struct segment_encoder {
 	const uint8_t *secret;
 	struct segment_coding coding;
 	ZSTD_CCtx *zstd;
+	void *lz4;	  /* NULL: nothing was packed by it yet */
 	uint8_t *scratch; /* SEGMENT_BYTES: one cluster before compression */
 	uint8_t *planes;  /* two of these, once they were wanted: the planes, and these packed */
 	uint8_t *out;	  /* SEGMENT_HEADER_MAX, then the body; the header ends where that begins */
@@ -40,6 +54,7 @@ struct segment_encoder {
 	uint32_t n_clusters;
 	struct cluster clusters[SEGMENT_PAGES];
 	bool delta[SEGMENT_PAGES];
+	bool tight; /* the differences of this segment */
 };
 
 struct segment_encoder *segment_encoder_new(const uint8_t *secret,
@@ -66,6 +81,7 @@ void segment_encoder_free(struct segment_encoder *encoder)
 	if (!encoder)
 		return;
 	ZSTD_freeCCtx(encoder->zstd);
+	free(encoder->lz4);
 	free(encoder->scratch);
 	free(encoder->planes);
 	free(encoder->out);
@@ -111,6 +127,46 @@ static size_t try_planes(struct segment_encoder *encoder, size_t len, size_t got
 	return better;
 }
 
+static size_t press_zstd(struct segment_encoder *encoder, size_t len, int level, uint8_t *to)
+{
+	size_t got = ZSTD_compressCCtx(encoder->zstd, to, len - 1, encoder->scratch, len, level);
+
+	return ZSTD_isError(got) ? 0 : got;
+}
+
+static size_t press_lz4(struct segment_encoder *encoder, size_t len, uint8_t *to)
+{
+	int room = (int)len - 1 - LZ4_LENGTH_BYTES, got;
+
+	put_le32(to, (uint32_t)len);
+	got = LZ4_compress_HC_extStateHC(encoder->lz4, (const char *)encoder->scratch,
+					 (char *)to + LZ4_LENGTH_BYTES, (int)len, room,
+					 encoder->coding.lz4_level);
+	return got > 0 ? (size_t)got + LZ4_LENGTH_BYTES : 0;
+}
+
+/* Whether differences go by LZ4; without memory they do not. */
+static bool by_lz4(struct segment_encoder *encoder)
+{
+	if (encoder->coding.lz4_level > 0 && !encoder->tight && !encoder->lz4)
+		encoder->lz4 = malloc((size_t)LZ4_sizeofStateHC());
+	return encoder->coding.lz4_level > 0 && !encoder->tight && encoder->lz4;
+}
+
+/* Packs `len` bytes of the scratch and sets the codec.  Their length at `to`, 0 if they do not get
+ * shorter. */
+static size_t press_bytes(struct segment_encoder *encoder, size_t len, bool delta, uint8_t *to,
+			  enum codec *codec)
+{
+	if (delta && by_lz4(encoder)) {
+		*codec = CODEC_DELTA_LZ4;
+		return press_lz4(encoder, len, to);
+	}
+	*codec = delta ? CODEC_DELTA_ZSTD : CODEC_ZSTD;
+	return press_zstd(encoder, len, delta ? encoder->coding.delta_level : encoder->coding.level,
+			  to);
+}
+
 /* Appends `len` bytes of the scratch as a cluster, with `press` compressed if that makes them
  * fewer. */
 static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t len, bool delta,
@@ -118,13 +174,11 @@ static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t 
 {
 	struct cluster *cluster = &encoder->clusters[encoder->n_clusters++];
 	uint8_t *to = encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
-	int level = delta ? encoder->coding.delta_level : encoder->coding.level;
-	size_t got = len, planes = 0;
+	size_t got = 0, planes = 0;
 
-	cluster->codec = delta ? CODEC_DELTA_ZSTD : CODEC_ZSTD;
 	if (press)
-		got = ZSTD_compressCCtx(encoder->zstd, to, len - 1, encoder->scratch, len, level);
-	if (!press || ZSTD_isError(got)) {
+		got = press_bytes(encoder, len, delta, to, &cluster->codec);
+	if (got == 0) {
 		cluster->codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
 		memcpy(to, encoder->scratch, len);
 		got = len;
@@ -234,6 +288,7 @@ const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segm
 {
 	uint32_t deltas = 0;
 
+	encoder->tight = false;
 	*record = (struct segment_record){
 		.first = pages[0].number,
 		.last = pages[n - 1].number,
@@ -246,6 +301,7 @@ const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segm
 		    pages[i].base < pages[i].number &&
 		    delta_count(pages[i].bytes, pages[i].base_bytes) <= DELTA_WORDS_MAX;
 		deltas += encoder->delta[i];
+		encoder->tight |= pages[i].tight;
 	}
 	if (pages[0].sealed)
 		record->flags |= SEGMENT_SEALED;

@@ -18,6 +18,9 @@ struct segment_page {
 	const uint8_t *bytes;
 	const uint8_t *base_bytes; /* of the base, if there is one */
 	bool raw; /* known not to get smaller: it is stored as it is, without being tried again */
+	/* Its difference goes by zstd where others go by LZ4, with all of the segment: numbers of
+	 * pages that follow each other, as page trees have them, get small by that only. */
+	bool tight;
 	/* Encrypted: as `raw`, and never a difference.  All pages of a segment are or none is. */
 	bool sealed;
 };
@@ -28,12 +31,16 @@ struct segment_page {
 /* How it is to be packed.  A longer cluster packs tighter and costs more where one page is read. */
 struct segment_coding {
 	int level, delta_level; /* of zstd */
+	/* Of LZ4's slow packing, for differences: a fifth longer than by zstd, and unpacked in a
+	 * third of the time.  0: none. */
+	int lz4_level;
 	uint32_t cluster_pages; /* of full pages in a cluster, 1 .. SEGMENT_PAGES */
 	uint32_t flags;		/* noted in the segment beside its own: SEGMENT_STRONG or 0 */
 };
 
-/* What takes use: figures in docs/store-figures.md. */
-extern const struct segment_coding segment_coding_take;
+/* What takes use, in stores of format 2 and in later ones: figures in docs/store-figures.md. */
+extern const struct segment_coding segment_coding_take_2, segment_coding_take;
+const struct segment_coding *segment_coding_of(unsigned int version);
 
 /* What gc --recompress uses: figures in gc/DESIGN.md. */
 extern const struct segment_coding segment_coding_strong;

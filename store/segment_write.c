@@ -98,7 +98,8 @@ static int reserve_pages(struct segment_writer *writer)
 static int press_open(const struct segment_writer *writer, struct press *press)
 {
 	*press = (struct press){ 0 };
-	press->encoder = segment_encoder_new(writer->store->secret, &segment_coding_take);
+	press->encoder =
+	    segment_encoder_new(writer->store->secret, segment_coding_of(writer->store->version));
 	return press->encoder ? R_OK : R_FAILED;
 }
 
@@ -152,6 +153,7 @@ static int gather_pages(const struct segment_writer *writer, struct press *press
 			.number = slot->first + i,
 			.hash = slot->hashes[i],
 			.bytes = slot->data + (size_t)i * PAGE_BYTES,
+			.tight = slot->kind != KIND_DATA,
 			.sealed = slot->kind == KIND_SEALED,
 		};
 		if (slot->bases[i] == PAGE_ABSENT)

@@ -12,6 +12,7 @@ struct store {
 	int dirfd, packs_fd;
 	int index_fd; /* of a writer: holds the lock that keeps a repair away; else -1 */
 	bool writable;
+	unsigned int version; /* of its format */
 	uint8_t uuid[UUID_BYTES];
 	uint8_t secret[SECRET_BYTES];
 	struct index *index;

@@ -23,7 +23,7 @@
 static void encode(const struct store *store, const struct walked *walked, uint8_t *raw)
 {
 	memcpy(raw, WALKED_MAGIC, 8);
-	put_le32(raw + 8, FORMAT_VERSION);
+	put_le32(raw + 8, store->version);
 	put_le32(raw + 12, 0);
 	memcpy(raw + 16, store->uuid, UUID_BYTES);
 	put_le64(raw + 32, walked->txn);

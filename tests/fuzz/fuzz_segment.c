@@ -83,9 +83,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	return 0;
 }
 
-#define SEEDS 7
+#define SEEDS 8
 
-/* Full pages, differences, gaps, what does not compress, and what does as planes. */
+/* Full pages, differences, gaps, what does not compress, and what does as planes; the last as
+ * format 2 has it. */
 size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 {
 	static uint8_t bytes[40][PAGE_BYTES], bases[40][PAGE_BYTES], hashes[40][HASH_BYTES];
@@ -119,8 +120,9 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 			.base_bytes = delta ? bases[k] : NULL,
 		};
 	}
-	encoder = segment_encoder_new(secret, i < 3 || i == 6 ? &segment_coding_take
-							      : &segment_coding_strong);
+	encoder = segment_encoder_new(secret, i == 7		? &segment_coding_take_2
+					      : i < 3 || i == 6 ? &segment_coding_take
+								: &segment_coding_strong);
 	made = encoder ? segment_encode(encoder, pages, n, &record) : NULL;
 	len = made ? (size_t)record.header_bytes + record.body_bytes : 0;
 	if (!made || len > room)

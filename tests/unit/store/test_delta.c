@@ -55,6 +55,7 @@ struct reading {
 	uint64_t time, n, damaged;
 	uint32_t deepest;
 	uint64_t deltas;
+	unsigned int codecs; /* bit 1 << codec of each cluster that one of the pages lies in */
 };
 
 static int read_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
@@ -64,7 +65,9 @@ static int read_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 	for (size_t i = 0; i < n; i++, reading->n++) {
 		uint64_t page[512], expected[512];
 		uint32_t depth = 0;
+		const struct segment *segment;
 		page_no bad, base;
+		uint32_t place;
 		int result = store_read_pages(reading->view, numbers + i, 1, page, &bad);
 
 		if (result == R_DAMAGED) {
@@ -74,6 +77,8 @@ static int read_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 		assert_int_equal(result, R_OK);
 		page_at(reading->time, index + i - FIRST, expected);
 		assert_memory_equal(page, expected, PAGE_BYTES);
+		assert_int_equal(view_segment(reading->view, numbers[i], &segment, &place), R_OK);
+		reading->codecs |= 1u << segment->cluster[segment->pages[place].cluster].codec;
 		for (page_no at = numbers[i];; at = base, depth++) {
 			assert_int_equal(view_page_base(reading->view, at, &base), R_OK);
 			if (base == PAGE_ABSENT)
@@ -125,11 +130,69 @@ static void chains(void **state)
 		assert_int_equal(reading.damaged, 0);
 		assert_true(reading.deepest <= CHAIN_WRITTEN_MAX);
 		deep |= reading.deepest == CHAIN_WRITTEN_MAX;
-		if (time % (CHAIN_WRITTEN_MAX + 1) != 0)
+		if (time % (CHAIN_WRITTEN_MAX + 1) != 0) {
 			assert_true(reading.deltas > PAGES / 4);
+			assert_true(reading.codecs >> CODEC_DELTA_LZ4 & 1);
+		}
 	}
 	assert_true(deep);
 	assert_int_equal(scratch_verify(store, &verified), R_OK);
+	store_close(store);
+}
+
+/* Makes of an empty store one that an earlier snap made. */
+static void make_older(const char *dir, unsigned int version)
+{
+	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+	char text[100], digit = (char)('0' + version);
+
+	fd = openat(dirfd, "snap-store", O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, text, 13, 0), 13);
+	assert_memory_equal(text, "snap-store 3\n", 13);
+	assert_int_equal(pwrite(fd, &digit, 1, 11), 1);
+	close(fd);
+	close(dirfd);
+}
+
+/* A store of format 2 is read and written as such: nothing in it is new. */
+static void format_2(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct store_verify_result verified;
+	struct generation gen;
+	bool rebuilt;
+	char path[300];
+	uint8_t header[12];
+	int fd;
+
+	store_close(store);
+	make_older(*state, 2);
+	store = scratch_open(*state);
+	for (uint64_t time = 0; time < 4; time++) {
+		struct reading reading;
+
+		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
+		reading = read_back(store, time + 1, time);
+		assert_int_equal(reading.damaged, 0);
+		assert_int_equal(reading.codecs >> CODEC_DELTA_LZ4, 0);
+		assert_true(time == 0 || reading.codecs >> CODEC_DELTA_ZSTD & 1);
+	}
+	store_close(store);
+	snprintf(path, sizeof(path), "%s/packs/%016x.pack", (char *)*state, 4);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, header, sizeof(header)), sizeof(header));
+	assert_int_equal(header[8], 2);
+	close(fd);
+	/* The copy of its index is one as well. */
+	snprintf(path, sizeof(path), "%s/index/data.mdb", (char *)*state);
+	assert_int_equal(truncate(path, 100), 0);
+	assert_int_equal(store_repair_index(*state, &rebuilt), R_OK);
+	assert_true(rebuilt);
+	store = scratch_open(*state);
+	assert_int_equal(store->version, 2);
+	assert_int_equal(scratch_verify(store, &verified), R_OK);
+	assert_int_equal(verified.generations, 4);
 	store_close(store);
 }
 
@@ -348,6 +411,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(chains, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(format_2, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(gc_keeps_bases, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(dead_over_condemned, scratch_setup,
 						scratch_teardown),

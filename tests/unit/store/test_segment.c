@@ -2,6 +2,7 @@
 #include "store/cluster.h"
 #include "store/segment_encode.h"
 
+#include "base/endian.h"
 #include "base/result.h"
 #include "scratch.h"
 #include "store/page.h"
@@ -122,6 +123,16 @@ static void check(struct made *made, uint32_t n)
 	unpacker_free(unpacker);
 }
 
+/* The last cluster, which is that of differences if there are any. */
+static void check_codec(struct made *made, enum codec codec)
+{
+	struct segment segment;
+
+	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
+	assert_int_equal(segment.cluster[segment.clusters - 1].codec, codec);
+	segment_free(&segment);
+}
+
 static void dense_and_full(void **state)
 {
 	struct made *made = *state;
@@ -165,7 +176,17 @@ static void mixed(void **state)
 
 		make(made, i, 100000 + i * 2, base, i % 9 == 1 ? 300 : i % 60);
 	}
-	write_out(made, &segment_coding_take, 250);
+	write_out(made, segment_coding_of(2), 250);
+	check_codec(made, CODEC_DELTA_ZSTD);
+	check(made, 250);
+	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
+	check_codec(made, CODEC_DELTA_LZ4);
+	made->pages[249].tight = true;
+	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
+	check_codec(made, CODEC_DELTA_ZSTD);
+	made->pages[249].tight = false;
+	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
+	check_codec(made, CODEC_DELTA_LZ4);
 	assert_int_equal(made->record.flags, SEGMENT_SPARSE | SEGMENT_DELTAS);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	for (uint32_t i = 0; i < 250; i++) {
@@ -253,6 +274,42 @@ static void numbers(void **state)
 	write_out(made, &segment_coding_strong, 40);
 	assert_true(made->record.body_bytes < 40 * PAGE_BYTES / 100 * 87);
 	check(made, 40);
+}
+
+/* Differences that say another length than they have, or end in their midst, are no cluster. */
+static void bad_lz4(void **state)
+{
+	static const uint32_t lengths[] = { 0, 63, 64, 3000, 40 * (64 + PAGE_BYTES), UINT32_MAX };
+	struct unpacker *unpacker = unpacker_new();
+	struct made *made = *state;
+	struct segment segment;
+	struct cluster_place where;
+	struct cluster *cluster;
+	uint8_t raw[4];
+
+	assert_non_null(unpacker);
+	for (uint32_t i = 0; i < 40; i++)
+		make(made, i, 300 + i, 100 + i, 20);
+	write_out(made, segment_coding_of(FORMAT_VERSION), 40);
+	check_codec(made, CODEC_DELTA_LZ4);
+	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
+	where = cluster_place_of(&segment, 0, made->fd);
+	for (uint32_t cut = 1; cut < where.cluster.bytes; cut++) {
+		where.cluster.bytes -= cut;
+		assert_int_equal(cluster_read(unpacker, &where, &cluster), R_OK);
+		assert_false(cluster->whole);
+		cluster_free(cluster);
+		where.cluster.bytes += cut;
+	}
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		put_le32(raw, lengths[i]);
+		assert_int_equal(pwrite(made->fd, raw, 4, (off_t)where.offset), 4);
+		assert_int_equal(cluster_read(unpacker, &where, &cluster), R_OK);
+		assert_false(cluster->whole);
+		cluster_free(cluster);
+	}
+	segment_free(&segment);
+	unpacker_free(unpacker);
 }
 
 /* A base must have a lower number, or a ring of bases could be made. */
@@ -343,6 +400,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(mixed, setup, teardown),
 		cmocka_unit_test_setup_teardown(incompressible, setup, teardown),
 		cmocka_unit_test_setup_teardown(numbers, setup, teardown),
+		cmocka_unit_test_setup_teardown(bad_lz4, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_above, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_header, setup, teardown),
 		cmocka_unit_test_setup_teardown(forged_header, setup, teardown),
