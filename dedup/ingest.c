@@ -125,7 +125,7 @@ static void free_ingest(struct ingest *ingest, bool committed)
 	store_view_close(ingest->view);
 	recent_free(ingest->classifier.recent);
 	crew_free(ingest->crew);
-	free(ingest->names.bytes);
+	name_list_free(&ingest->names);
 	free(ingest);
 }
 

@@ -4,11 +4,18 @@
 
 #include "store/format.h"
 
-/* All zeroes is an empty one; its owner frees `bytes`. */
+/* All zeroes is an empty one. */
 struct name_list {
 	uint8_t *bytes; /* as FORMAT.md has a directory object */
 	size_t len, room;
+	/* To find a name by: where entries begin, plus 1, at the hash of their names or behind it.
+	 */
+	size_t *slots;
+	size_t n_slots; /* a power of two, more than twice the names; or 0 */
+	size_t n_names;
 };
+
+void name_list_free(struct name_list *list);
 
 bool name_list_has(const struct name_list *list, const char *name);
 

@@ -46,10 +46,12 @@ struct taken_file {
 	int local;	/* our descriptor of the same description, valid during the take */
 	bool path_only; /* local was opened by path (mapping, exe, cwd, root) */
 	struct stat st;
-	uint64_t fs;	/* magic number of its file system, 0 while not known */
-	char *link;	/* text of the /proc/PID/fd link */
-	char *info;	/* text of /proc/PID/fdinfo/FD */
-	uint32_t flags; /* open flags without O_CLOEXEC */
+	bool has_btime;
+	struct timespec btime; /* when it was made, where its file system knows */
+	uint64_t fs;	       /* magic number of its file system, 0 while not known */
+	char *link;	       /* text of the /proc/PID/fd link */
+	char *info;	       /* text of /proc/PID/fdinfo/FD */
+	uint32_t flags;	       /* open flags without O_CLOEXEC */
 	uint64_t pos;
 	int mnt_id;
 	FownEntry fown;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -121,17 +122,40 @@ static void look_fown(struct taken_file *f)
 	}
 }
 
-/* False where the kernel tells it in fdinfo only (before Linux 5.8). */
-static bool look_mount(struct taken_file *f)
+static struct timespec time_of(const struct statx_timestamp *stamp)
 {
-	struct statx st;
+	return (struct timespec){ stamp->tv_sec, stamp->tv_nsec };
+}
 
-	if (statx(f->local, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) != 0 ||
-	    !(st.stx_mask & STATX_MNT_ID) || st.stx_mnt_id > INT_MAX)
-		return false;
-	f->mnt_id = (int)st.stx_mnt_id;
-	fown_entry__init(&f->fown);
-	return true;
+/* One call for all that is asked of it: this is done for hundreds of files while the tree stands
+ * still. */
+static int look_stat(struct taken_file *f)
+{
+	struct statx x;
+
+	if (statx(f->local, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
+		  &x) != 0)
+		return R_FAILED;
+	f->st = (struct stat){
+		.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor),
+		.st_ino = x.stx_ino,
+		.st_mode = x.stx_mode,
+		.st_nlink = x.stx_nlink,
+		.st_uid = x.stx_uid,
+		.st_gid = x.stx_gid,
+		.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor),
+		.st_size = (off_t)x.stx_size,
+		.st_blksize = (blksize_t)x.stx_blksize,
+		.st_blocks = (blkcnt_t)x.stx_blocks,
+		.st_atim = time_of(&x.stx_atime),
+		.st_mtim = time_of(&x.stx_mtime),
+		.st_ctim = time_of(&x.stx_ctime),
+	};
+	f->has_btime = (x.stx_mask & STATX_BTIME) != 0;
+	f->btime = time_of(&x.stx_btime);
+	/* Before Linux 5.8 the kernel tells it in fdinfo only. */
+	f->mnt_id = x.stx_mask & STATX_MNT_ID && x.stx_mnt_id <= INT_MAX ? (int)x.stx_mnt_id : 0;
+	return R_OK;
 }
 
 int taken_file_look(struct fds_take *take, struct taken_file *f)
@@ -140,7 +164,7 @@ int taken_file_look(struct fds_take *take, struct taken_file *f)
 	const char *value;
 	size_t len;
 
-	if (fstat(f->local, &f->st) != 0) {
+	if (look_stat(f) != R_OK) {
 		warn_errno("pid %d fd %d: cannot stat it", (int)f->pid, f->fd);
 		return R_FAILED;
 	}
@@ -148,7 +172,8 @@ int taken_file_look(struct fds_take *take, struct taken_file *f)
 	if (!f->link && look_link(take, f) != R_OK)
 		return R_FAILED;
 	/* Of what we have opened ourselves no more than its mount is of interest. */
-	if (f->path_only && look_mount(f)) {
+	if (f->path_only && f->mnt_id) {
+		fown_entry__init(&f->fown);
 		f->info = fds_take_strdup(take, "");
 		return f->info ? R_OK : R_FAILED;
 	}

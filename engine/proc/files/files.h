@@ -60,8 +60,6 @@ struct file_inode {
 	bool mapped, executable, private_map; /* of the tree's mappings */
 	bool shared_write;		      /* mapped such that writes move no time */
 	struct cookie cookie;
-	struct cookie now; /* as statx told after the freeze */
-	bool named_now;	   /* the name still leads to it */
 	bool settled;
 	enum cookie_level level;
 	int32_t handle_type;

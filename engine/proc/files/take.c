@@ -145,12 +145,11 @@ static int gather(struct pass *p)
 	return R_OK;
 }
 
-/* The cookie's identity is that of the freeze; what a stat there does not tell is asked for now. */
+/* The cookie's identity is that of the freeze: nothing is asked for now. */
 static void identify(struct pass *p, struct file_inode *inode)
 {
 	const struct stat *st = &inode->files[0]->st;
 	struct cookie *c = &inode->cookie;
-	struct statx stx;
 	int64_t changed_ns;
 
 	*c = (struct cookie){
@@ -163,21 +162,14 @@ static void identify(struct pass *p, struct file_inode *inode)
 		.mtime_nsec = (uint32_t)st->st_mtim.tv_nsec,
 		.ctime_sec = st->st_ctim.tv_sec,
 		.ctime_nsec = (uint32_t)st->st_ctim.tv_nsec,
+		.has_btime = inode->files[0]->has_btime,
+		.btime_sec = inode->files[0]->btime.tv_sec,
+		.btime_nsec = (uint32_t)inode->files[0]->btime.tv_nsec,
 		.grows = only_grows(inode),
 	};
 	changed_ns = c->ctime_sec * 1000000000ll + c->ctime_nsec;
 	inode->settled =
 	    !inode->shared_write && changed_ns + FILES_SETTLED_NS < p->options->frozen_at_ns;
-	if (statx(AT_FDCWD, inode->name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME,
-		  &stx) != 0)
-		return;
-	cookie_of_statx(&stx, &inode->now);
-	inode->named_now = inode->now.dev == c->dev && inode->now.ino == c->ino;
-	if (!inode->named_now)
-		return;
-	c->has_btime = inode->now.has_btime;
-	c->btime_sec = inode->now.btime_sec;
-	c->btime_nsec = inode->now.btime_nsec;
 }
 
 static bool is_stored(const struct pass *p, const struct file_inode *inode)
@@ -329,13 +321,22 @@ static int read_open(struct pass *p, struct file_inode *inode, int fd)
 	return R_OK;
 }
 
+/* Does the path still lead to it? */
+static bool is_named_now(const struct file_inode *inode)
+{
+	struct stat st;
+
+	return lstat(inode->name, &st) == 0 && st.st_dev == inode->cookie.dev &&
+	       st.st_ino == inode->cookie.ino;
+}
+
 static int read_file_of(struct pass *p, struct file_inode *inode)
 {
 	uint64_t dev = (uint64_t)major(inode->cookie.dev) << 32 | minor(inode->cookie.dev);
 	int fd, rc;
 
 	inode->level = COOKIE_STAT;
-	if (!inode->named_now) {
+	if (!is_named_now(inode)) {
 		forget_contents(inode, "its path leads elsewhere since the freeze");
 		return R_OK;
 	}
