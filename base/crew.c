@@ -97,6 +97,18 @@ static void start(struct crew *crew)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+static void give_out(struct crew *crew, size_t n,
+		     void (*fn)(size_t i, unsigned int worker, void *arg), void *arg)
+{
+	pthread_mutex_lock(&crew->lock);
+	crew->fn = fn;
+	crew->arg = arg;
+	crew->next = 0;
+	crew->n = n;
+	pthread_cond_broadcast(&crew->work);
+	pthread_mutex_unlock(&crew->lock);
+}
+
 void crew_run(struct crew *crew, size_t n, void (*fn)(size_t i, unsigned int worker, void *arg),
 	      void *arg)
 {
@@ -106,12 +118,21 @@ void crew_run(struct crew *crew, size_t n, void (*fn)(size_t i, unsigned int wor
 	}
 	if (n > 1 && crew->started < crew->size)
 		start(crew);
+	give_out(crew, n, fn, arg);
+	crew_finish(crew);
+}
+
+void crew_begin(struct crew *crew, size_t n, void (*fn)(size_t i, unsigned int worker, void *arg),
+		void *arg)
+{
+	if (crew->started < crew->size)
+		start(crew);
+	give_out(crew, n, fn, arg);
+}
+
+void crew_finish(struct crew *crew)
+{
 	pthread_mutex_lock(&crew->lock);
-	crew->fn = fn;
-	crew->arg = arg;
-	crew->next = 0;
-	crew->n = n;
-	pthread_cond_broadcast(&crew->work);
 	do_pieces(crew, 0);
 	while (crew->busy > 0)
 		pthread_cond_wait(&crew->done, &crew->lock);

@@ -24,4 +24,10 @@ unsigned int crew_size(const struct crew *crew);
 void crew_run(struct crew *crew, size_t n, void (*fn)(size_t i, unsigned int worker, void *arg),
 	      void *arg);
 
+/* The same in two parts: the other workers begin while the caller does something else, and when it
+ * is done with that, it does its share of what is left.  Nothing else is given them in between. */
+void crew_begin(struct crew *crew, size_t n, void (*fn)(size_t i, unsigned int worker, void *arg),
+		void *arg);
+void crew_finish(struct crew *crew);
+
 #endif

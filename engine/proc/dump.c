@@ -12,12 +12,12 @@
 #include "base/crew.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/ahead.h"
 #include "engine/proc/capture/track.h"
 #include "engine/proc/dump_secret.h"
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/phases.h"
 #include "engine/proc/stat.h"
-#include "engine/proc/trace_internal.h"
 #include "store/store.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -175,6 +175,7 @@ int dump_begin(struct dump_ctx *ctx, const struct tree *tree, struct ingest *ing
 
 void dump_end(struct dump_ctx *ctx)
 {
+	ahead_end();
 	if (ctx->fds)
 		fds_take_end(ctx->fds);
 	for (size_t i = 0; ctx->tasks && i < ctx->n_tasks; i++) {
@@ -194,7 +195,7 @@ void dump_end(struct dump_ctx *ctx)
 }
 
 /* R_UNSUPPORTED of another module has named its finding already. */
-static int count_refusal(struct dump_ctx *ctx, int rc)
+int dump_count_refusal(struct dump_ctx *ctx, int rc)
 {
 	if (rc != R_UNSUPPORTED)
 		return rc;
@@ -207,15 +208,15 @@ static int collect_files(struct dump_ctx *ctx, struct dump_task *t)
 	pid_t pid = t->task->pid;
 	int rc;
 
-	rc = count_refusal(ctx, fds_take_task(ctx->fds, pid, &t->ids.files_id));
+	rc = dump_count_refusal(ctx, fds_take_task(ctx->fds, pid, &t->ids.files_id));
 	if (rc == R_OK)
-		rc = count_refusal(ctx, fds_register_path_file(ctx->fds, pid, "exe", O_RDONLY,
-							       &t->mm.exe_file_id));
+		rc = dump_count_refusal(ctx, fds_register_path_file(ctx->fds, pid, "exe", O_RDONLY,
+								    &t->mm.exe_file_id));
 	if (rc == R_OK)
-		rc = count_refusal(
+		rc = dump_count_refusal(
 		    ctx, fds_register_path_file(ctx->fds, pid, "cwd", O_RDONLY, &t->fs.cwd_id));
 	if (rc == R_OK)
-		rc = count_refusal(
+		rc = dump_count_refusal(
 		    ctx, fds_register_path_file(ctx->fds, pid, "root", O_RDONLY, &t->fs.root_id));
 	return rc;
 }
@@ -264,10 +265,6 @@ static int collect_task(struct dump_ctx *ctx, struct dump_task *t)
 		rc = collect_files(ctx, t);
 	phase_enter(PHASE_RANGES);
 	if (rc == R_OK)
-		rc = maps_read(t->task->pid, &t->maps);
-	if (rc == R_OK)
-		track_look(ctx->track, t->task->pid, &t->maps);
-	if (rc == R_OK)
 		rc = dump_mm(ctx, t);
 	phase_enter(PHASE_PROC);
 	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)
@@ -296,53 +293,6 @@ static int collect_zombie(struct dump_ctx *ctx, struct dump_task *t)
 	return core->comm ? R_OK : R_FAILED;
 }
 
-/* False, after naming it, if no call can be made within the task. */
-static bool can_ask(struct dump_ctx *ctx, const struct dump_task *t)
-{
-	for (size_t i = 0; i < t->task->thread_count; i++) {
-		if (!t->task->threads[i]->seccomp_live)
-			continue;
-		dump_refuse(ctx, t->task->pid,
-			    "its seccomp filter cannot be suspended here (that "
-			    "needs CAP_SYS_ADMIN)");
-		return false;
-	}
-	return true;
-}
-
-static int ask_task(struct dump_ctx *ctx, struct dump_task *t)
-{
-	int rc, close;
-
-	if (!can_ask(ctx, t))
-		return R_OK;
-	phase_enter(PHASE_SITE);
-	rc = inject_site_find_in(t->task->threads[0], &t->maps, &t->site);
-	phase_enter(PHASE_CALLS);
-	if (rc != R_OK)
-		return count_refusal(ctx, rc);
-	for (size_t i = 0; rc == R_OK && i < t->task->thread_count; i++)
-		rc = dump_remote(ctx, t, i);
-	phase_enter(PHASE_SITE);
-	close = inject_site_close(&t->site);
-	return rc == R_OK ? close : rc;
-}
-
-/* One clock for all waits: to set one for each costs more than most of them. */
-static int ask_tasks(struct dump_ctx *ctx)
-{
-	int rc = trace_ticks_begin();
-
-	if (rc != R_OK)
-		return rc;
-	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
-		/* Two tasks in one address space would write to the same place. */
-		if (dump_has_own_space(ctx, &ctx->tasks[i]))
-			rc = ask_task(ctx, &ctx->tasks[i]);
-	trace_ticks_end();
-	return rc;
-}
-
 bool dump_has_own_space(const struct dump_ctx *ctx, const struct dump_task *t)
 {
 	if (t->task->zombie)
@@ -361,6 +311,26 @@ static bool leader_is_alive(struct dump_ctx *ctx, const struct dump_task *t)
 	return false;
 }
 
+static int describe_tasks(struct dump_ctx *ctx)
+{
+	int rc, ranges;
+
+	phase_enter(PHASE_RANGES);
+	rc = dump_ranges_begin(ctx);
+	if (rc != R_OK)
+		return rc;
+	phase_enter(PHASE_PROC);
+	rc = dump_kobj_ids(ctx);
+	for (size_t i = 0; rc == R_OK && i < ctx->n_tasks; i++) {
+		struct dump_task *t = &ctx->tasks[i];
+
+		rc = t->task->zombie ? collect_zombie(ctx, t) : collect_task(ctx, t);
+	}
+	phase_enter(PHASE_SCAN);
+	ranges = dump_ranges_finish(ctx);
+	return rc == R_OK ? ranges : rc;
+}
+
 int dump_collect(struct dump_ctx *ctx)
 {
 	size_t n = ctx->tree->task_count;
@@ -369,23 +339,18 @@ int dump_collect(struct dump_ctx *ctx)
 	for (size_t i = 0; i < n; i++)
 		if (!ctx->tasks[i].task->zombie && !leader_is_alive(ctx, &ctx->tasks[i]))
 			return R_UNSUPPORTED;
-	phase_enter(PHASE_PROC);
-	rc = dump_kobj_ids(ctx);
-	for (size_t i = 0; rc == R_OK && i < n; i++) {
-		struct dump_task *t = &ctx->tasks[i];
-
-		rc = t->task->zombie ? collect_zombie(ctx, t) : collect_task(ctx, t);
-	}
+	rc = describe_tasks(ctx);
 	phase_enter(PHASE_FILES);
 	if (rc == R_OK)
-		rc = count_refusal(ctx, fds_take_finish(ctx->fds));
+		rc = dump_count_refusal(ctx, fds_take_finish(ctx->fds));
 	if (rc == R_OK)
 		dump_secrets_look(ctx);
 	/* What is refused anyway is not touched; a mere look goes on to find the rest. */
 	if (rc == R_OK && ctx->ingest && ctx->refused)
 		return R_UNSUPPORTED;
 	if (rc == R_OK)
-		rc = ask_tasks(ctx);
+		rc = dump_ask_tasks(ctx);
+	ahead_end();
 	if (rc == R_OK && ctx->refused)
 		return R_UNSUPPORTED;
 	return rc;

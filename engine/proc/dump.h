@@ -20,6 +20,7 @@
 #include "engine/proc/maps.h"
 #include "engine/proc/trace.h"
 
+struct asking;
 struct capture;
 struct capture_source;
 struct crew;
@@ -40,15 +41,18 @@ struct dump_task {
 	const struct tree_task *task;
 	struct maps maps;
 	struct survey survey;
+	int looked;	   /* what came of looking at its ranges, by any thread */
 	bool shares_pages; /* copy-on-write, with others that were forked */
 	struct inject_site site;
 	TaskKobjIdsEntry ids;
 	MmEntry mm;
+	size_t room_vmas; /* of its list */
 	FsEntry fs;
 	uint32_t cwd_id, root_id, exe_id;
 	CoreEntry **cores; /* one for each thread */
 	SnapThreadEntry **extras;
-	int *idle_signals; /* of each thread, for inject_ask() */
+	int *idle_signals;     /* of each thread, for inject_ask_begin() */
+	struct asking *asking; /* the thread being asked; NULL: none is */
 	uint64_t sig_caught, sig_ignored;
 	uint32_t umask;
 	SnapTaskEntry extra;
@@ -105,6 +109,11 @@ int dump_collect(struct dump_ctx *ctx);
 /* Stores the images and the contents of memory. */
 int dump_store(struct dump_ctx *ctx);
 
+/* R_UNSUPPORTED of another module, which has named its finding already, is counted. */
+int dump_count_refusal(struct dump_ctx *ctx, int rc);
+/* Asks all tasks what only they can ask. */
+int dump_ask_tasks(struct dump_ctx *ctx);
+
 /* Is it the first living task of its address space? */
 bool dump_has_own_space(const struct dump_ctx *ctx, const struct dump_task *t);
 
@@ -123,6 +132,17 @@ void dump_refuse(struct dump_ctx *ctx, pid_t pid, const char *fmt, ...)
 int dump_namespaces(struct dump_ctx *ctx, const struct dump_task *t);
 int dump_kobj_ids(struct dump_ctx *ctx); /* of all tasks at once */
 int dump_mm(struct dump_ctx *ctx, struct dump_task *t);
+/* An entry more in the list of ranges, not set. */
+int dump_vma_add(struct dump_ctx *ctx, struct dump_task *t, VmaEntry **entry);
+/* The status of a range that the kernel gives every task; 0: it is none. */
+uint32_t dump_kernel_status(const struct vma *vma);
+/*
+ * Before and after all tasks are described: reads their ranges, and has other threads look at pages
+ * and read texts meanwhile; both are over, and the surveys there, when the second returns, which is
+ * called whenever the first gave R_OK.
+ */
+int dump_ranges_begin(struct dump_ctx *ctx);
+int dump_ranges_finish(struct dump_ctx *ctx);
 int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
 int dump_creds(struct dump_ctx *ctx, const struct proc_status *status, CredsEntry **creds);
 int dump_seccomp(struct dump_ctx *ctx, const struct tracee *th, const struct proc_status *status,
@@ -135,8 +155,15 @@ int dump_limits(struct dump_ctx *ctx, const struct dump_task *t, TaskCoreEntry *
 int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);
 /* The control groups of all threads of the task. */
 int dump_cgroups(struct dump_ctx *ctx, struct dump_task *t);
-/* What only the thread itself can ask, from t->site; of the first one what its process has, too. */
-int dump_remote(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
+/*
+ * What only the thread itself can ask, from t->site; of the first one what its process has, too. In
+ * three parts, so that other tasks are asked while one thread is on its way: its calls are begun,
+ * their results fetched, and it is where it was again.  Once the first gave R_OK the other two
+ * follow, whatever the second gives.
+ */
+int dump_remote_begin(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
+int dump_remote_gather(struct dump_task *t, size_t thread);
+int dump_remote_end(struct dump_ctx *ctx, struct dump_task *t, size_t thread);
 /* Registers of all kinds. */
 int dump_registers(struct dump_ctx *ctx, const struct tracee *th, CoreEntry *core);
 

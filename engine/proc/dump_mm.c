@@ -91,7 +91,7 @@ static bool is_refused(struct dump_ctx *ctx, pid_t pid, const struct vma *vma)
 }
 
 /* Pages the kernel gives every task. */
-static uint32_t kernel_status(const struct vma *vma)
+uint32_t dump_kernel_status(const struct vma *vma)
 {
 	if (strcmp(vma->name, "[vdso]") == 0)
 		return VMA_STATUS_REGULAR | VMA_STATUS_ANON_PRIVATE | VMA_STATUS_VDSO;
@@ -250,7 +250,7 @@ static int range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntr
 	if (vma->marks & VMA_MARK_DROPPABLE)
 		entry->flags = MAP_DROPPABLE;
 	entry->fd = -1;
-	entry->status = kernel_status(vma);
+	entry->status = dump_kernel_status(vma);
 	if (entry->status)
 		return R_OK;
 	if (is_refused(ctx, pid, vma))
@@ -274,74 +274,6 @@ static int range(struct dump_ctx *ctx, pid_t pid, const struct vma *vma, VmaEntr
 			    (unsigned long)vma->start, (unsigned long)vma->end, vma->name);
 	private_memory(ctx, pid, vma, entry);
 	return R_OK;
-}
-
-static int add_entry(struct dump_ctx *ctx, MmEntry *mm, size_t *room, VmaEntry **entry)
-{
-	*entry = dump_alloc(ctx, sizeof(**entry));
-	if (!*entry)
-		return R_FAILED;
-	if (mm->n_vmas == *room) {
-		size_t more = *room ? *room * 2 : 64;
-		VmaEntry **list = dump_alloc(ctx, more * sizeof(*list));
-
-		if (!list)
-			return R_FAILED;
-		if (mm->n_vmas)
-			memcpy(list, mm->vmas, mm->n_vmas * sizeof(*list));
-		mm->vmas = list;
-		*room = more;
-	}
-	mm->vmas[mm->n_vmas++] = *entry;
-	return R_OK;
-}
-
-/* Guards lie within ranges; they follow them in the list as ranges of their own. */
-static int guards(struct dump_ctx *ctx, struct dump_task *t, size_t *room)
-{
-	for (size_t i = 0; i < t->survey.n; i++) {
-		VmaEntry *entry;
-
-		if (t->survey.regions[i].kind != SURVEY_GUARD)
-			continue;
-		if (add_entry(ctx, &t->mm, room, &entry) != R_OK)
-			return R_FAILED;
-		vma_entry__init(entry);
-		entry->start = t->survey.regions[i].start;
-		entry->end = t->survey.regions[i].end;
-		entry->fd = -1;
-		entry->status = VMA_STATUS_GUARD;
-	}
-	return R_OK;
-}
-
-/* All ranges but those of the kernel; the entries are still one for each. */
-static int survey(struct dump_ctx *ctx, struct dump_task *t)
-{
-	struct pagemap map;
-	int rc = pagemap_open(t->task->pid, &map);
-
-	for (size_t i = 0; rc == R_OK && i < t->maps.n;) {
-		const struct vma *vma = &t->maps.vmas[i];
-		enum survey_trust trust = track_trust(ctx->track, vma);
-		uint64_t start = vma->start;
-
-		if (kernel_status(vma)) {
-			i++;
-			continue;
-		}
-		/* Many small ranges in one call.  What lies between them has no pages, but would
-		 * count as kept. */
-		do
-			t->shares_pages |= t->maps.vmas[i].shares_pages;
-		while (++i < t->maps.n && !kernel_status(&t->maps.vmas[i]) &&
-		       track_trust(ctx->track, &t->maps.vmas[i]) == trust &&
-		       (trust == SURVEY_UNTRACKED ||
-			t->maps.vmas[i].start == t->maps.vmas[i - 1].end));
-		rc = survey_range(&t->survey, &map, start, t->maps.vmas[i - 1].end, trust);
-	}
-	pagemap_close(&map);
-	return rc;
 }
 
 static int auxv(struct dump_ctx *ctx, struct dump_task *t)
@@ -427,7 +359,6 @@ static int policies(struct dump_ctx *ctx, const struct dump_task *t)
 
 int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 {
-	size_t room = 0;
 	int rc;
 
 	for (size_t i = 0; i < t->maps.n; i++) {
@@ -439,7 +370,7 @@ int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 			     t->task->pid);
 			return R_FAILED;
 		}
-		rc = add_entry(ctx, &t->mm, &room, &entry);
+		rc = dump_vma_add(ctx, t, &entry);
 		if (rc == R_OK)
 			rc = range(ctx, t->task->pid, &t->maps.vmas[i], entry);
 		if (rc == R_OK && starts(t->maps.vmas[i].name, "[anon"))
@@ -447,13 +378,7 @@ int dump_mm(struct dump_ctx *ctx, struct dump_task *t)
 		if (rc != R_OK)
 			return rc;
 	}
-	phase_enter(PHASE_SCAN);
-	rc = survey(ctx, t);
-	phase_enter(PHASE_RANGES);
-	if (rc == R_OK)
-		rc = guards(ctx, t, &room);
-	if (rc == R_OK)
-		rc = policies(ctx, t);
+	rc = policies(ctx, t);
 	if (rc == R_OK)
 		rc = auxv(ctx, t);
 	marks(t);

@@ -389,21 +389,40 @@ static int prepare(struct dump_ctx *ctx, struct dump_task *t, size_t thread, str
 	return R_OK;
 }
 
-int dump_remote(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
+int dump_remote_begin(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 {
 	struct tracee *th = t->task->threads[thread];
 	struct asking *a;
-	int rc = prepare(ctx, t, thread, &a), end;
+	int rc = prepare(ctx, t, thread, &a);
 
-	if (rc != R_OK)
-		return rc;
-	rc = inject_begin(th, &t->site);
-	if (rc != R_OK)
-		return rc;
-	rc = inject_ask(th, &t->site, t->idle_signals[thread], a->list, a->n);
-	end = inject_end(th, &t->site);
 	if (rc == R_OK)
-		rc = end;
+		rc = inject_begin(th, &t->site);
+	if (rc != R_OK)
+		return rc;
+	rc = inject_ask_begin(th, &t->site, t->idle_signals[thread], a->list, a->n);
+	if (rc == R_OK)
+		t->asking = a;
+	else
+		inject_end(th, &t->site);
+	return rc;
+}
+
+int dump_remote_gather(struct dump_task *t, size_t thread)
+{
+	struct tracee *th = t->task->threads[thread];
+	struct asking *a = t->asking;
+	int rc = inject_ask_finish(th, &t->site, t->idle_signals[thread], a->list, a->n);
+
+	return rc == R_OK ? inject_leave(th, &t->site) : rc;
+}
+
+int dump_remote_end(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
+{
+	struct tracee *th = t->task->threads[thread];
+	struct asking *a = t->asking;
+	int rc = inject_end(th, &t->site);
+
+	t->asking = NULL;
 	if (rc == R_OK)
 		rc = all_succeeded(a, th->tid);
 	if (rc == R_OK && thread == 0)

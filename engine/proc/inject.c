@@ -59,6 +59,11 @@ int inject_begin(struct tracee *t, struct inject_site *site)
 	return rc ? rc : trace_mask_set(t, TRACE_ALL_SIGNALS);
 }
 
+int inject_leave(struct tracee *t, const struct inject_site *site)
+{
+	return site->disposable || t->in_signal ? R_OK : trace_order(t);
+}
+
 int inject_end(struct tracee *t, struct inject_site *site)
 {
 	if (site->user != t->tid) {

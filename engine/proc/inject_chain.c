@@ -141,11 +141,12 @@ static bool is_through(const struct tracee *t, const struct inject_site *site)
  * but for SIGSTOP and SIGKILL; one like it that comes by itself would be dropped, too. */
 static int run_chain(struct tracee *t, const struct inject_site *site, int idle_signal)
 {
+	bool runs = true;
 	int signal = 0;
 
-	for (;;) {
+	for (;; runs = false) {
 		enum trace_stop stop;
-		int rc = trace_resume(t, PTRACE_CONT, signal);
+		int rc = runs ? R_OK : trace_resume(t, PTRACE_CONT, signal);
 
 		if (rc != R_OK)
 			return rc;
@@ -195,13 +196,19 @@ static int read_results(const struct tracee *t, const struct inject_site *site,
 	return R_OK;
 }
 
-static int ask_in_chain(struct tracee *t, struct inject_site *site, int idle_signal,
-			const struct batch *b)
+static int start_chain(struct tracee *t, const struct inject_site *site, int idle_signal,
+		       const struct batch *b)
 {
 	int rc = begin_chain(t, site, b, idle_signal);
 
-	if (rc == R_OK)
-		rc = run_chain(t, site, idle_signal);
+	return rc == R_OK ? trace_resume(t, PTRACE_CONT, 0) : rc;
+}
+
+static int end_chain(struct tracee *t, const struct inject_site *site, int idle_signal,
+		     const struct batch *b)
+{
+	int rc = run_chain(t, site, idle_signal);
+
 	if (rc == R_OK)
 		rc = trace_mask_set(t, TRACE_ALL_SIGNALS);
 	return rc == R_OK ? read_results(t, site, b) : rc;
@@ -231,20 +238,35 @@ static int ask_by_itself(struct tracee *t, struct inject_site *site, struct inje
 	return R_FAILED;
 }
 
-int inject_ask(struct tracee *t, struct inject_site *site, int idle_signal,
-	       struct inject_question *questions, size_t n)
+int inject_ask_begin(struct tracee *t, struct inject_site *site, int idle_signal,
+		     struct inject_question *questions, size_t n)
 {
-	bool chained = can_chain(site, idle_signal);
-	int rc = R_OK;
+	struct batch b;
 
 	if (site->user != t->tid) {
 		warn("remote calls in thread %d of process %d without preparation", t->tid, t->pid);
 		return R_FAILED;
 	}
+	if (n == 0 || !can_chain(site, idle_signal))
+		return R_OK;
+	b = next_batch(site, questions, n);
+	return start_chain(t, site, idle_signal, &b);
+}
+
+int inject_ask_finish(struct tracee *t, struct inject_site *site, int idle_signal,
+		      struct inject_question *questions, size_t n)
+{
+	bool chained = can_chain(site, idle_signal), begun = true;
+	int rc = R_OK;
+
 	while (rc == R_OK && chained && n > 0) {
 		struct batch b = next_batch(site, questions, n);
 
-		rc = ask_in_chain(t, site, idle_signal, &b);
+		if (!begun)
+			rc = start_chain(t, site, idle_signal, &b);
+		if (rc == R_OK)
+			rc = end_chain(t, site, idle_signal, &b);
+		begun = false;
 		questions += b.n;
 		n -= b.n;
 	}

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/ahead.h"
 
 #define TEXT_MAX_BYTES (4u << 20)
 
@@ -19,6 +20,8 @@ int procfs_read(pid_t pid, pid_t tid, const char *name, char **text, size_t *len
 	char path[128];
 	size_t ignored;
 
+	if ((tid == 0 || tid == pid) && ahead_get(pid, name, text, len ? len : &ignored))
+		return R_OK;
 	if (tid)
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, tid, name);
 	else

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/ahead.h"
 
 /* stat is one line of 52 numbers; status grows with the groups, of which a task may have 65536. */
 #define STAT_MAX_BYTES 8192
@@ -233,6 +234,8 @@ int proc_status_parse(const char *text, size_t len, struct proc_status *out)
 static int read_proc(pid_t pid, pid_t tid, const char *name, size_t max, char **text, size_t *len)
 {
 	char path[96];
+	if ((tid == 0 || tid == pid) && ahead_get(pid, name, text, len))
+		return R_OK;
 	if (tid)
 		snprintf(path, sizeof path, "/proc/%d/task/%d/%s", pid, tid, name);
 	else

@@ -42,6 +42,7 @@ struct tracee {
 	pid_t vfork_child;     /* whom it waits for: 0 if not known */
 	bool holds_ending;     /* our own end waits until it is home */
 	bool injected;	       /* registers currently are not the original ones */
+	bool ordered;	       /* on its way to a stop, see trace_order() */
 	bool in_signal;	       /* stands in PTRACE_EVENT_STOP, not at a system call */
 	/* The whole of NT_X86_XSTATE.  Last: most of its room is never touched, which saves a page
 	 * fault for each page of it. */
@@ -128,6 +129,9 @@ int inject_site_close(struct inject_site *site);
  * R_OK, R_NOT_FOUND if the thread died, R_FAILED. */
 int inject_begin(struct tracee *t, struct inject_site *site);
 int inject_end(struct tracee *t, struct inject_site *site);
+/* After the last call, sends `t` on its way to where inject_end() puts its registers back, which
+ * then need not wait for that.  R_OK, R_NOT_FOUND, R_FAILED; inject_end() follows in any case. */
+int inject_leave(struct tracee *t, const struct inject_site *site);
 
 /*
  * Runs one system call in `t`.  `*ret` is what the kernel returned, -errno on failure (not
@@ -163,10 +167,14 @@ int inject_idle_signal(const struct proc_status *status, uint64_t sigmask);
 /*
  * Makes calls that change nothing, one after the other, between inject_begin and inject_end.  The
  * thread makes them in one go where it can (docs/architecture.md, "A chain of calls"), which takes
- * an idle signal and suitable code; otherwise each by itself.  R_OK, R_NOT_FOUND, R_FAILED.
+ * an idle signal and suitable code; otherwise each by itself.  In two parts, so that other threads
+ * can be asked meanwhile: once the first gave R_OK nothing else is done to the thread before the
+ * second, which has the answers.  R_OK, R_NOT_FOUND, R_FAILED.
  */
-int inject_ask(struct tracee *t, struct inject_site *site, int idle_signal,
-	       struct inject_question *questions, size_t n);
+int inject_ask_begin(struct tracee *t, struct inject_site *site, int idle_signal,
+		     struct inject_question *questions, size_t n);
+int inject_ask_finish(struct tracee *t, struct inject_site *site, int idle_signal,
+		      struct inject_question *questions, size_t n);
 
 /* Copies between this process and the target's memory.  R_OK or R_FAILED with errno set. */
 int trace_read(pid_t pid, uint64_t address, void *buf, size_t len);

@@ -29,6 +29,10 @@ int trace_park(struct tracee *t, bool running);
 /* The same, but R_BUSY is returned, with nothing reported: the order to stop stands. */
 int trace_park_patiently(struct tracee *t, bool running);
 
+/* Begins to bring a stopped `t` there; trace_park() then only waits.  R_OK, R_NOT_FOUND, R_FAILED.
+ */
+int trace_order(struct tracee *t);
+
 /* Why a thread that was told to stop does not. */
 enum trace_hindrance {
 	HINDRANCE_NONE,	 /* it has not got a processor yet */

@@ -155,16 +155,29 @@ int trace_resume(struct tracee *t, int request, int signal)
 	return R_OK;
 }
 
+static int order(struct tracee *t, bool running, int signal)
+{
+	if (ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL))
+		return trace_failed(t, "stop");
+	return running ? R_OK : trace_resume(t, PTRACE_CONT, signal);
+}
+
+int trace_order(struct tracee *t)
+{
+	int rc = order(t, false, 0);
+	t->ordered = rc == R_OK;
+	return rc;
+}
+
 int trace_park_patiently(struct tracee *t, bool running)
 {
 	int signal = 0;
 	for (;;) {
 		/* Any stop eats the order to stop, so it is given again each time round. */
-		if (ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL))
-			return trace_failed(t, "stop");
-		int rc = running ? R_OK : trace_resume(t, PTRACE_CONT, signal);
+		int rc = t->ordered ? R_OK : order(t, running, signal);
 		if (rc)
 			return rc;
+		t->ordered = false;
 		enum trace_stop stop;
 		rc = trace_wait(t, PARK_PATIENCE_NS, &stop, &signal);
 		if (rc || stop == STOP_EVENT)

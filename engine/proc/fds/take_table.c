@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/ahead.h"
 
 /* Registers one descriptor and fills its row of the table. */
 static int take_fd(struct fds_take *take, pid_t pid, int fd, FdinfoEntry *row)
@@ -25,7 +26,8 @@ static int take_fd(struct fds_take *take, pid_t pid, int fd, FdinfoEntry *row)
 	fdinfo_entry__init(row);
 	row->fd = (uint32_t)fd;
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
-	if (io_read_file(AT_FDCWD, path, 64u << 20, &info, &len) != R_OK) {
+	if (!ahead_get(pid, strstr(path, "fdinfo"), &info, &len) &&
+	    io_read_file(AT_FDCWD, path, 64u << 20, &info, &len) != R_OK) {
 		warn_errno("pid %d fd %d: cannot read %s", (int)pid, fd, path);
 		return take_note_result(take, R_FAILED);
 	}

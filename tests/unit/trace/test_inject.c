@@ -70,7 +70,8 @@ static void ask_in_chains(struct tracee *t, struct inject_site *site, const char
 	assert_int_not_equal(signal, 0);
 	for (int g = 0; g < ARCH_GADGET_COUNT; g++)
 		assert_int_not_equal(site->gadgets[g], 0);
-	assert_int_equal(inject_ask(t, site, signal, q, ASKED + 3), R_OK);
+	assert_int_equal(inject_ask_begin(t, site, signal, q, ASKED + 3), R_OK);
+	assert_int_equal(inject_ask_finish(t, site, signal, q, ASKED + 3), R_OK);
 	for (int i = 0; i < ASKED; i++)
 		assert_int_equal(q[i].ret, i % 2 ? t->tid : getpid());
 	assert_int_equal(q[ASKED].ret, 0);
@@ -120,6 +121,8 @@ static void make_calls(struct tree *tree, int calls)
 		assert_int_equal(call(t, &site, SYS_close, 12345, 0), -EBADF);
 		ask_in_chains(t, &site, cwd);
 		assert_int_equal(call(t, &site, SYS_gettid, 0, 0), t->tid);
+		if (i % 2)
+			assert_int_equal(inject_leave(t, &site), R_OK);
 		assert_int_equal(inject_end(t, &site), R_OK);
 	}
 	assert_int_equal(inject_site_close(&site), R_OK);

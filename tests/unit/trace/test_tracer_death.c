@@ -47,7 +47,8 @@ static void ask_in_chain(struct tracee *t, struct inject_site *site)
 	int signal = inject_idle_signal(&status, t->sigmask);
 	if (!signal || !site->gadgets[ARCH_GADGET_KEEP_RESULT])
 		_exit(9);
-	if (inject_ask(t, site, signal, q, 60) != R_OK)
+	if (inject_ask_begin(t, site, signal, q, 60) != R_OK ||
+	    inject_ask_finish(t, site, signal, q, 60) != R_OK)
 		_exit(10);
 }
 
