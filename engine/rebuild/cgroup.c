@@ -52,8 +52,8 @@ static bool is_there(const char *now, const char *wanted_controllers, const char
 static const CgSetEntry *find_set(const struct rebuild_thread *th)
 {
 	const CgroupEntry *all = th->task->r->cgroups;
-	const ThreadCoreEntry *thread = th->core->thread_core;
-	const TaskCoreEntry *task = th->core->tc;
+	const ThreadCoreEntry *thread = th->core ? th->core->thread_core : NULL;
+	const TaskCoreEntry *task = th->core ? th->core->tc : NULL;
 	uint32_t id = thread && thread->has_cg_set ? thread->cg_set
 		      : task && task->has_cg_set   ? task->cg_set
 						   : 0;

@@ -118,8 +118,6 @@ static const char *unsupported(const VmaEntry *vma)
 {
 	if (vma->status & VMA_STATUS_AIORING)
 		return "the ring of an asynchronous I/O context (io_setup)";
-	if (vma->status & VMA_STATUS_SOCKET)
-		return "the ring of a packet socket";
 	if (vma->flags & MAP_HUGETLB && !(vma->status & VMA_STATUS_MEMFD))
 		return "made of huge pages (hugetlb)";
 	return NULL;

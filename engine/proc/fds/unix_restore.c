@@ -262,6 +262,18 @@ static int make_unconnected(struct usk *u)
 
 /* ---- datagrams ---- */
 
+/* CRIU's images do not tell that a peer is gone; but who has no name gets messages from a peer
+ * only. */
+static bool waits_alone(struct fds_restore *restore, const struct usk *u)
+{
+	const struct sockets *s = state(restore);
+
+	for (size_t i = 0; !u->entry->peer && !named(&u->entry->name) && i < s->n_queue; i++)
+		if (s->queue[i].entry->id_for == u->id)
+			return true;
+	return false;
+}
+
 /*
  * Datagram sockets connect by name.  Two that are each other's peer, one of them without a name,
  * came out of socketpair(2) and are made so again.
@@ -269,9 +281,7 @@ static int make_unconnected(struct usk *u)
 static int make_dgram(struct fds_restore *restore, struct usk *u)
 {
 	struct usk *p = by_ino(restore, u->entry->peer);
-	/* CRIU's images only tell that it is connected. */
-	bool had_peer =
-	    u->more ? u->more->has_peer_name : u->entry->state == SK_ESTABLISHED && !u->entry->peer;
+	bool had_peer = u->more ? u->more->has_peer_name : waits_alone(restore, u);
 	int pair[2];
 
 	if (p && p != u && p->fd < 0 && p->entry->peer == u->entry->ino &&
