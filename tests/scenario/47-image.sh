@@ -142,6 +142,12 @@ code 3 image edit --gen 9 pstree -i new.json
 [ -z "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'snap-edit.*' -newer new.json)" ] || fail "a folder of an editor is left"
 code 0 verify --data
 
+# A dump of CRIU's own making goes through the store and comes out as it was.
+mkdir dump && cp "$golden"/sleeping/*.img dump/
+code 0 import dump --name golden
+code 0 export --name golden dump.again -q
+diff -r dump dump.again || fail "the dump of criu's comes back otherwise"
+
 # The new one needs the old one for nothing.
 code 0 forget --gen 1 --allow-empty
 code 0 forget --gen 2 --allow-empty
