@@ -52,12 +52,14 @@ static bool same_as_before(const struct together *t, size_t i, unsigned int leve
 static int visit(struct together *t, unsigned int level, uint64_t base)
 {
 	const page_no **leaves = t->leaves[level];
+	bool present = false;
 	int result = R_OK;
 
 	for (size_t i = 0; result == R_OK && i < t->n; i++) {
 		leaves[i] = NULL;
 		if (t->nodes[level][i] == PAGE_ABSENT)
 			continue;
+		present = true;
 		if (same_as_before(t, i, level)) {
 			leaves[i] = leaves[i - 1];
 			continue;
@@ -65,6 +67,9 @@ static int visit(struct together *t, unsigned int level, uint64_t base)
 		result = read_node(t, i, level, t->nodes[level][i]);
 		leaves[i] = t->entries[level][i];
 	}
+	/* None of them has a page at all. */
+	if (!present)
+		return result;
 	if (result == R_OK && level == 1)
 		return t->fn(base, leaves, t->arg);
 	for (size_t k = 0; result == R_OK && k < NODE_ENTRIES; k++) {
