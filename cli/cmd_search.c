@@ -168,7 +168,10 @@ static int tell(const struct look_match *match, void *arg)
 static int finish(const struct telling *telling, size_t generations,
 		  const struct look_search_result *found)
 {
-	if (found->limited)
+	if (found->ended)
+		note("that is found so often that the search was ended early: look for something "
+		     "longer, or in fewer generations");
+	else if (found->limited)
 		note("there are more places; ask for more with --limit, or for fewer generations");
 	if (telling->rows)
 		return output_json(json_pack(

@@ -178,9 +178,9 @@ int scanned_set_damaged(struct scanned *s, page_no number)
 	return set_bit(&s->damaged, number);
 }
 
-bool scanned_any(const struct scanned *s)
+size_t scanned_hits(const struct scanned *s)
 {
-	return s->n_hits > 0;
+	return s->n_hits ? s->n_hits - 1 : 0;
 }
 
 bool scanned_has_hits(const struct scanned *s, page_no number)

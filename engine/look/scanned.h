@@ -51,8 +51,8 @@ int scanned_set_border(struct scanned *scanned, page_no a, page_no b);
 /* Adds a hit, behind those that are there; `b` is PAGE_ABSENT for one within page `a`. */
 int scanned_add(struct scanned *scanned, page_no a, page_no b, const struct scanned_hit *hit);
 
-/* Is there any hit? */
-bool scanned_any(const struct scanned *scanned);
+/* How many hits there are. */
+size_t scanned_hits(const struct scanned *scanned);
 
 /* Is there a hit in the page, or at a border behind it? */
 bool scanned_has_hits(const struct scanned *scanned, page_no number);

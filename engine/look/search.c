@@ -113,6 +113,13 @@ static size_t count_pages(const page_no *leaf)
 	return n;
 }
 
+/* Are there so many hits that nothing more is looked at? */
+static bool ended(const struct search *s)
+{
+	return s->scanner->limited || placer_limited(s->placer);
+}
+
+/* R_BUSY: there is enough. */
 static int look_at_leaves(uint64_t index, const page_no *const *leaves, void *arg)
 {
 	struct search *s = arg;
@@ -130,7 +137,7 @@ static int look_at_leaves(uint64_t index, const page_no *const *leaves, void *ar
 	if (rc == R_OK && !progress_tell(s->options->progress, "searching", s->scanner->pages_read,
 					 0, PROGRESS_PAGES))
 		rc = R_FAILED;
-	return rc;
+	return rc == R_OK && ended(s) ? R_BUSY : rc;
 }
 
 /* Entries [first, end) are one object of several generations. */
@@ -147,6 +154,7 @@ static int search_group(struct search *s, size_t first, size_t end)
 		s->objects[i] = entry->object;
 	}
 	rc = pass_over(s, store_objects_walk(s->view, s->objects, s->n_tracks, look_at_leaves, s));
+	rc = rc == R_BUSY ? R_OK : rc;
 	for (size_t i = 0; rc == R_OK && i < s->n_tracks; i++)
 		rc = placer_note(s->placer, s->scanner->object, &s->tracks[i], 0, NULL);
 	return rc;
@@ -179,7 +187,7 @@ static int search_together(struct search *s)
 
 	if (s->n_entries)
 		qsort_r(s->entries, s->n_entries, sizeof(*s->entries), by_group, s);
-	for (size_t first = 0, end; rc == R_OK && first < s->n_entries; first = end) {
+	for (size_t first = 0, end; rc == R_OK && !ended(s) && first < s->n_entries; first = end) {
 		for (end = first + 1; end < s->n_entries; end++)
 			if (compare_groups(s, &s->entries[first], &s->entries[end]) != 0)
 				break;
@@ -240,11 +248,13 @@ int look_search(struct store_view *view, const struct look_search_options *optio
 	s->options = options;
 	s->result = result;
 	rc = begin(s);
-	for (size_t i = 0; rc == R_OK && i < options->n_generations; i++)
+	for (size_t i = 0; rc == R_OK && !ended(s) && i < options->n_generations; i++)
 		rc = gather(s, options->generations[i]);
 	if (rc == R_OK)
 		rc = search_together(s);
 	if (s->scanner) {
+		result->ended = rc == R_OK && ended(s);
+		result->limited |= result->ended;
 		result->pages_damaged = s->scanner->pages_damaged;
 		result->pages_read = s->scanner->pages_read;
 		result->pages_known = s->pages_met - s->scanner->pages_read;

@@ -40,6 +40,7 @@ struct look_search_result {
 	uint64_t pages_known;	/* met again in another place or generation */
 	uint64_t bytes_sealed;	/* of secret memory that was not searched, in each generation */
 	bool limited;		/* there are more places than the limit */
+	bool ended;		/* so many that the rest was not searched; `limited` is set, too */
 };
 
 /*

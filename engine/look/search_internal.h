@@ -38,7 +38,12 @@ struct page_worker {
 	struct page_hit *hits;
 	size_t n_hits, room;
 	bool failed; /* out of memory, reported */
+	bool full;   /* there would be more hits than are kept */
 };
+
+/* Hits kept: 96 bytes each, and some 130 for the places made of them and for sorting these. Whoever
+ * looks for what is found more often gets the first ones. */
+#define HITS_MAX (1u << 17)
 
 #define BATCH_PAGES 4096
 
@@ -49,6 +54,7 @@ struct scanner {
 	struct scanned *scanned;
 	const char *object; /* in messages */
 	uint64_t pages_read, pages_damaged;
+	bool limited; /* there were more hits than are kept: nothing more is to be looked at */
 	struct sealed *sealed; /* the object is sealed, and revealed; otherwise NULL */
 
 	size_t n_wanted; /* pages of the batch */
@@ -91,6 +97,9 @@ void placer_free(struct placer *placer);
  * to stay.  With `leaf` NULL nothing more follows.  R_OK or R_FAILED. */
 int placer_note(struct placer *placer, const char *object, struct track *track, uint64_t index,
 		const page_no *leaf);
+
+/* Were there more hits than are kept? */
+bool placer_limited(const struct placer *placer);
 
 /* Finds out what is mapped where the hits are, and adds them to the places.  R_OK; R_DAMAGED: for
  * some that could not be found out, which was reported, so that they have no mapping; R_FAILED. */

@@ -24,6 +24,10 @@ static void add_hit(struct page_worker *w, size_t at, size_t offset, const uint8
 {
 	struct page_hit *new;
 
+	if (w->n_hits > HITS_MAX) {
+		w->full = true;
+		return;
+	}
 	if (w->n_hits == w->room) {
 		size_t room = w->room ? 2 * w->room : 64;
 		struct page_hit *more = reallocarray(w->hits, room, sizeof(*more));
@@ -135,7 +139,7 @@ void scanner_page(const struct store_visited *v, void *arg)
 	if (!(base & (PAGE_DAMAGED | PAGE_HITS)) && matcher_longest(w->matcher) &&
 	    !found_near(w->matcher, v->bytes, v->differs))
 		return;
-	while (matcher_find(w->matcher, v->bytes, PAGE_BYTES, from, &start, &end)) {
+	while (!w->full && matcher_find(w->matcher, v->bytes, PAGE_BYTES, from, &start, &end)) {
 		add_hit(w, v->at, start, v->bytes + start, end - start);
 		*state |= PAGE_HITS;
 		from = end;

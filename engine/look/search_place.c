@@ -9,8 +9,8 @@
 #include "base/warn.h"
 #include "engine/look/look.h"
 
-/* Hits kept, of all generations together: 40 bytes each, and 64 for the places made of them. */
-#define PLACES_MAX (1u << 20)
+/* Of all generations together: 40 bytes each, and 64 for the places made of them. */
+#define PLACES_MAX (2 * HITS_MAX)
 
 /* One hit in one object of one generation. */
 struct noted {
@@ -53,6 +53,11 @@ void placer_free(struct placer *p)
 		return;
 	free(p->list);
 	free(p);
+}
+
+bool placer_limited(const struct placer *p)
+{
+	return p->limited;
 }
 
 static int note_hit(struct placer *p, const char *object, const struct track *track,
@@ -110,7 +115,7 @@ int placer_note(struct placer *p, const char *object, struct track *track, uint6
 	int rc = R_OK;
 
 	/* With nothing found so far there is only the last page to be remembered. */
-	if (leaf && !scanned_any(p->scanned)) {
+	if (leaf && !scanned_hits(p->scanned)) {
 		track->spill = 0;
 		track->index = index + LEAF_PAGES - 1;
 		track->number = leaf[LEAF_PAGES - 1];

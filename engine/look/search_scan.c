@@ -101,8 +101,7 @@ static int scan_sealed(struct scanner *s)
 	return rc;
 }
 
-/* Notes what the workers have found. */
-static int note_batch(struct scanner *s)
+static int note_states(struct scanner *s)
 {
 	int rc = R_OK;
 
@@ -112,16 +111,74 @@ static int note_batch(struct scanner *s)
 		else if (s->states[i] & PAGE_OPEN)
 			rc = scanned_set_open(s->scanned, s->wanted[i]);
 	}
-	for (size_t i = 0; rc == R_OK && i < STORE_WORKERS_MAX; i++) {
-		struct page_worker *w = &s->workers[i];
+	return rc;
+}
 
-		for (size_t k = 0; rc == R_OK && k < w->n_hits; k++)
-			rc = scanned_add(s->scanned, s->wanted[w->hits[k].at], PAGE_ABSENT,
-					 &w->hits[k].hit);
-		w->n_hits = 0;
-		if (w->failed)
-			rc = R_FAILED;
+static int note_hits(struct scanner *s, struct page_worker *w)
+{
+	int rc = R_OK;
+
+	for (size_t k = 0; rc == R_OK && k < w->n_hits; k++)
+		rc =
+		    scanned_add(s->scanned, s->wanted[w->hits[k].at], PAGE_ABSENT, &w->hits[k].hit);
+	w->n_hits = 0;
+	w->full = false;
+	return rc == R_OK && w->failed ? R_FAILED : rc;
+}
+
+/* A page of another batch, or of this one once more, which was whole then.  R_OK, R_DAMAGED (not
+ * reported), R_FAILED. */
+static int read_again(struct scanner *s, page_no number, uint64_t index)
+{
+	page_no bad;
+
+	return s->sealed ? sealed_read(s->sealed, index, 1, s->page)
+			 : store_read_pages(s->view, &number, 1, s->page, &bad);
+}
+
+/* Which hits the workers came to first is a matter of chance: the first ones page by page. */
+static int note_first_hits(struct scanner *s)
+{
+	struct page_worker *w = &s->workers[0];
+	int rc = R_OK;
+
+	s->limited = true;
+	for (size_t i = 0; i < STORE_WORKERS_MAX; i++)
+		s->workers[i].n_hits = 0;
+	for (size_t i = 0; rc == R_OK && i < s->n_wanted; i++) {
+		struct store_visited visited = {
+			.at = i, .number = s->wanted[i], .bytes = s->page, .base_at = SIZE_MAX
+		};
+
+		if (s->states[i] & PAGE_DAMAGED)
+			continue;
+		if (scanned_hits(s->scanned) > HITS_MAX)
+			break;
+		rc = read_again(s, s->wanted[i], s->indexes[i]);
+		if (rc == R_OK) {
+			w->full = false;
+			scanner_page(&visited, s);
+			rc = note_hits(s, w);
+		}
 	}
+	return rc;
+}
+
+/* Notes what the workers have found. */
+static int note_batch(struct scanner *s)
+{
+	size_t n = scanned_hits(s->scanned);
+	bool full = false;
+	int rc = note_states(s);
+
+	for (size_t i = 0; i < STORE_WORKERS_MAX; i++) {
+		n += s->workers[i].n_hits;
+		full |= s->workers[i].full;
+	}
+	if (rc == R_OK && (full || n > HITS_MAX))
+		return note_first_hits(s);
+	for (size_t i = 0; rc == R_OK && i < STORE_WORKERS_MAX; i++)
+		rc = note_hits(s, &s->workers[i]);
 	return rc;
 }
 
@@ -162,15 +219,6 @@ static int scan_border(struct scanner *s, page_no a, page_no b, const uint8_t *b
 	return rc;
 }
 
-/* A page of another batch, which was whole then.  R_OK, R_DAMAGED (not reported), R_FAILED. */
-static int read_again(struct scanner *s, page_no number, uint64_t index)
-{
-	page_no bad;
-
-	return s->sealed ? sealed_read(s->sealed, index, 1, s->page)
-			 : store_read_pages(s->view, &number, 1, s->page, &bad);
-}
-
 /* The last bytes of page `a` at `index`, and the first of `b` behind it. */
 static int join(struct scanner *s, uint64_t index, page_no a, page_no b, uint8_t *joined)
 {
@@ -209,6 +257,8 @@ static int want_page(struct scanner *s, page_no number, uint64_t index)
 {
 	int rc = scanned_set_page(s->scanned, number);
 
+	if (s->limited)
+		return rc;
 	if (rc == R_OK && s->n_wanted == BATCH_PAGES) {
 		rc = scan_pages(s);
 		begin_batch(s);
@@ -255,10 +305,10 @@ int scanner_look(struct scanner *s, const struct track *tracks, size_t n, uint64
 			rc = want_pages(s, index, leaves[i], before);
 		before = leaves[i] ?: before;
 	}
-	if (rc == R_OK)
+	if (rc == R_OK && !s->limited)
 		rc = scan_pages(s);
 	before = NULL;
-	for (size_t i = 0; rc == R_OK && s->edge && i < n; i++) {
+	for (size_t i = 0; rc == R_OK && s->edge && !s->limited && i < n; i++) {
 		if (!leaves[i])
 			continue;
 		if (tracks[i].index + 1 == index)

@@ -394,6 +394,52 @@ static void one_byte(void **state)
 	free_contents();
 }
 
+static int keep_place(const struct look_match *match, void *arg)
+{
+	struct found *places = arg;
+
+	for (size_t i = 0; i < 10; i++) {
+		if (places[i].len)
+			continue;
+		places[i] = (struct found){ match->generations[0], match->address, match->bytes };
+		break;
+	}
+	return R_OK;
+}
+
+/* What is everywhere ends the search, in the same way each time, whichever thread was first. */
+static void everywhere(void **state)
+{
+	struct store *store = scratch_open(*state);
+	uint64_t numbers[GENS];
+	struct found first[10], places[10];
+
+	make_generations(store);
+	for (uint64_t i = 0; i < GENS; i++)
+		numbers[i] = i + 1;
+	for (unsigned int i = 0; i < 4; i++) {
+		struct look_search_options what = { .generations = numbers,
+						    .n_generations = i % 2 ? GENS : 1,
+						    .limit = 10 };
+		struct look_search_result result;
+		struct store_view *view;
+
+		memset(places, 0, sizeof(places));
+		assert_int_equal(matcher_new(MATCH_REGEX, ".", false, &what.matcher), R_OK);
+		assert_int_equal(store_view_open(store, &view), R_OK);
+		assert_int_equal(look_search(view, &what, keep_place, places, &result), R_OK);
+		store_view_close(view);
+		matcher_free(what.matcher);
+		assert_true(result.ended && result.limited);
+		assert_int_equal(result.places, 10);
+		if (!i)
+			memcpy(first, places, sizeof(first));
+		assert_memory_equal(places, first, sizeof(first));
+	}
+	store_close(store);
+	free_contents();
+}
+
 static void count(const char *line, void *arg)
 {
 	(void)arg;
@@ -438,6 +484,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(same, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(one_byte, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(everywhere, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(around_damage, scratch_setup, scratch_teardown),
 	};
 
