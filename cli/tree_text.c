@@ -17,10 +17,22 @@ static bool is_duration(const char *key)
 	return len > 3 && strcmp(key + len - 3, "_ns") == 0;
 }
 
-/* "bytes_stored" is "bytes stored", "frozen_ns" is "frozen". */
+/* Does it count bytes? */
+static bool is_size(const char *key)
+{
+	size_t len = strlen(key);
+
+	return strncmp(key, "bytes_", 6) == 0 || strcmp(key, "size") == 0 ||
+	       (len > 7 && strcmp(key + len - 7, "_buffer") == 0);
+}
+
+/* "bytes_stored" is "stored", "frozen_ns" is "frozen": the units stand behind the numbers. */
 static void print_key(const char *key)
 {
-	size_t len = strlen(key) - (is_duration(key) ? 3 : 0);
+	size_t len;
+
+	key += strncmp(key, "bytes_", 6) == 0 ? 6 : 0;
+	len = strlen(key) - (is_duration(key) ? 3 : 0);
 
 	for (size_t i = 0; i < len; i++)
 		putchar(key[i] == '_' ? ' ' : key[i]);
@@ -42,7 +54,7 @@ static void print_plain(const char *key, json_t *value)
 
 	if (json_is_string(value))
 		tree_text_string(json_string_value(value));
-	else if (json_is_integer(value) && key && strncmp(key, "bytes_", 6) == 0)
+	else if (json_is_integer(value) && key && is_size(key))
 		printf("%s", words_bytes(text, (uint64_t)json_integer_value(value)));
 	else if (json_is_integer(value) && key && is_duration(key))
 		printf("%s", words_duration(text, (uint64_t)json_integer_value(value)));
@@ -61,7 +73,8 @@ void tree_text_line(json_t *object)
 
 	json_object_foreach(object, key, value)
 	{
-		if (!is_plain(value))
+		/* An empty text is none: the name of a mapping that has no name. */
+		if (!is_plain(value) || (json_is_string(value) && !*json_string_value(value)))
 			continue;
 		printf("%s", between);
 		print_key(key);

@@ -92,7 +92,7 @@ python3 -c 'import json, sys
 j = json.load(open(sys.argv[1])); s = j["statistics"]
 assert s["frozen_ns"] > 0 and s["pages_scanned"] > 1000 and j["mounts"] == [], j' "$W/out" || fail "statistics"
 code 0 inspect --gen "$one" --files
-grep -q 'bytes send queue 17 bytes' "$W/out" || fail "no queue in the text: $(cat "$W/out")"
+grep -q ', send queue 17 bytes' "$W/out" || fail "no queue in the text: $(cat "$W/out")"
 grep -q 'statistics: frozen [0-9]' "$W/out" || fail "no statistics in the text: $(cat "$W/out")"
 grep -q 'kind memfd' "$W/out" || fail "no memfd among the files: $(cat "$W/out")"
 code 3 inspect --gen "$one" --pid 999999
