@@ -128,6 +128,24 @@ for fs in $FILE_SYSTEMS; do
 	kill_tree "$PID"
 done
 
+# The file changes before, between and after takes that read memory at other times than when the tree
+# stands still; the ghost has to be that of the moment all the same.
+for options in --pre-dump --capture=clone; do
+	note "with $options"
+	start "$W/e" python3 "$W/writer.py" keep
+	wait_for 10 test -s "$W/e/said" || fail "no writer: $(cat "$W/e/out")"
+	for way in write kept map; do
+		tell "$W/e" $way
+		take "$PID" --name memory $options
+	done
+	tell "$W/e" kept
+	take_kill "$PID" --name memory $options
+	restore "$GEN"
+	tell "$W/e" nothing
+	kill_tree "$PID"
+	rm -r "$W/e"
+done
+
 note "the limit"
 start "$W/d" python3 "$W/writer.py"
 wait_for 10 test -s "$W/d/said"
