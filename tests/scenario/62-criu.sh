@@ -22,7 +22,9 @@ for target in shared_anon fork_tree fpu registers files memfd timers zombies sto
 	start_target "$W/b.$target" "$TARGETS/$target"
 	first=$PID
 	mkdir "dump.$target"
-	criu dump -t "$PID" -D "dump.$target" -o log --tcp-established --network-lock nftables >/dev/null 2>&1 ||
+	# A lock is a table of the machine's, which a restore of connections takes away.
+	lock=skip && [ "$target" = tcp_kept ] && lock=nftables
+	criu dump -t "$PID" -D "dump.$target" -o log --tcp-established --network-lock $lock >/dev/null 2>&1 ||
 		fail "criu does not dump $target: $(grep Error "dump.$target/log" | tail -n 3)"
 	wait_for 5 gone "$first" || fail "$target is still there"
 	snap_json "$W/import.json" import "dump.$target" --name "$target" ||
