@@ -5,6 +5,7 @@
  */
 #include "../unit/look/tar_make.h"
 #include "fuzz.h"
+#include "fuzz_store_room.h"
 
 #include "base/io.h"
 #include "base/result.h"
@@ -23,41 +24,6 @@
 /* Byte 0 of an input: as it is; the rest is compressed first, so that what is changed is the tar;
  * the rest is imported. */
 enum { FUZZ_PLAIN, FUZZ_GZIP, FUZZ_ZSTD, FUZZ_IMPORT, FUZZ_KINDS };
-#define KEPT_MAX 200u /* generations in one store */
-
-static char folder[] = "/dev/shm/snap-fuzz-archive.XXXXXX";
-static struct store *store;
-static unsigned long kept;
-
-static void remove_store(void)
-{
-	char command[80];
-
-	if (store)
-		store_close(store);
-	store = NULL;
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
-	if (system(command) != 0)
-		fprintf(stderr, "%s is left behind\n", folder);
-}
-
-/* A new one now and then, so that it stays small. */
-static void fresh_store(void)
-{
-	static bool before;
-
-	if (store && kept < KEPT_MAX)
-		return;
-	if (before)
-		remove_store();
-	else
-		atexit(remove_store);
-	before = true;
-	kept = 0;
-	memcpy(folder + strlen(folder) - 6, "XXXXXX", 6);
-	if (!mkdtemp(folder) || store_open(folder, true, true, &store) != R_OK)
-		abort();
-}
 
 static int file_of(const void *data, size_t len)
 {
@@ -116,7 +82,7 @@ static void try_reading(const void *data, size_t len)
 }
 
 /* The tar in the archive `fd`, which was taken, is what the generation gives back. */
-static void compare(int fd, const struct generation *gen)
+static void compare(struct store *store, int fd, const struct generation *gen)
 {
 	struct export_options options = { 0 };
 	struct export_result result;
@@ -152,14 +118,14 @@ static void try_import(const void *data, size_t len)
 {
 	const struct import_options options = { .lineage = "fuzz" };
 	struct import_result result = { .gen = { .time_ns = 1 } };
+	struct store *store = fuzz_store();
 	int fd = file_of(data, len);
 
-	fresh_store();
 	if (exchange_import_archive(store, fd, "fuzz", &options, &result) == R_OK) {
-		kept++;
+		fuzz_store_grown();
 		if (lseek(fd, 0, SEEK_SET) != 0)
 			abort();
-		compare(fd, &result.gen);
+		compare(store, fd, &result.gen);
 	}
 	close(fd);
 }

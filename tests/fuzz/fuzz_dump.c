@@ -4,6 +4,7 @@
  * bytes for the length of the contents, the contents.
  */
 #include "fuzz.h"
+#include "fuzz_store_room.h"
 
 #include "base/endian.h"
 #include "base/result.h"
@@ -21,40 +22,6 @@
 
 #define FILES_MAX 64
 #define CORE_MAX_BYTES ((uint64_t)1 << 24) /* of mappings, for which a core is written */
-
-static char folder[] = "/dev/shm/snap-fuzz-dump.XXXXXX";
-static struct store *store;
-static unsigned long kept; /* generations in it */
-
-static void remove_store(void)
-{
-	char command[80];
-
-	if (store)
-		store_close(store);
-	store = NULL;
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
-	if (system(command) != 0)
-		fprintf(stderr, "%s is left behind\n", folder);
-}
-
-/* A new one now and then, so that it stays small. */
-static void fresh_store(void)
-{
-	static bool before;
-
-	if (store && kept < 512)
-		return;
-	if (before)
-		remove_store();
-	else
-		atexit(remove_store);
-	before = true;
-	kept = 0;
-	memcpy(folder + strlen(folder) - 6, "XXXXXX", 6);
-	if (!mkdtemp(folder) || store_open(folder, true, true, &store) != R_OK)
-		abort();
-}
 
 /* The files of the input; the bytes stay where they are. */
 static size_t split(const uint8_t *data, size_t len, struct tar_member members[FILES_MAX])
@@ -153,7 +120,7 @@ static void search(struct store_view *view, uint64_t number)
 	matcher_free(what.matcher);
 }
 
-static void look_into(const struct generation *gen)
+static void look_into(struct store *store, const struct generation *gen)
 {
 	struct store_view *view;
 	struct look *look;
@@ -178,15 +145,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	};
 	struct import_options options = { .lineage = "fuzz" };
 	struct import_result result = { .gen = { .time_ns = 1 } };
+	struct store *store = fuzz_store();
 
-	fresh_store();
 	source.tar = memfd_create("dump", MFD_CLOEXEC);
 	if (source.tar < 0 || (len && pwrite(source.tar, data, len, 0) != (ssize_t)len))
 		abort();
 	source.n_members = split(data, len, members);
 	if (import_source(store, &source, &options, &result, NULL, NULL) == R_OK) {
-		kept++;
-		look_into(&result.gen);
+		fuzz_store_grown();
+		look_into(store, &result.gen);
 	}
 	for (size_t i = 0; i < source.n_members; i++)
 		free(members[i].name);

@@ -1,8 +1,8 @@
 /* Searching and comparing generations: what is found, and that nothing is read that need not be. */
 #include "../store/scratch.h"
+#include "ended_tree.h"
 
 #include "base/result.h"
-#include "engine/image/image.h"
 #include "engine/look/changes.h"
 #include "engine/look/search.h"
 
@@ -74,33 +74,6 @@ static const struct text texts[] = {
 	{ 2000 * PAGE_BYTES + 64, 3, 4, "needle-moves" },
 };
 
-static void put_image(struct ingest *ingest, enum image_kind_id id, const char *name,
-		      const ProtobufCMessage *message)
-{
-	struct image_writer w;
-
-	image_writer_init(&w, id);
-	image_add(&w, message);
-	assert_int_equal(image_finish(&w), R_OK);
-	assert_int_equal(object_put(ingest, name, w.data, w.len), R_OK);
-	image_writer_free(&w);
-}
-
-/* To say where a match is, a tree of processes is needed: here a single one that has ended. */
-static void put_images(struct ingest *ingest)
-{
-	PstreeEntry tree = PSTREE_ENTRY__INIT;
-	TaskCoreEntry task = TASK_CORE_ENTRY__INIT;
-	CoreEntry core = CORE_ENTRY__INIT;
-
-	tree.pid = tree.pgid = tree.sid = 1;
-	task.task_state = TASK_STATE_ZOMBIE;
-	task.comm = (char *)"ended";
-	core.tc = &task;
-	put_image(ingest, IMAGE_PSTREE, "pstree", &tree.base);
-	put_image(ingest, IMAGE_CORE, "core-1", &core.base);
-}
-
 static void take(struct store *store, uint64_t number)
 {
 	struct generation gen = { .root_pid = 1, .lineage = "a" };
@@ -118,7 +91,7 @@ static void take(struct store *store, uint64_t number)
 	assert_int_equal(object_begin(ingest, "contents", &writer), R_OK);
 	assert_int_equal(object_pages(writer, BASE, data, PAGES), R_OK);
 	assert_int_equal(object_end(writer, (BASE + PAGES) * PAGE_BYTES), R_OK);
-	put_images(ingest);
+	ended_tree_put(ingest);
 	assert_int_equal(ingest_commit(ingest, &gen), R_OK);
 	assert_int_equal(gen.number, number);
 	free(data);

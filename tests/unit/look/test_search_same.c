@@ -4,10 +4,10 @@
  * random changes, random patterns.
  */
 #include "../store/scratch.h"
+#include "ended_tree.h"
 
 #include "base/result.h"
 #include "base/warn.h"
-#include "engine/image/image.h"
 #include "engine/look/search.h"
 #include "store/page.h"
 
@@ -68,33 +68,6 @@ static void fill(uint8_t *bytes, size_t n)
 		bytes[i] = (uint8_t)few[random_below(4)];
 }
 
-static void put_image(struct ingest *ingest, enum image_kind_id id, const char *name,
-		      const ProtobufCMessage *message)
-{
-	struct image_writer w;
-
-	image_writer_init(&w, id);
-	image_add(&w, message);
-	assert_int_equal(image_finish(&w), R_OK);
-	assert_int_equal(object_put(ingest, name, w.data, w.len), R_OK);
-	image_writer_free(&w);
-}
-
-/* A tree of one process that has ended. */
-static void put_images(struct ingest *ingest)
-{
-	PstreeEntry tree = PSTREE_ENTRY__INIT;
-	TaskCoreEntry task = TASK_CORE_ENTRY__INIT;
-	CoreEntry core = CORE_ENTRY__INIT;
-
-	tree.pid = tree.pgid = tree.sid = 1;
-	task.task_state = TASK_STATE_ZOMBIE;
-	task.comm = (char *)"ended";
-	core.tc = &task;
-	put_image(ingest, IMAGE_PSTREE, "pstree", &tree.base);
-	put_image(ingest, IMAGE_CORE, "core-1", &core.base);
-}
-
 /* What programs do with their memory: a few words here and there, whole pages, copies, nothing. */
 static void change_page(uint8_t *page, uint8_t *all, bool *is_absent)
 {
@@ -147,7 +120,7 @@ static void take(struct store *store, uint64_t number)
 			assert_int_equal(object_pages(writer, FIRST + i, bytes + i * PAGE_BYTES, 1),
 					 R_OK);
 	assert_int_equal(object_end(writer, (FIRST + PAGES) * PAGE_BYTES), R_OK);
-	put_images(ingest);
+	ended_tree_put(ingest);
 	assert_int_equal(ingest_commit(ingest, &gen), R_OK);
 	assert_int_equal(gen.number, number);
 }
