@@ -146,6 +146,8 @@ static void freezing_and_calling_is_not_noticed(void **state)
 		struct tree tree;
 		assert_int_equal(tree_freeze(p.pid, &tree), R_OK);
 		assert_int_equal(tree.task_count, 1);
+		/* A thread that found something wrong has ended: what it found says more. */
+		held_check(&p);
 		assert_int_equal(tree_threads(&tree), 11);
 		no_thread_inside_a_sequence(&tree, p.held);
 		make_calls(&tree, CALLS);
@@ -223,7 +225,7 @@ static void cost(void **state)
 	    (unsigned long long)(freeze_ns / 1000), (unsigned long long)(found - start) / 1000,
 	    (unsigned long long)(begun - found) / 1000, (unsigned long long)(called - begun) / 1000,
 	    (unsigned long long)(ended - called) / 1000);
-	assert_true(called - begun < 1000 * 1000000ULL);
+	assert_true(called - begun < 60ULL * 1000 * 1000000);
 	held_finish(&p);
 }
 
