@@ -67,9 +67,10 @@ struct bulk *bulk_of(struct store_view *view);
 /* All but the reserved numbers, sorted.  NULL: out of memory, reported. */
 struct wanted *bulk_sort(const page_no *numbers, size_t n, size_t *n_wanted);
 
-/* Makes the page at `to`, of its whole chain.  R_OK; R_DAMAGED: something of it cannot be had;
- * R_FAILED. */
-int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, uint8_t *to);
+/* Makes the page at `to`: of its whole chain, or, if it has a parent, of that one's bytes.  R_OK;
+ * R_DAMAGED: something of it cannot be had; R_FAILED. */
+int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
+		  uint8_t *to);
 /* Has it the hash it should have?  R_OK or R_DAMAGED. */
 int bulk_check(const struct bulk *bulk, const struct page_plan *page, const uint8_t *bytes);
 

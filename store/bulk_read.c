@@ -185,10 +185,13 @@ static void unpack_part(size_t i, unsigned int worker, void *arg)
 		part->result = cluster_read(bulk->unpackers[worker], &part->place, &part->cluster);
 }
 
-int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, uint8_t *to)
+int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
+		  uint8_t *to)
 {
 	const struct link *link = &bulk->links[page->first + page->n];
 
+	if (parent)
+		memcpy(to, parent, PAGE_BYTES);
 	for (uint32_t i = 0; i < page->n; i++) {
 		const struct part *part = &bulk->parts[(--link)->part];
 
@@ -196,7 +199,7 @@ int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, uint8_t
 			return part->result;
 		if (!part->cluster->whole)
 			return R_DAMAGED;
-		if (i == 0)
+		if (i == 0 && !parent)
 			memcpy(to, cluster_page(part->cluster, link->at), PAGE_BYTES);
 		else
 			cluster_apply(part->cluster, link->at, to);
@@ -215,7 +218,7 @@ int bulk_check(const struct bulk *bulk, const struct page_plan *page, const uint
 static int make_page(const struct bulk *bulk, const struct page_plan *page)
 {
 	uint8_t *to = bulk->to + page->at * PAGE_BYTES;
-	int result = bulk_assemble(bulk, page, to);
+	int result = bulk_assemble(bulk, page, NULL, to);
 
 	return result == R_OK ? bulk_check(bulk, page, to) : result;
 }

@@ -63,26 +63,6 @@ static void tell(const struct bulk *bulk, const struct page_plan *page, const ui
 	v->fn(&visited, v->arg);
 }
 
-/* Makes the page at `to`, behind its parent if it has one. */
-static int make(const struct bulk *bulk, const struct page_plan *page, uint8_t *to)
-{
-	const struct link *link = &bulk->links[page->first + page->n];
-
-	if (!page->parent)
-		return bulk_assemble(bulk, page, to);
-	memcpy(to, to - PAGE_BYTES, PAGE_BYTES);
-	for (uint32_t i = 0; i < page->n; i++) {
-		const struct part *part = &bulk->parts[(--link)->part];
-
-		if (part->result != R_OK)
-			return part->result;
-		if (!part->cluster->whole)
-			return R_DAMAGED;
-		cluster_apply(part->cluster, link->at, to);
-	}
-	return R_OK;
-}
-
 /*
  * The page, in the buffer of its depth, and all that are made of it.  At most CHAIN_MAX deep.
  * `below` tells how it stands with its parent: a page can be made of one whose bytes are not those
@@ -96,7 +76,10 @@ static void visit_page(struct bulk *bulk, size_t i, unsigned int depth, unsigned
 	uint8_t *to = v->buffers[worker] + (size_t)depth * PAGE_BYTES;
 
 	if (page->result == R_OK)
-		page->result = below == R_OK ? make(bulk, page, to) : below;
+		page->result =
+		    below == R_OK
+			? bulk_assemble(bulk, page, page->parent ? to - PAGE_BYTES : NULL, to)
+			: below;
 	below = page->result;
 	if (page->result == R_OK)
 		page->result = bulk_check(bulk, page, to);

@@ -328,6 +328,18 @@ static void same(void **state)
 	free_contents();
 }
 
+/* The next generation, so far like the one before; the first one is random. */
+static void begin_generation(uint64_t number)
+{
+	contents[number] = malloc(BYTES);
+	assert_non_null(contents[number]);
+	if (number == 1)
+		fill(contents[1], BYTES);
+	else
+		memcpy(contents[number], contents[number - 1], BYTES);
+	memset(absent[number], 0, sizeof(absent[number]));
+}
+
 /* Matches that come into being, and go, by one byte: their first, at the end of a word, or their
  * last, at the beginning of one; within a page and across its end. */
 static void one_byte(void **state)
@@ -337,13 +349,7 @@ static void one_byte(void **state)
 	struct store *store = scratch_open(*state);
 
 	for (uint64_t number = 1; number <= GENS; number++) {
-		contents[number] = malloc(BYTES);
-		assert_non_null(contents[number]);
-		if (number == 1)
-			fill(contents[1], BYTES);
-		else
-			memcpy(contents[number], contents[number - 1], BYTES);
-		memset(absent[number], 0, sizeof(absent[number]));
+		begin_generation(number);
 		for (size_t i = 0; i + 1 < PAGES; i += 2) {
 			size_t at = i * PAGE_BYTES + 800 + i / 2 * 8, changes;
 
@@ -425,13 +431,7 @@ static void around_damage(void **state)
 	struct store *store = scratch_open(*state);
 
 	for (uint64_t number = 1; number <= GENS; number++) {
-		contents[number] = malloc(BYTES);
-		assert_non_null(contents[number]);
-		if (number == 1)
-			fill(contents[1], BYTES);
-		else
-			memcpy(contents[number], contents[number - 1], BYTES);
-		memset(absent[number], 0, sizeof(absent[number]));
+		begin_generation(number);
 		/* From the fifth on for four: what is made of the page later is whole again. */
 		if (number == 5)
 			memcpy(contents[5] + 11 * PAGE_BYTES, MARK, strlen(MARK));
