@@ -244,6 +244,7 @@ static bool is_threaded(const struct export_cgroups *c, const char *controllers)
 	return false;
 }
 
+/* NULL: out of memory.  The names are those in `controllers`, which is cut up. */
 static char **split_names(char *controllers, size_t *n)
 {
 	char **names = NULL, *save = controllers;
@@ -252,8 +253,10 @@ static char **split_names(char *controllers, size_t *n)
 	do {
 		char **more = reallocarray(names, *n + 1, sizeof(*more));
 
-		if (!more)
-			break;
+		if (!more) {
+			free(names);
+			return NULL;
+		}
 		names = more;
 		names[(*n)++] = strsep(&save, ",");
 	} while (save);

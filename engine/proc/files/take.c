@@ -145,7 +145,7 @@ static int gather(struct pass *p)
 	return R_OK;
 }
 
-/* The cookie's identity is that of the freeze: nothing is asked for now. */
+/* The file as the freeze saw it, without another call. */
 static void identify(struct pass *p, struct file_inode *inode)
 {
 	const struct stat *st = &inode->files[0]->st;
