@@ -14,6 +14,8 @@
 /* What does not fit is read by whoever wants it. */
 #define TEXTS_MAX 48
 #define TEXT_MAX_BYTES (1u << 20)
+#define HELD_MAX_BYTES ((size_t)16 << 20) /* however many tasks there are */
+#define TEXT_ROOM_BYTES 4096u		  /* a short text takes about that, too */
 #define NAME_BYTES 24
 
 static const char *const names[] = {
@@ -40,6 +42,7 @@ static struct {
 	size_t n, at; /* at: where something was found last */
 	pthread_mutex_t lock;
 	pthread_cond_t read;
+	_Atomic size_t held; /* bytes, about */
 } all = { .lock = PTHREAD_MUTEX_INITIALIZER, .read = PTHREAD_COND_INITIALIZER };
 
 void ahead_begin(const pid_t *pids, size_t n)
@@ -55,10 +58,12 @@ static void read_text(struct shelf *shelf, int dirfd, const char *name, const ch
 {
 	struct text *text = &shelf->texts[shelf->n];
 
-	if (shelf->n == TEXTS_MAX || strlen(as) >= sizeof(text->name) ||
+	if (shelf->n == TEXTS_MAX || all.held >= HELD_MAX_BYTES ||
+	    strlen(as) >= sizeof(text->name) ||
 	    io_read_file(dirfd, name, TEXT_MAX_BYTES, &text->data, &text->len) != R_OK)
 		return;
 	strcpy(text->name, as);
+	all.held += text->len + TEXT_ROOM_BYTES;
 	shelf->n++;
 }
 
@@ -98,11 +103,12 @@ static void read_all(struct shelf *shelf)
 
 void ahead_read(size_t i)
 {
-	struct shelf *shelf = &all.shelves[i];
+	struct shelf *shelf;
 	bool mine;
 
 	if (i >= all.n)
 		return;
+	shelf = &all.shelves[i];
 	pthread_mutex_lock(&all.lock);
 	mine = shelf->state == UNREAD;
 	if (mine)
@@ -155,6 +161,7 @@ bool ahead_get(pid_t pid, const char *name, char **text, size_t *len)
 		*text = found->data;
 		*len = found->len;
 		found->data = NULL;
+		all.held -= found->len + TEXT_ROOM_BYTES;
 		return true;
 	}
 	return false;
@@ -168,4 +175,5 @@ void ahead_end(void)
 	free(all.shelves);
 	all.shelves = NULL;
 	all.n = all.at = 0;
+	all.held = 0;
 }

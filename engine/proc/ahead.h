@@ -1,7 +1,8 @@
 /*
  * Texts of /proc/PID that other threads read while one describes a tree that stands still.  To
  * print them takes the kernel most of the time that describing takes.  Each text is handed out
- * once, to whoever would have read it; what nobody has read yet is left to that one.
+ * once, to whoever would have read it; what nobody has read yet is left to that one, and so is all
+ * that would make the texts take more than some 16 MiB together.
  */
 #ifndef SNAP_ENGINE_PROC_AHEAD_H
 #define SNAP_ENGINE_PROC_AHEAD_H
