@@ -49,7 +49,7 @@ take "$PID" --track=wp --name elsewhere
 [ "$(field tracking "$W/take.json")" = wp ] || fail "not tracked after that"
 last=$GEN
 kill_tree "$first"
-wait_for 5 gone "$first"
+wait_for 5 test ! -e "/proc/$first"
 restore "$last"
 take "$PID" --track=wp --name elsewhere
 [ "$(field tracking "$W/take.json")" = none ] || fail "a restored target is another one"
@@ -64,7 +64,7 @@ take "$PID" --track=wp --name elsewhere
 last=$GEN
 first=$PID
 kill_tree "$first"
-wait_for 5 gone "$first"
+wait_for 5 test ! -e "/proc/$first"
 restore "$last"
 judge "$W/still" "$PID" "restored from kept pages"
 
