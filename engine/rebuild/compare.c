@@ -29,21 +29,32 @@ static int note_numbers(uint64_t index, const page_no *numbers, size_t n, void *
 	return R_OK;
 }
 
-static int read_window(struct rebuild_task *t, uint64_t first, size_t n, struct window *w)
+/* What lies from page `end` on is absent. */
+static int read_window(struct rebuild_task *t, uint64_t first, size_t n, uint64_t end,
+		       struct window *w)
 {
 	w->first = first;
 	for (size_t i = 0; i < n; i++)
 		w->numbers[i] = PAGE_ABSENT;
-	return store_object_walk(t->r->view, &t->pages, first, first + n, note_numbers, w);
+	if (first + n < end)
+		end = first + n;
+	if (first >= end)
+		return R_OK;
+	return store_object_walk(t->r->view, &t->pages, first, end, note_numbers, w);
 }
 
-/* Calls `fn` with the numbers of `n` pages of both from page `first` on, for the whole range. */
+/*
+ * Calls `fn` with the numbers of `n` pages of both from page `first` on, for the whole range.
+ * Beyond the end of the range it was born with, `had`, a task has nothing of its source: what the
+ * source has there is of another range, which is not passed on.
+ */
 static int each_window(struct rebuild_task *t, const VmaEntry *vma, struct rebuild_task *source,
+		       const VmaEntry *had,
 		       int (*fn)(const struct pair *pair, uint64_t first, size_t n, void *arg),
 		       void *arg)
 {
 	struct pair *pair = malloc(sizeof(*pair));
-	uint64_t end = vma->end / PAGE_BYTES;
+	uint64_t end = vma->end / PAGE_BYTES, had_end = had->end / PAGE_BYTES;
 	int rc = R_OK;
 
 	if (!pair) {
@@ -53,9 +64,9 @@ static int each_window(struct rebuild_task *t, const VmaEntry *vma, struct rebui
 	for (uint64_t at = vma->start / PAGE_BYTES; rc == R_OK && at < end; at += WINDOW_PAGES) {
 		size_t n = end - at < WINDOW_PAGES ? (size_t)(end - at) : WINDOW_PAGES;
 
-		rc = read_window(t, at, n, &pair->mine);
+		rc = read_window(t, at, n, end, &pair->mine);
 		if (rc == R_OK)
-			rc = read_window(source, at, n, &pair->theirs);
+			rc = read_window(source, at, n, had_end, &pair->theirs);
 		if (rc == R_OK)
 			rc = fn(pair, at, n, arg);
 	}
@@ -80,9 +91,9 @@ static int count(const struct pair *pair, uint64_t first, size_t n, void *arg)
 }
 
 int compare_count(struct rebuild_task *t, const VmaEntry *vma, struct rebuild_task *source,
-		  struct compare_counts *counts)
+		  const VmaEntry *had, struct compare_counts *counts)
 {
-	return each_window(t, vma, source, count, counts);
+	return each_window(t, vma, source, had, count, counts);
 }
 
 /* Back to what is there without contents: zeroes, or the file. */
@@ -123,9 +134,9 @@ static int change(const struct pair *pair, uint64_t first, size_t n, void *arg)
 }
 
 int compare_change(struct fill *fill, struct rebuild_task *t, const VmaEntry *vma,
-		   struct rebuild_task *source)
+		   struct rebuild_task *source, const VmaEntry *had)
 {
 	struct changing c = { t, fill, vma->status & VMA_STATUS_FILE_PRIVATE };
 
-	return each_window(t, vma, source, change, &c);
+	return each_window(t, vma, source, had, change, &c);
 }

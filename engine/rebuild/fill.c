@@ -105,10 +105,13 @@ static int fill_batch(struct worker *w, const struct place *places, size_t n)
 	put = process_vm_writev(w->fill->t->pid, &local, 1, w->runs, runs, 0);
 	if (put == (ssize_t)local.iov_len)
 		return R_OK;
+	/* What was written ends before the page that cannot be. */
 	if (put >= 0)
 		errno = EFAULT;
-	warn_errno("task %d: cannot write its memory from 0x%llx on", w->fill->t->pid,
-		   (unsigned long long)places[0].address);
+	else
+		put = 0;
+	warn_errno("task %d: cannot write its memory at 0x%llx", w->fill->t->pid,
+		   (unsigned long long)places[(size_t)put / PAGE_BYTES].address);
 	return R_FAILED;
 }
 

@@ -61,10 +61,10 @@ static bool same_but_end(const VmaEntry *a, const VmaEntry *b)
 #define WORTH 16
 
 static int worth_it(struct rebuild_task *t, const VmaEntry *vma, struct rebuild_task *source,
-		    bool *worth)
+		    const VmaEntry *had, bool *worth)
 {
 	struct compare_counts counts = { 0 };
-	int rc = compare_count(t, vma, source, &counts);
+	int rc = compare_count(t, vma, source, had, &counts);
 
 	*worth = counts.equal > 0 && counts.equal * WORTH >= counts.other;
 	return rc;
@@ -90,7 +90,7 @@ static int plan_task(struct rebuild_task *t)
 		if (k == source->mm->n_vmas || !can_share(source->mm->vmas[k]) ||
 		    !same_but_end(source->mm->vmas[k], vma))
 			continue;
-		rc = worth_it(t, vma, source, &worth);
+		rc = worth_it(t, vma, source, source->mm->vmas[k], &worth);
 		if (rc)
 			return rc;
 		if (!worth)
@@ -149,7 +149,7 @@ static int keep(struct fill *fill, struct rebuild_task *t, size_t i, struct rebu
 			return R_FAILED;
 		}
 	}
-	return rc ? rc : compare_change(fill, t, vma, source);
+	return rc ? rc : compare_change(fill, t, vma, source, had);
 }
 
 /* Keeps what is inherited of what the task was born with, and nothing else. */

@@ -251,16 +251,17 @@ int fill_page(struct fill *fill, uint64_t index, page_no number);
 /* Writes what has been gathered if `rc` is R_OK, which is the result otherwise; frees `fill`. */
 int fill_end(struct fill *fill, int rc);
 
-/* How many of a range's pages are the same in both, and how many others either of them has. */
+/* How many of a range's pages are the same in `t` and in the range `had` of `source`, which `t` is
+ * born with, and how many others either of them has.  `had` may end before or behind `vma`. */
 struct compare_counts {
 	uint64_t equal, other;
 };
 int compare_count(struct rebuild_task *t, const VmaEntry *vma, struct rebuild_task *source,
-		  struct compare_counts *counts);
-/* A range of `t` holds what `source` holds there: gathers what differs, and drops what `t` has not.
- */
+		  const VmaEntry *had, struct compare_counts *counts);
+/* A range of `t` holds what `source` holds in `had`, and nothing behind its end: gathers what
+ * differs, and drops what `t` has not. */
 int compare_change(struct fill *fill, struct rebuild_task *t, const VmaEntry *vma,
-		   struct rebuild_task *source);
+		   struct rebuild_task *source, const VmaEntry *had);
 /* Decides which ranges tasks inherit of those that make them. */
 int inherit_plan(struct rebuild *r);
 /* For a task just made: puts what it was born with right, and what its children will inherit into
