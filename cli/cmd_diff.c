@@ -11,6 +11,7 @@
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 #include "engine/look/changes.h"
+#include "engine/look/pairs.h"
 #include "engine/look/secret.h"
 
 #include <stdio.h>
@@ -31,22 +32,29 @@ static int open_look(struct store_view *view, uint64_t number, const struct opti
 	return result == R_OK ? look_open(view, &gen, look) : result;
 }
 
-/* The mapping of either generation at an address. */
-static const char *name_at(const struct look *look, const struct look_task *task, uint64_t address)
+/* NULL: nothing is mapped there. */
+static const VmaEntry *mapping_at(const struct look_task *task, uint64_t address)
 {
 	for (size_t i = 0; task && task->mm && i < task->mm->n_vmas; i++) {
 		const VmaEntry *vma = task->mm->vmas[i];
 
 		if (vma->start <= address && address < vma->end &&
 		    !(vma->status & VMA_STATUS_GUARD))
-			return look_vma_name(look, vma);
+			return vma;
 	}
-	return "";
+	return NULL;
+}
+
+static const char *name_at(const struct look *look, const struct look_task *task, uint64_t address)
+{
+	const VmaEntry *vma = mapping_at(task, address);
+
+	return vma ? look_vma_name(look, vma) : "";
 }
 
 struct gathering {
 	const struct look *look;
-	const struct look_task *task; /* of the later generation; NULL: an object */
+	const struct look_task *before, *task; /* of both generations; NULL: an object */
 	json_t *ranges;
 	uint64_t pages[3], bytes;
 };
@@ -77,6 +85,15 @@ static int gather(const struct look_change *change, void *arg)
 	return R_OK;
 }
 
+static bool shows_file(uint64_t index, void *arg)
+{
+	const struct gathering *g = arg;
+	const VmaEntry *before = mapping_at(g->before, index * PAGE_BYTES);
+	const VmaEntry *after = mapping_at(g->task, index * PAGE_BYTES);
+
+	return (before && look_vma_is_file(before)) || (after && look_vma_is_file(after));
+}
+
 /* What was gathered with this result; NULL in `*json` if nothing changed. */
 static int finish_changes(struct gathering *g, int rc, json_t **json)
 {
@@ -94,11 +111,12 @@ static int finish_changes(struct gathering *g, int rc, json_t **json)
 static int memory_changes(struct store_view *view, struct gathering *g, const struct object *before,
 			  const struct object *after, json_t **json)
 {
+	const struct look_changes_to to = { gather, shows_file, g };
 	int rc;
 
 	*json = NULL;
 	g->ranges = json_array();
-	rc = look_changes(view, before, after, gather, g);
+	rc = look_changes(view, before, after, &to);
 	return finish_changes(g, rc, json);
 }
 
@@ -111,7 +129,7 @@ static int changed_task(const struct look *looks[2], struct look_queues *queues[
 				 .mappings = true,
 				 .credentials = true,
 				 .threads = true };
-	struct gathering g = { .look = looks[1], .task = after };
+	struct gathering g = { .look = looks[1], .before = before, .task = after };
 	json_t *a = NULL, *b = NULL, *changes, *memory = NULL;
 	int rc;
 
@@ -186,6 +204,7 @@ static int in_both(const struct look *looks[2], json_t *list)
 /* Shared memory and files that are in both or in one. */
 struct objects {
 	const struct look *looks[2];
+	const struct look_pairs *pairs;
 	bool second; /* walking the later one */
 	json_t *list;
 	json_t *sealed; /* those not compared */
@@ -236,6 +255,7 @@ static int one_object(const char *name, const struct object *object, void *arg)
 	struct objects *o = arg;
 	struct gathering g = { 0 };
 	struct object other;
+	const char *called;
 	json_t *json;
 	bool task = strncmp(name, "pages-", 6) == 0 && strncmp(name, "pages-shmem-", 12) != 0;
 	const struct look *else_where = o->looks[o->second ? 0 : 1];
@@ -247,7 +267,9 @@ static int one_object(const char *name, const struct object *object, void *arg)
 	/* Images are compared by what they tell, tasks by address. */
 	if (task || image_kind_by_name(name))
 		return R_OK;
-	rc = store_object(else_where->view, else_where->gen.number, name, &other);
+	called = look_pairs_other(o->pairs, o->second, name);
+	rc = called ? store_object(else_where->view, else_where->gen.number, called, &other)
+		    : R_NOT_FOUND;
 	if (rc != R_OK && rc != R_NOT_FOUND)
 		return rc;
 	if (o->second && rc == R_OK)
@@ -266,8 +288,13 @@ static int one_object(const char *name, const struct object *object, void *arg)
 static int compare(const struct look *looks[2], json_t **out)
 {
 	json_t *added = json_array(), *removed = json_array(), *changed = json_array();
-	struct objects o = { { looks[0], looks[1] }, false, json_array(), json_array() };
-	int rc = only_in(looks[1], looks[0], added);
+	struct objects o = { { looks[0], looks[1] }, NULL, false, json_array(), json_array() };
+	struct look_pairs *pairs = NULL;
+	int rc = look_pairs_find(looks[0], looks[1], &pairs);
+
+	o.pairs = pairs;
+	if (rc == R_OK)
+		rc = only_in(looks[1], looks[0], added);
 
 	if (rc == R_OK)
 		rc = only_in(looks[0], looks[1], removed);
@@ -289,6 +316,7 @@ static int compare(const struct look *looks[2], json_t **out)
 	json_decref(changed);
 	json_decref(o.list);
 	json_decref(o.sealed);
+	look_pairs_free(pairs);
 	return rc;
 }
 

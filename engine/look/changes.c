@@ -19,8 +19,7 @@ struct changes {
 	size_t n;
 	struct look_change last; /* being gathered; no pages: none */
 	uint8_t *buf;		 /* 2 * BATCH_PAGES pages */
-	int (*fn)(const struct look_change *change, void *arg);
-	void *arg;
+	const struct look_changes_to *to;
 };
 
 static int kind_of(const struct pair *p)
@@ -32,7 +31,7 @@ static int kind_of(const struct pair *p)
 
 static int tell_last(struct changes *c)
 {
-	int rc = c->last.pages ? c->fn(&c->last, c->arg) : R_OK;
+	int rc = c->last.pages ? c->to->fn(&c->last, c->to->arg) : R_OK;
 
 	c->last.pages = 0;
 	return rc;
@@ -104,16 +103,26 @@ static int compare(struct changes *c)
 	return rc;
 }
 
+/* Without a page there are zeroes, unless a file shows. */
+static bool is_same(const struct changes *c, uint64_t index, page_no before, page_no after)
+{
+	if (before > PAGE_ZERO || after > PAGE_ZERO)
+		return false;
+	return !c->to->shows_file || !c->to->shows_file(index, c->to->arg);
+}
+
 static int differs(uint64_t index, page_no before, page_no after, void *arg)
 {
 	struct changes *c = arg;
 
+	if (is_same(c, index, before, after))
+		return R_OK;
 	c->pairs[c->n++] = (struct pair){ index, before, after };
 	return c->n == BATCH_PAGES ? compare(c) : R_OK;
 }
 
 int look_changes(struct store_view *view, const struct object *before, const struct object *after,
-		 int (*fn)(const struct look_change *change, void *arg), void *arg)
+		 const struct look_changes_to *to)
 {
 	struct changes *c = calloc(1, sizeof(*c));
 	int rc = R_FAILED;
@@ -125,8 +134,7 @@ int look_changes(struct store_view *view, const struct object *before, const str
 		goto out;
 	}
 	c->view = view;
-	c->fn = fn;
-	c->arg = arg;
+	c->to = to;
 	rc = store_object_diff(view, before, after, differs, c);
 	if (rc == R_OK && c->n)
 		rc = compare(c);

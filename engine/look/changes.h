@@ -12,12 +12,22 @@ struct look_change {
 	uint64_t bytes; /* that differ; all of them where pages were added or removed */
 };
 
+/* What is called, with `arg`. */
+struct look_changes_to {
+	/* For each change, in ascending order; returns non-zero to stop, which is then the result.
+	 */
+	int (*fn)(const struct look_change *change, void *arg);
+	/* Does something other than zeroes show at this page index where there is no page?  A page
+	 * of zeroes that comes or goes is no change elsewhere.  NULL: nowhere. */
+	bool (*shows_file)(uint64_t index, void *arg);
+	void *arg;
+};
+
 /*
- * Calls `fn` for each change from one object to another, in ascending order; either may be NULL (no
- * pages).  Only pages that differ are read.  `fn` returns non-zero to stop, which is then the
- * result.  R_OK, R_DAMAGED (reported), R_FAILED.
+ * Tells the changes from one object to another; either may be NULL (no pages).  Only pages that
+ * differ are read.  R_OK, R_DAMAGED (reported), R_FAILED.
  */
 int look_changes(struct store_view *view, const struct object *before, const struct object *after,
-		 int (*fn)(const struct look_change *change, void *arg), void *arg);
+		 const struct look_changes_to *to);
 
 #endif

@@ -9,7 +9,7 @@
  *   core.c    an ELF core file
  *   queues.c  what waits in pipes and sockets
  *   stacks.c  stacks of threads
- *   changes.c, dirty.c  what differs from another generation
+ *   changes.c, dirty.c  what differs from another generation; pairs.c  what is which there
  *   search.c  bytes in many generations; matcher.c what is looked for, scanned.c what has been
  * looked at, places.c where it was found
  *   secret.c  sealed memory, where it is asked for

@@ -21,6 +21,12 @@ void look_bytes_align(struct look_bytes *bytes, size_t align);
 int look_secret_walk(const struct look *look, const VmaEntry *vma, uint64_t start, uint64_t end,
 		     int (*fn)(const struct look_run *run, void *arg), void *arg);
 
+/* The name of the object that holds the shared memory of this inode, into LOOK_NAME_MAX bytes. */
+void look_memory_name(uint64_t shmid, char *name);
+
+/* The same of what a mapping shows; false if that is no shared memory. */
+bool look_vma_memory(const struct look *look, const VmaEntry *vma, char *name);
+
 /* Makes `look->notes` ready for look_note(). */
 void look_sort_notes(struct look *look);
 

@@ -42,25 +42,36 @@ const char *look_vma_name(const struct look *look, const VmaEntry *vma)
 	return file && file->reg ? file->reg->name : "";
 }
 
-/* The object whose pages show wherever the task has none of its own.  False: there is none. */
-static bool backing(const struct look *look, const VmaEntry *vma, struct object *object, int *rc)
+void look_memory_name(uint64_t shmid, char *name)
+{
+	snprintf(name, LOOK_NAME_MAX, "pages-shmem-%llu", (unsigned long long)shmid);
+}
+
+bool look_vma_memory(const struct look *look, const VmaEntry *vma, char *name)
 {
 	const MemfdInodeEntry *memfd = NULL;
-	uint64_t shmid = vma->shmid;
-	char name[LOOK_NAME_MAX];
 	const FileEntry *file;
 
-	*rc = R_OK;
 	if (vma->status & VMA_STATUS_MEMFD) {
 		file = look_file(look, (uint32_t)vma->shmid);
 		memfd = file ? look_memfd(look, file) : NULL;
-		if (!memfd)
-			return false;
-		shmid = memfd->shmid;
-	} else if (!(vma->status & VMA_STATUS_ANON_SHARED)) {
-		return false;
+		if (memfd)
+			look_memory_name(memfd->shmid, name);
+		return memfd;
 	}
-	snprintf(name, sizeof(name), "pages-shmem-%llu", (unsigned long long)shmid);
+	if (vma->status & VMA_STATUS_ANON_SHARED)
+		look_memory_name(vma->shmid, name);
+	return vma->status & VMA_STATUS_ANON_SHARED;
+}
+
+/* The object whose pages show wherever the task has none of its own.  False: there is none. */
+static bool backing(const struct look *look, const VmaEntry *vma, struct object *object, int *rc)
+{
+	char name[LOOK_NAME_MAX];
+
+	*rc = R_OK;
+	if (!look_vma_memory(look, vma, name))
+		return false;
 	*rc = store_object(look->view, look->gen.number, name, object);
 	if (*rc == R_OK)
 		return true;

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "engine/exchange/import_internal.h"
 #include "engine/look/changes.h"
+#include "engine/look/pairs.h"
 #include "engine/look/look.h"
 #include "engine/look/queues.h"
 #include "engine/look/search.h"
@@ -65,6 +66,7 @@ static int see_change(const struct look_change *change, void *arg)
 
 static void look_at_task(const struct look *look, const struct look_task *task)
 {
+	const struct look_changes_to to = { .fn = see_change };
 	enum look_page kinds[2];
 	uint8_t *pages = malloc(2 * PAGE_BYTES);
 	uint64_t bytes = 0;
@@ -87,7 +89,7 @@ static void look_at_task(const struct look *look, const struct look_task *task)
 		close(fd);
 	}
 	if (task->has_pages)
-		look_changes(look->view, NULL, &task->pages, see_change, NULL);
+		look_changes(look->view, NULL, &task->pages, &to);
 	free(pages);
 }
 
@@ -120,6 +122,15 @@ static void search(struct store_view *view, uint64_t number)
 	matcher_free(what.matcher);
 }
 
+static void look_at_pairs(const struct look *look)
+{
+	struct look_pairs *pairs;
+
+	if (look_pairs_find(look, look, &pairs) == R_OK)
+		look_pairs_other(pairs, false, "pages-shmem-1");
+	look_pairs_free(pairs);
+}
+
 static void look_into(struct store *store, const struct generation *gen)
 {
 	struct store_view *view;
@@ -131,6 +142,7 @@ static void look_into(struct store *store, const struct generation *gen)
 		for (size_t i = 0; i < look->n_tasks; i++)
 			look_at_task(look, &look->tasks[i]);
 		look_at_files(look);
+		look_at_pairs(look);
 		look_close(look);
 	}
 	search(view, gen->number);
