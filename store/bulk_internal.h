@@ -74,6 +74,9 @@ int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, const u
 /* Has it the hash it should have?  R_OK or R_DAMAGED. */
 int bulk_check(const struct bulk *bulk, const struct page_plan *page, const uint8_t *bytes);
 
+/* Has what a page is made of on its way to the processor: it lies here and there in many MiB. */
+void bulk_fetch_ahead(const struct bulk *bulk, const struct page_plan *page);
+
 /* The pages of a round, or one that was read by itself, to bulk->visit. */
 void bulk_visit_round(struct bulk *bulk);
 void bulk_visiting_free(struct visiting *visiting);

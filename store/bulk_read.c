@@ -190,7 +190,7 @@ int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, const u
 {
 	const struct link *link = &bulk->links[page->first + page->n];
 
-	if (parent)
+	if (parent && parent != to)
 		memcpy(to, parent, PAGE_BYTES);
 	for (uint32_t i = 0; i < page->n; i++) {
 		const struct part *part = &bulk->parts[(--link)->part];
@@ -223,8 +223,7 @@ static int make_page(const struct bulk *bulk, const struct page_plan *page)
 	return result == R_OK ? bulk_check(bulk, page, to) : result;
 }
 
-/* Has what a page is made of on its way to the processor: it lies here and there in many MiB. */
-static void fetch_ahead(const struct bulk *bulk, const struct page_plan *page)
+void bulk_fetch_ahead(const struct bulk *bulk, const struct page_plan *page)
 {
 	const struct link *link = &bulk->links[page->first];
 
@@ -244,7 +243,7 @@ static void make_pages(size_t piece, unsigned int worker, void *arg)
 	(void)worker;
 	for (size_t i = piece * PIECE_PAGES; i < end && i < bulk->n_pages; i++) {
 		if (i + FETCH_AHEAD < bulk->n_pages)
-			fetch_ahead(bulk, &bulk->pages[i + FETCH_AHEAD]);
+			bulk_fetch_ahead(bulk, &bulk->pages[i + FETCH_AHEAD]);
 		if (bulk->pages[i].result == R_OK)
 			bulk->pages[i].result = make_page(bulk, &bulk->pages[i]);
 	}

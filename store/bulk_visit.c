@@ -57,36 +57,57 @@ static void tell(const struct bulk *bulk, const struct page_plan *page, const ui
 		const struct link *link = &bulk->links[page->first];
 
 		visited.base = page->base;
-		visited.base_at = place_of(v, page->base);
+		visited.base_at = page->parent && page->n == 1 ? bulk->pages[page->parent - 1].at
+							       : place_of(v, page->base);
 		visited.differs = cluster_differs(bulk->parts[link->part].cluster, link->at);
 	}
 	v->fn(&visited, v->arg);
 }
 
-/*
- * The page, in the buffer of its depth, and all that are made of it.  At most CHAIN_MAX deep.
- * `below` tells how it stands with its parent: a page can be made of one whose bytes are not those
- * that they should be, if the words that are wrong are among those that differ, but not of nothing.
- */
-static void visit_page(struct bulk *bulk, size_t i, unsigned int depth, unsigned int worker,
-		       int below)
+/* Makes the page at `to`, if it is not whole where it lies; `*bytes` becomes where it is. */
+static int make(const struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
+		uint8_t *to, const uint8_t **bytes)
 {
-	struct visiting *v = bulk->visit;
-	struct page_plan *page = &bulk->pages[i];
-	uint8_t *to = v->buffers[worker] + (size_t)depth * PAGE_BYTES;
+	const struct link *link = &bulk->links[page->first];
+	const struct part *part = &bulk->parts[link->part];
 
+	*bytes = to;
+	if (page->base != PAGE_ABSENT || page->n != 1)
+		return bulk_assemble(bulk, page, parent, to);
+	if (part->result == R_OK && part->cluster->whole)
+		*bytes = cluster_page(part->cluster, link->at);
+	return part->result != R_OK || part->cluster->whole ? part->result : R_DAMAGED;
+}
+
+/*
+ * The page and all that are made of it; `to` is room for those, a page for each of a chain, which
+ * `parent` may be the first of.  The last one made of a page takes its place, as nobody needs it
+ * any more.  At most CHAIN_MAX deep.  `below` tells how it stands with the parent: a page can be
+ * made of one whose bytes are not those that they should be, if the words that are wrong are among
+ * those that differ, but not of nothing.
+ */
+static void visit_page(struct bulk *bulk, size_t i, const uint8_t *parent, uint8_t *to,
+		       unsigned int worker, int below)
+{
+	const struct visiting *v = bulk->visit;
+	struct page_plan *page = &bulk->pages[i];
+	const uint8_t *bytes = to;
+	size_t child = v->first[i], next;
+
+	if (child)
+		bulk_fetch_ahead(bulk, &bulk->pages[child - 1]);
 	if (page->result == R_OK)
-		page->result =
-		    below == R_OK
-			? bulk_assemble(bulk, page, page->parent ? to - PAGE_BYTES : NULL, to)
-			: below;
+		page->result = below == R_OK ? make(bulk, page, parent, to, &bytes) : below;
 	below = page->result;
 	if (page->result == R_OK)
-		page->result = bulk_check(bulk, page, to);
+		page->result = bulk_check(bulk, page, bytes);
 	if (page->result != R_FAILED)
-		tell(bulk, page, page->result == R_OK ? to : NULL, worker);
-	for (size_t child = v->first[i]; child; child = v->next[child - 1])
-		visit_page(bulk, child - 1, depth + 1, worker, below);
+		tell(bulk, page, page->result == R_OK ? bytes : NULL, worker);
+	for (; child; child = next) {
+		next = v->next[child - 1];
+		visit_page(bulk, child - 1, bytes, bytes == to && next ? to + PAGE_BYTES : to,
+			   worker, below);
+	}
 }
 
 static void visit_roots(size_t piece, unsigned int worker, void *arg)
@@ -96,7 +117,7 @@ static void visit_roots(size_t piece, unsigned int worker, void *arg)
 	size_t end = (piece + 1) * PIECE_ROOTS;
 
 	for (size_t i = piece * PIECE_ROOTS; i < end && i < v->n_roots; i++)
-		visit_page(bulk, v->roots[i], 0, worker, R_OK);
+		visit_page(bulk, v->roots[i], NULL, v->buffers[worker], worker, R_OK);
 }
 
 void bulk_visit_round(struct bulk *bulk)

@@ -2,6 +2,9 @@
 
 #include <string.h>
 #include <xxhash.h>
+#ifdef SNAP_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h> /* behind the other: it takes its place */
+#endif
 
 void page_hash(const uint8_t *secret, const void *page, uint8_t hash[HASH_BYTES])
 {
