@@ -122,6 +122,8 @@ static struct data_options data_options(const struct taking *t)
 		.paths = t->opts->with_paths,
 		.n_paths = t->opts->n_with_paths,
 		.read_all = t->damage_noted || t->opts->compare,
+		/* One that stands still until the end gains nothing. */
+		.clone = runs_on(t),
 		.frozen_at_ns = t->result->gen.time_ns,
 	};
 }

@@ -3,23 +3,18 @@
 #include "engine/proc/fds/ghost.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
+#include "engine/proc/files/reflink.h"
 
-/* Reading less is quicker than cloning it. */
-#define CLONE_MIN_BYTES (1u << 20)
 /* Times are taken from a clock that ticks every 10 ms at most; where they have no fraction, every 2
  * s. */
 #define SETTLED_NS 20000000ll
@@ -146,37 +141,6 @@ static int put_ghost_file(struct fds_take *take, const struct ghost_taken *ghost
 	return fds_take_put_one(take, IMAGE_GHOST_FILE, ghost->id, &entry.base);
 }
 
-/* A file without a name in the directory of the ghost, or one above in the same file system. */
-static int open_nameless(const struct taken_file *f)
-{
-	char path[PATH_MAX], *dir = path;
-	struct stat st;
-
-	if ((size_t)snprintf(path, sizeof(path), "%s", f->link) >= sizeof(path))
-		return -1;
-	do {
-		dir = dirname(dir);
-		if (stat(dir, &st) == 0 && st.st_dev == f->st.st_dev)
-			return open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-	} while (dir[0] == '/' && dir[1] != '\0');
-	return -1;
-}
-
-/* Where the file system can have two files share their data, it is read when the tree runs again.
- */
-static bool clone_data(struct ghost_taken *ghost, int fd)
-{
-	if (ghost->plan.pages * PAGE_BYTES < CLONE_MIN_BYTES)
-		return false;
-	ghost->clone = open_nameless(ghost->f);
-	if (ghost->clone >= 0 && ioctl(ghost->clone, FICLONE, fd) == 0)
-		return true;
-	if (ghost->clone >= 0)
-		close(ghost->clone);
-	ghost->clone = -1;
-	return false;
-}
-
 static int read_now(struct fds_take *take, struct ghost_taken *ghost, SnapGhostEntry *entry)
 {
 	struct taken_file *f = ghost->f;
@@ -199,7 +163,10 @@ static int read_now(struct fds_take *take, struct ghost_taken *ghost, SnapGhostE
 	if (result == R_OK)
 		result = describe_plan(take, &ghost->plan, entry);
 	ghost_object_name(name, ghost->id);
-	if (result == R_OK && !clone_data(ghost, fd))
+	/* Where it can be cloned, it is read when the tree runs again. */
+	if (result == R_OK)
+		ghost->clone = reflink_open(fd, f->link);
+	if (result == R_OK && ghost->clone < 0)
 		result = contents_put(take->ingest, name, fd, &ghost->plan);
 	entry->has_settled = true;
 	entry->settled = !ghost->mapped && ghost_settled(&f->st, ghost->plan.means);

@@ -1,5 +1,6 @@
 /* Contents of files that are written to, taken while their writers stand still. */
 #include "engine/proc/files/data_ahead.h"
+#include "engine/proc/files/reflink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@
 
 /* A file that others write to all the time is not waited for. */
 #define READ_TRIES 3u
+/* Each holds a descriptor. */
+#define CLONES_MAX 128u
 
 struct inode {
 	uint64_t dev, ino;
@@ -29,6 +32,12 @@ struct same {
 	const char *name;
 	const struct object *object;
 	uint64_t pages;
+};
+
+/* What a file held while the tree stood still, to be read when it runs again. */
+struct data_clone {
+	const SnapDataEntry *entry;
+	int fd;
 };
 
 struct data_take {
@@ -44,6 +53,8 @@ struct data_take {
 	size_t n_inodes, room_inodes;
 	struct same *same;
 	size_t n_same, room_same;
+	struct data_clone *clones;
+	size_t n_clones, room_clones;
 	uint64_t *names; /* hashes of those of all objects, also of those read in vain; 0: free */
 	size_t n_names, room_names;
 };
@@ -212,30 +223,64 @@ static bool keep(struct data_take *take, SnapDataEntry *entry)
 	return true;
 }
 
-/* Reads it once, under a name that nothing has yet. */
-static int read_once(struct data_take *take, SnapDataEntry *entry, int fd, bool *torn)
+/* A name that nothing has yet, also not the try before. */
+static int give_new_name(struct data_take *take, SnapDataEntry *entry)
 {
 	char name[BLOB_NAME_BYTES];
-	struct stat before, after;
 	unsigned int twin = 0;
-	int rc;
 
-	/* Also that of the try before is taken. */
 	do
 		blob_name("data", entry->path, twin++, name);
 	while (name_taken(take, name));
-	if (give_name(take, entry, name) != R_OK || fstat(fd, &before) != 0)
+	return give_name(take, entry, name);
+}
+
+static bool same_times(const struct stat *a, const struct stat *b)
+{
+	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+static int read_once(struct data_take *take, SnapDataEntry *entry, int fd, bool *torn)
+{
+	struct stat before, after;
+	int rc;
+
+	if (give_new_name(take, entry) != R_OK || fstat(fd, &before) != 0)
 		return R_FAILED;
 	data_describe(entry, &before);
-	rc = blob_store(take->ctx->ingest, name, fd, entry->size, NULL);
+	rc = blob_store(take->ctx->ingest, entry->object, fd, entry->size, NULL);
 	if (rc == R_FAILED || fstat(fd, &after) != 0)
 		return R_FAILED;
-	*torn = rc == R_NOT_FOUND || after.st_size != before.st_size ||
-		after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
-		after.st_mtim.tv_nsec != before.st_mtim.tv_nsec ||
-		after.st_ctim.tv_sec != before.st_ctim.tv_sec ||
-		after.st_ctim.tv_nsec != before.st_ctim.tv_nsec;
+	*torn = rc == R_NOT_FOUND || !same_times(&before, &after);
 	return R_OK;
+}
+
+/* Where the file system can have two files share their data, that takes a moment however large it
+ * is.  A clone is of one instant, but its size and times have to be of the same. */
+static bool use_clone(struct data_take *take, SnapDataEntry *entry, int fd)
+{
+	struct stat before, after;
+	int clone;
+
+	if (!take->options->clone || take->n_clones == CLONES_MAX ||
+	    grow(&take->clones, take->n_clones, &take->room_clones, sizeof(*take->clones)) != R_OK)
+		return false;
+	for (unsigned int i = 0; i < READ_TRIES; i++) {
+		if (fstat(fd, &before) != 0 || (clone = reflink_open(fd, entry->path)) < 0)
+			return false;
+		if (fstat(fd, &after) == 0 && same_times(&before, &after)) {
+			data_describe(entry, &before);
+			if (give_new_name(take, entry) == R_OK) {
+				take->clones[take->n_clones++] =
+				    (struct data_clone){ entry, clone };
+				return true;
+			}
+		}
+		close(clone);
+	}
+	return false;
 }
 
 int data_contents(struct data_take *take, SnapDataEntry *entry, int fd, bool always)
@@ -246,7 +291,7 @@ int data_contents(struct data_take *take, SnapDataEntry *entry, int fd, bool alw
 	take->summary->data++;
 	if (!always && !take->options->read_all && keep(take, entry))
 		goto out;
-	if (!always && use_ahead(take, entry, fd))
+	if ((!always && use_ahead(take, entry, fd)) || use_clone(take, entry, fd))
 		torn = false;
 	for (unsigned int i = 0; torn && i < READ_TRIES; i++) {
 		if (read_once(take, entry, fd, &torn) != R_OK) {
@@ -372,10 +417,31 @@ bool data_is_leased(struct data_take *take, const struct stat *st)
 			      st->st_ino);
 }
 
+/* Nobody else has what was cloned, so it cannot change any more. */
+static int read_clones(struct data_take *take)
+{
+	for (size_t i = 0; i < take->n_clones; i++) {
+		struct data_clone *clone = &take->clones[i];
+		int rc = blob_store(take->ctx->ingest, clone->entry->object, clone->fd,
+				    clone->entry->size, NULL);
+
+		if (rc != R_OK) {
+			warn("%s: what it held cannot be read to be stored", clone->entry->path);
+			return R_FAILED;
+		}
+		take->summary->bytes_read += clone->entry->size;
+		detail("%s: cloned while the tree stood still, and read afterwards",
+		       clone->entry->path);
+		close(clone->fd);
+		clone->fd = -1;
+	}
+	return R_OK;
+}
+
 int data_take_finish(struct data_take *take)
 {
 	struct image_writer image;
-	int rc = R_OK;
+	int rc = read_clones(take);
 
 	for (size_t i = 0; rc == R_OK && i < take->n_same; i++)
 		rc = object_take_over(take->ctx->ingest, take->same[i].name, take->same[i].object,
@@ -401,6 +467,10 @@ void data_take_end(struct data_take *take)
 {
 	if (!take)
 		return;
+	for (size_t i = 0; i < take->n_clones; i++)
+		if (take->clones[i].fd >= 0)
+			close(take->clones[i].fd);
+	free(take->clones);
 	free(take->leases.list);
 	free(take->entries);
 	free(take->inodes);

@@ -23,13 +23,14 @@ struct data_options {
 	const char *const *paths; /* absolute or relative to the working folder */
 	size_t n_paths;
 	bool read_all;
+	bool clone; /* what can be cloned is read by data_take_finish() only */
 	int64_t frozen_at_ns;
 };
 int data_take(struct dump_ctx *ctx, const struct file_memory *memory,
 	      const struct data_options *options, struct data_ahead *ahead,
 	      struct file_summary *summary, struct data_take **take);
-/* When nothing is only remembered any more (ingest_unspool): hands over what is as it was, and the
- * image.  R_OK or R_FAILED (reported). */
+/* When nothing is only remembered any more (ingest_unspool): reads what was cloned, hands over what
+ * is as it was, and the image.  R_OK or R_FAILED (reported). */
 int data_take_finish(struct data_take *take);
 void data_take_end(struct data_take *take);
 

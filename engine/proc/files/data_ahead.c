@@ -17,6 +17,7 @@
 #include "base/warn.h"
 #include "dedup/dedup.h"
 #include "engine/proc/files/back_left.h"
+#include "engine/proc/files/reflink.h"
 #include "engine/proc/procfs.h"
 #include "engine/proc/stat.h"
 
@@ -135,17 +136,22 @@ static bool is_known(const struct data_ahead *a, const struct stat *st)
 	       then->ctime_nsec == (uint32_t)st->st_ctim.tv_nsec;
 }
 
-/* Is it worth while, and will it prove anything? */
+static bool is_mapped_shared(const struct data_ahead *a, const struct stat *st)
+{
+	for (size_t i = 0; i < a->n_shared; i++)
+		if (a->shared[i] == st->st_ino)
+			return true;
+	return false;
+}
+
+/* Will it have to be read, and is it large? */
 static bool is_wanted(struct data_ahead *a, const struct stat *st)
 {
 	if (!S_ISREG(st->st_mode) || !st->st_nlink || st->st_size < READ_MIN_BYTES ||
-	    !is_settled(st) || is_known(a, st))
+	    (is_known(a, st) && !is_mapped_shared(a, st)))
 		return false;
 	for (size_t i = 0; i < a->n; i++)
 		if (a->files[i].st.st_ino == st->st_ino && a->files[i].st.st_dev == st->st_dev)
-			return false;
-	for (size_t i = 0; i < a->n_shared; i++)
-		if (a->shared[i] == st->st_ino)
 			return false;
 	return !file_is_leased(&a->leases, (uint64_t)major(st->st_dev) << 32 | minor(st->st_dev),
 			       st->st_ino);
@@ -169,15 +175,20 @@ static int read_ahead(struct data_ahead *a, const char *path, const char *open_a
 
 	if (stat(open_as, &file.st) != 0 || !is_wanted(a, &file.st))
 		return R_OK;
-	blob_name("data", path, 0, file.object);
-	if (is_named(a, file.object))
-		return R_OK;
 	/* What is wrong with it is said when the tree stands still. */
 	fd = open(open_as, O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == EPERM)
 		fd = open(open_as, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return R_OK;
+	blob_name("data", path, 0, file.object);
+	if (!is_settled(&file.st) || is_mapped_shared(a, &file.st) || is_named(a, file.object)) {
+		/* Reading it proves nothing; but it may be cloned. */
+		if (reflink_can(fd))
+			reflink_flush(fd);
+		close(fd);
+		return R_OK;
+	}
 	rc = fstat(fd, &after) == 0 && same_file(&after, &file.st) ? R_OK : R_NOT_FOUND;
 	if (rc == R_OK)
 		rc = more(&a->files, a->n, &a->room, sizeof(*a->files));

@@ -4,7 +4,8 @@
  * A large file that a take with --with-files or --with-path has to read is read while its writers
  * still run.  Its times, size and inode are asked for before; if they are the same when the tree
  * stands still, what was read is what the file holds, as every write since would have moved a time:
- * its last change must have been older than a tick of the clock.  Otherwise it is read again then.
+ * its last change must have been older than a tick of the clock.  Otherwise it is cloned or read
+ * again then.
  */
 #ifndef SNAP_ENGINE_FILES_DATA_AHEAD_H
 #define SNAP_ENGINE_FILES_DATA_AHEAD_H
@@ -17,8 +18,8 @@ struct stat;
 /*
  * Reads what `options` will want of the tree of `root`, but for small files, those that the last
  * generation has, those mapped shared (writes to them move no time), those that change this very
- * moment, and those with a lease.  R_OK or R_FAILED (reported); `*ahead` is for data_ahead_end() in
- * any case.
+ * moment, and those with a lease.  What is not read is flushed where it can be cloned (reflink.h).
+ * R_OK or R_FAILED (reported); `*ahead` is for data_ahead_end() in any case.
  */
 int data_ahead_read(struct ingest *ingest, pid_t root, const struct file_memory *memory,
 		    const struct data_options *options, struct data_ahead **ahead);
