@@ -100,20 +100,32 @@ grep -q "k/data: stored as it was read before the freeze" "$W/take.json.err" ||
 kill_tree "$PID"
 wait_for 5 gone "$PID"
 echo "in its place" >"$W/k/data"
-left() { find "$W/k" -name '.snap-*' | grep -q .; }
-"$SNAP" --quiet restore --gen "$GEN" --with-files >/dev/null 2>&1 &
-restoring=$!
-until left || gone $restoring; do :; done
-kill -9 $restoring
-wait $restoring 2>/dev/null
-kill_tree "$PID"
-wait_for 5 gone "$PID" || fail "the target of a killed restore does not go"
-left || fail "the restore was not killed half-way: $(ls -A "$W/k")"
-# Of somebody who lives, and no name of ours: not touched.
-touch "$W/k/.snap-notes" "$W/k/.snap-1-1-1-1-1"
+left() { find "$W/k" -name '.snap-*-*' | wc -l; }
+# Once from another pid namespace, in which numbers mean other processes; then from this one.
+for way in "unshare --pid --fork --kill-child --mount-proc" ""; do
+	before=$(left)
+	$way "$SNAP" --quiet restore --gen "$GEN" --with-files >/dev/null 2>&1 &
+	restoring=$!
+	until [ "$(left)" -gt "$before" ] || gone $restoring; do :; done
+	kill_tree $restoring
+	wait $restoring 2>/dev/null
+	kill_tree "$PID"
+	wait_for 5 gone "$PID" || fail "the target of a killed restore does not go"
+	[ "$(left)" -gt "$before" ] || fail "the restore was not killed half-way: $(ls -A "$W/k")"
+done
+# No name of ours; of somebody who is at work, which a lock tells wherever it is; of one who was.
+left=$(cd "$W/k" && ls -d .snap-*-* | head -n 1)
+for id in aaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbb; do
+	touch "$W/k/.snap-$id" "$W/k/.snap-$id${left#.snap-????????????????}"
+done
+touch "$W/k/.snap-notes"
+start "$W/k/l" flock "$W/k/.snap-aaaaaaaaaaaaaaaa" sh -c 'touch locked; exec sleep 1000'
+wait_for 5 test -e "$W/k/l/locked" || fail "nobody at work"
 restore "$GEN" --with-files
 cmp "$W/k/data" "$W/then" || fail "the file is not back after a killed restore"
-[ "$(cd "$W/k" && echo .snap-*)" = ".snap-1-1-1-1-1 .snap-notes" ] || fail "left behind: $(ls -A "$W/k")"
+[ "$(cd "$W/k" && echo .snap-*)" = ".snap-aaaaaaaaaaaaaaaa .snap-aaaaaaaaaaaaaaaa${left#.snap-????????????????} .snap-notes" ] ||
+	fail "left behind: $(ls -A "$W/k")"
+grep -q "files removed that a killed restore had left" "$W/restore.json.err" || fail "not said: $(cat "$W/restore.json.err")"
 kill -9 "$PID"
 wait_for 5 gone "$PID"
 rm "$W/then"

@@ -315,6 +315,11 @@ int back_undo(struct back *back)
 			   step->other ? step->other : "");
 		rc = R_FAILED;
 	}
+	back_names_end(&back->names);
+	/* That has moved the times of folders once more. */
+	for (size_t i = back->n_steps; i-- > 0;)
+		if (back->steps[i].verb == BACK_CHANGED)
+			undo_step(&back->steps[i]);
 	free_steps(back);
 	return rc;
 }
@@ -377,6 +382,7 @@ void back_keep(struct back *back)
 	if (!back)
 		return;
 	free_steps(back);
+	back_names_end(&back->names);
 	remove_left(back);
 	set_times(back);
 }
@@ -386,6 +392,7 @@ void back_free(struct back *back)
 	if (!back)
 		return;
 	free_steps(back);
+	back_names_end(&back->names);
 	for (size_t i = 0; i < back->n; i++)
 		image_free_message(&back->entries[i]->base);
 	free(back->entries);

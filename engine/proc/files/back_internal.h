@@ -32,8 +32,8 @@ struct back {
 	struct back_step *steps;
 	size_t n_steps, room_steps;
 	size_t changed;
-	unsigned int serial; /* of names made up */
-	uint64_t (*held)[2]; /* inodes that processes have open, ascending; once looked at */
+	struct back_names names; /* made up for the moment */
+	uint64_t (*held)[2];	 /* inodes that processes have open, ascending; once looked at */
 	size_t n_held;
 	bool looked;
 };

@@ -74,7 +74,8 @@ static int make_new(struct place *p, char name[BACK_NAME_BYTES])
 	char path[PATH_MAX];
 	int fd, rc;
 
-	back_left_name(p->name, p->back->serial++, name);
+	if (back_names_new(&p->back->names, p->dir, p->folder, p->name, name) != R_OK)
+		return R_FAILED;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", p->dir, name);
 	if (entry->same_as) {
 		/* The entry it is the same as stands before it, and so is in place. */
@@ -146,7 +147,10 @@ static int write_in_place(struct place *p)
 
 	if (fd < 0)
 		return failed(p, "it cannot be written to");
-	back_left_name(p->name, p->back->serial++, name);
+	if (back_names_new(&p->back->names, p->dir, p->folder, p->name, name) != R_OK) {
+		close(fd);
+		return R_FAILED;
+	}
 	copy = openat(p->dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (copy < 0 || io_copy_file(fd, copy) != R_OK) {
 		failed(p, "no copy of what is there can be made");
@@ -199,7 +203,8 @@ static int move_aside(struct place *p, const char *name)
 {
 	char other[BACK_NAME_BYTES];
 
-	back_left_name(name, p->back->serial++, other);
+	if (back_names_new(&p->back->names, p->dir, p->folder, name, other) != R_OK)
+		return R_FAILED;
 	if (io_move_new(p->dir, name, other) != R_OK)
 		return failed(p, "what is in its place cannot be moved");
 	if (back_note(p->back, BACK_ASIDE, p->folder, name, other))
@@ -263,8 +268,8 @@ static int order_paths(const void *a, const void *b)
 	return strcmp((*(SnapDataEntry *const *)a)->path, (*(SnapDataEntry *const *)b)->path);
 }
 
-/* What came into a folder since is moved aside, but for what no take stores: sockets, and what is
- * mounted there. */
+/* What came into a folder since is moved aside, but for what no take stores: sockets, what is
+ * mounted there, and what a restore (this one, too) keeps there for the moment. */
 static int clear_folder(struct back *back, const SnapDataEntry *folder, SnapDataEntry **sorted)
 {
 	struct place p = { .back = back, .entry = folder, .dir = back_open_folder(folder->path) };
@@ -286,7 +291,7 @@ static int clear_folder(struct back *back, const SnapDataEntry *folder, SnapData
 		SnapDataEntry key = { .path = path }, *want = &key;
 
 		if (strcmp(member->d_name, ".") == 0 || strcmp(member->d_name, "..") == 0 ||
-		    back_left_is_mine(member->d_name))
+		    back_left_is_live(p.dir, member->d_name))
 			continue;
 		if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder->path, member->d_name) >=
 			sizeof(path) ||

@@ -209,17 +209,14 @@ static void test_there_and_back(void **state)
 	static const char *const now[] = { "something longer than the contents", "two names",
 					   NULL };
 	struct store *store = scratch_open(*state);
-	char folder[] = "/tmp/snap-back.XXXXXX", file[64], other[64], left[64];
+	char folder[] = "/tmp/snap-back.XXXXXX", file[64], other[64];
 
 	assert_non_null(mkdtemp(folder));
 	snprintf(file, sizeof(file), "%s/file", folder);
 	snprintf(other, sizeof(other), "%s/other", folder);
-	snprintf(left, sizeof(left), "%s/.snap-%d-0", folder, (int)getpid());
 	for (size_t i = 0; i < 3; i++)
-		for (int keep = 0; keep < 2; keep++) {
+		for (int keep = 0; keep < 2; keep++)
 			there_and_back(store, file, other, keep, now[i]);
-			assert_int_equal(access(left, F_OK), -1);
-		}
 	unlink(file);
 	unlink(other);
 	/* Nothing is left but the folder. */
@@ -227,35 +224,90 @@ static void test_there_and_back(void **state)
 	store_close(store);
 }
 
+static bool is_there(int dir, const char *name)
+{
+	return faccessat(dir, name, F_OK, 0) == 0;
+}
+
+static void touch(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+}
+
 /* What a restore has under way is told from what one that is gone has left. */
 static void test_left(void **state)
 {
-	char mine[BACK_NAME_BYTES], other[BACK_NAME_BYTES];
-	unsigned int space, file, serial;
-	unsigned long long start;
-	int pid;
+	static const char *const others[] = { ".snap-notes",
+					      ".snap-0123456789abcde",
+					      ".snap-0123456789ABCDEF",
+					      ".snap-0123456789abcdef-1",
+					      ".snap-0123456789abcdef-1-02",
+					      ".snap-0123456789abcdef-1-2.bak" };
+	char folder[] = "/tmp/snap-left.XXXXXX", mine[BACK_NAME_BYTES], again[BACK_NAME_BYTES];
+	char lock[BACK_NAME_BYTES], below[64];
+	struct back_names names = { 0 };
+	int dir, sub;
 
 	(void)state;
-	back_left_name("data", 3, mine);
-	assert_int_equal(
-	    sscanf(mine, ".snap-%d-%llx-%x-%x-%u", &pid, &start, &space, &file, &serial), 5);
-	assert_int_equal(pid, getpid());
-	assert_int_equal(serial, 3);
-	assert_true(back_left_is_name(mine) && back_left_is_mine(mine));
-	assert_false(back_left_is_dead(mine, "data"));
-	/* The same number, but another process. */
-	snprintf(other, sizeof(other), ".snap-%d-%llx-%x-%x-3", pid, start + 1, space, file);
-	assert_true(back_left_is_name(other) && !back_left_is_mine(other));
-	assert_true(back_left_is_dead(other, "data"));
-	assert_false(back_left_is_dead(other, "date"));
-	/* Where it cannot be known. */
-	snprintf(other, sizeof(other), ".snap-%d-%llx-%x-%x-3", pid, start + 1, space + 1, file);
-	assert_false(back_left_is_dead(other, "data"));
-	snprintf(other, sizeof(other), ".snap-%d-0-%x-%x-3", pid, space, file);
-	assert_false(back_left_is_dead(other, "data"));
-	assert_false(back_left_is_name(".snap-notes"));
-	assert_false(back_left_is_name(".snap-1-2-3-4-5.bak"));
-	assert_false(back_left_is_name(".snap-1-2-3-4-05"));
+	assert_non_null(mkdtemp(folder));
+	snprintf(below, sizeof(below), "%s/below", folder);
+	assert_int_equal(mkdir(below, 0700), 0);
+	dir = open(folder, O_RDONLY | O_DIRECTORY);
+	sub = open(below, O_RDONLY | O_DIRECTORY);
+	assert_true(dir >= 0 && sub >= 0);
+
+	assert_int_equal(back_names_new(&names, dir, folder, "data", mine), R_OK);
+	assert_int_equal(back_names_new(&names, dir, folder, "data", again), R_OK);
+	assert_string_not_equal(mine, again);
+	touch(dir, mine);
+	snprintf(lock, sizeof(lock), "%.*s", (int)strlen(".snap-0123456789abcdef"), mine);
+	assert_true(is_there(dir, lock) && !is_there(sub, lock));
+	/* Another folder of the same file system needs no descriptor. */
+	assert_int_equal(back_names_new(&names, sub, below, "data", again), R_OK);
+	assert_true(is_there(sub, lock));
+	assert_int_equal(names.n_locks, 1);
+	touch(sub, again);
+	assert_true(back_left_is_name(mine) && back_left_is_name(lock));
+	assert_true(back_left_is_live(dir, mine) && back_left_is_live(dir, lock));
+	assert_true(back_left_is_live(sub, again));
+	assert_int_equal(back_left_remove(dir, "data"), 0);
+	assert_true(is_there(dir, mine) && is_there(dir, lock));
+
+	/* It is gone: what it was for is removed by that name only, its lock with the last. */
+	close(names.locks[0]);
+	names.n_locks = 0;
+	assert_false(back_left_is_live(dir, mine) || back_left_is_live(dir, lock));
+	assert_int_equal(back_left_remove(dir, "date"), 0);
+	assert_true(is_there(dir, mine) && is_there(dir, lock));
+	assert_int_equal(back_left_remove(dir, "data"), 1);
+	assert_false(is_there(dir, mine) || is_there(dir, lock));
+	/* Also where its lock is gone. */
+	assert_int_equal(unlinkat(sub, lock, 0), 0);
+	assert_int_equal(back_left_remove(sub, "data"), 1);
+	assert_false(is_there(sub, again));
+	back_names_end(&names);
+
+	/* One that ends in order leaves no lock. */
+	assert_int_equal(back_names_new(&names, dir, folder, "data", mine), R_OK);
+	back_names_end(&names);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_false(back_left_is_name(others[i]));
+		touch(dir, others[i]);
+	}
+	/* What cannot be asked about counts as live. */
+	assert_int_equal(symlinkat("nowhere", dir, ".snap-00000000000000aa"), 0);
+	assert_true(back_left_is_live(dir, ".snap-00000000000000aa-1-2"));
+	assert_int_equal(back_left_remove(dir, "data"), 0);
+	assert_int_equal(unlinkat(dir, ".snap-00000000000000aa", 0), 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_equal(unlinkat(dir, others[i], 0), 0);
+	close(dir);
+	close(sub);
+	assert_int_equal(rmdir(below), 0);
+	assert_int_equal(rmdir(folder), 0);
 }
 
 int main(void)
