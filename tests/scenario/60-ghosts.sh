@@ -38,26 +38,41 @@ unmount() {
 }
 trap unmount EXIT
 
-# Restores of every kind of sparse file.
+# Restores of every kind of sparse file: one tree with a task on each file system.
+note "sparse"
+start "$W/sparse" bash -c 'program=$1; shift
+for folder; do mkdir "$folder/a" && cd "$folder/a" && "$program" >out 2>&1 & done; wait' - "$TARGETS/deleted_sparse" \
+	$(printf "$W/%s " $FILE_SYSTEMS)
 for fs in $FILE_SYSTEMS; do
-	note "$fs: sparse"
-	start_target "$W/$fs/a" "$TARGETS/deleted_sparse"
-	take_kill "$PID"
-	restore "$GEN"
-	judge "$W/$fs/a" "$PID" "on $fs after restore"
+	wait_for 20 eval "[ -e $W/$fs/a/ready ] || [ -e $W/$fs/a/verdict ]"
+	[ ! -e "$W/$fs/a/verdict" ] || fail "on $fs before anything was done to it: $(cat "$W/$fs/a/verdict")"
+	[ -e "$W/$fs/a/ready" ] || fail "on $fs: not ready: $(cat "$W/$fs/a/out")"
 done
+take_kill "$PID"
+restore "$GEN"
+for fs in $FILE_SYSTEMS; do : >"$W/$fs/a/judge"; done
+for fs in $FILE_SYSTEMS; do
+	wait_for 15 test -e "$W/$fs/a/verdict" || fail "on $fs after restore: no verdict"
+	[ "$(cat "$W/$fs/a/verdict")" = PASS ] || fail "on $fs after restore: $(cat "$W/$fs/a/verdict")"
+done
+wait_for 5 gone "$PID" || fail "the sparse files are done, but their tree does not end"
 
-# Writes a deleted file in the way it is told, and knows what it must hold.
+# Writes two deleted files in the way it is told, and knows what they must hold: one that is mapped only
+# to be written to, and a smaller one that is mapped all the time, of which no write must be missed.
 cat >"$W/writer.py" <<'END'
-import mmap, os, sys, time
-SIZE = 2 << 20
-fd = os.open("ghost", os.O_RDWR | os.O_CREAT, 0o600)
-want = bytearray(os.urandom(SIZE))
-os.write(fd, want)
-os.unlink("ghost")
-kept = mmap.mmap(fd, SIZE)
-if "keep" not in sys.argv:
-    kept.close()
+import mmap, os, time
+SIZE, KEPT = 2 << 20, 300 << 10
+def deleted(name, size):
+    fd = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+    want = bytearray(os.urandom(size))
+    os.write(fd, want)
+    os.unlink(name)
+    return fd, want
+fd, want = deleted("ghost", SIZE)
+kept_fd, kept_want = deleted("kept", KEPT)
+kept = mmap.mmap(kept_fd, KEPT)
+def same(fd, want):
+    return os.pread(fd, len(want) + 1, 0) == want
 def say(text):
     with open("said.new", "w") as f: f.write(text)
     os.rename("said.new", "said")
@@ -79,69 +94,68 @@ while True:
         with mmap.mmap(fd, SIZE) as m:
             m[at:at + 6] = b"mapped"
         want[at:at + 6] = b"mapped"
-    elif what == "kept":
+    if what != "nothing":
         kept[at:at + 4] = b"kept"
-        want[at:at + 4] = b"kept"
-    same = os.pread(fd, SIZE, 0) == want and os.fstat(fd).st_size == SIZE
-    say(what if same else "differs")
+        kept_want[at:at + 4] = b"kept"
+    say(what if same(fd, want) and same(kept_fd, kept_want) and kept[:] == kept_want else "differs")
 END
-tell() { # FOLDER WORD
-	rm -f "$1/said"
-	printf %s "$2" >"$1/told.new"
-	mv "$1/told.new" "$1/told"
-	wait_for 10 test -s "$1/said" || fail "$1: does not answer to $2"
-	[ "$(cat "$1/said")" = "$2" ] || fail "$1: $2: the file $(cat "$1/said")"
+tell() { # WORD FOLDER...
+	local word=$1 folder
+	shift
+	for folder; do
+		rm -f "$folder/said"
+		printf %s "$word" >"$folder/told.new"
+		mv "$folder/told.new" "$folder/told"
+	done
+	for folder; do
+		wait_for 10 test -s "$folder/said" || fail "$folder: does not answer to $word"
+		[ "$(cat "$folder/said")" = "$word" ] || fail "$folder: $word: a file $(cat "$folder/said")"
+	done
 }
 bytes_read() { field ghost_bytes_read "$W/take.json"; }
+
+# A tree with a writer on each file system.
+note "changes"
+FOLDERS=
 for fs in $FILE_SYSTEMS; do
-	case $fs in ext4-*) continue ;; esac
-	note "$fs: changes"
-	start "$W/$fs/b" python3 "$W/writer.py"
-	wait_for 10 test -s "$W/$fs/b/said" || fail "no writer: $(cat "$W/$fs/b/out")"
-	sleep 0.05
-	take "$PID" --name "$fs"
-	[ "$(bytes_read)" -ge 2097152 ] || fail "$fs: the first take has read $(bytes_read) bytes"
-	take "$PID" --name "$fs"
-	case $fs in
-	tmpfs) ;;
-	*) [ "$(bytes_read)" = 0 ] || fail "$fs: unchanged, and $(bytes_read) bytes read" ;;
-	esac
-	for way in write map nothing; do
-		tell "$W/$fs/b" $way
-		take "$PID" --name "$fs"
-	done
-	take_kill "$PID" --name "$fs"
-	restore "$GEN"
-	tell "$W/$fs/b" nothing
-	kill_tree "$PID"
-	# Mapped all the time: whatever is written through the mapping has to be met.
-	start "$W/$fs/c" python3 "$W/writer.py" keep
-	wait_for 10 test -s "$W/$fs/c/said" || fail "no writer: $(cat "$W/$fs/c/out")"
-	for i in 1 2; do
-		tell "$W/$fs/c" kept
-		take "$PID" --name "$fs-kept"
-	done
-	tell "$W/$fs/c" kept
-	take_kill "$PID" --name "$fs-kept"
-	restore "$GEN"
-	tell "$W/$fs/c" nothing
-	kill_tree "$PID"
+	case $fs in ext4-*) ;; *) FOLDERS="$FOLDERS $W/$fs/b" ;; esac
 done
+start "$W/changes" bash -c 'writer=$1; shift
+for folder; do mkdir "$folder" && cd "$folder" && python3 "$writer" >out 2>&1 & done; wait' - "$W/writer.py" $FOLDERS
+for folder in $FOLDERS; do
+	wait_for 20 test -s "$folder/said" || fail "no writer: $(cat "$folder/out")"
+done
+n=$(set -- $FOLDERS; echo $#)
+sleep 0.05
+take "$PID" --name changes
+[ "$(bytes_read)" -ge $((n * (2097152 + 307200))) ] || fail "the first take has read $(bytes_read) bytes of $n writers"
+take "$PID" --name changes
+# Those of tmpfs are read always; a second one more would show.
+[ "$(bytes_read)" -le $((2097152 + n * 307200)) ] || fail "unchanged, and $(bytes_read) bytes read"
+for way in write map nothing; do
+	tell $way $FOLDERS
+	take "$PID" --name changes
+done
+tell kept $FOLDERS
+take_kill "$PID" --name changes
+restore "$GEN"
+tell nothing $FOLDERS
+kill_tree "$PID"
 
 # The file changes before, between and after takes that read memory at other times than when the tree
 # stands still; the ghost has to be that of the moment all the same.
 for options in --pre-dump --capture=clone; do
 	note "with $options"
-	start "$W/e" python3 "$W/writer.py" keep
+	start "$W/e" python3 "$W/writer.py"
 	wait_for 10 test -s "$W/e/said" || fail "no writer: $(cat "$W/e/out")"
 	for way in write kept map; do
-		tell "$W/e" $way
+		tell $way "$W/e"
 		take "$PID" --name memory $options
 	done
-	tell "$W/e" kept
+	tell kept "$W/e"
 	take_kill "$PID" --name memory $options
 	restore "$GEN"
-	tell "$W/e" nothing
+	tell nothing "$W/e"
 	kill_tree "$PID"
 	rm -r "$W/e"
 done
@@ -166,6 +180,6 @@ for us in 2000 5000 10000 20000; do
 	wait_for 5 gone "$PID" || fail "the target of a killed restore does not go"
 done
 restore "$GEN"
-tell "$W/d" nothing
+tell nothing "$W/d"
 [ ! -e "$W/d/ghost" ] && [ -z "$(ls -A "$W/d" | grep -- snap)" ] || fail "left behind: $(ls -A "$W/d")"
 exit 0
