@@ -1,13 +1,14 @@
-/* Which shared memory of one generation is which of another. */
+/* Which shared memory and which deleted file of one generation is which of another. */
 #ifndef SNAP_ENGINE_LOOK_PAIRS_H
 #define SNAP_ENGINE_LOOK_PAIRS_H
 
 #include "engine/look/look.h"
 
 /*
- * Objects of shared memory are named by inode numbers ("pages-shmem-3"), which are others after a
- * restore, and then those of something else.  So the same is what the same process has mapped at
- * the same address, or open as the same descriptor, in both; only what neither tells goes by name.
+ * Objects of shared memory and deleted files are named by inode numbers ("pages-shmem-3",
+ * "ghost-4"), which are others after a restore, and then those of something else.  So the same is
+ * what the same process has mapped at the same address, or open as the same descriptor, in both;
+ * only what neither tells goes by name.
  */
 struct look_pairs;
 

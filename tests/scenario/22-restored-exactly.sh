@@ -44,8 +44,9 @@ same_memory() {
 
 tasks=0
 CAPTURES=(copy predump clone)
-start_target "$W/t" "$TARGETS/random_writer" ${RESTORED_SEED:-}
-for round in $(seq "$ROUNDS"); do
+# there_and_back: the tree of $PID, stopped before and running after.
+there_and_back() {
+	local pid pids before
 	stop_tree "$PID"
 	pids=$(echo "$PID"; for pid in $(children "$PID"); do gone "$pid" || echo "$pid"; done)
 	take_kill "$PID" "--capture=${CAPTURES[round % 3]}"
@@ -56,12 +57,22 @@ for round in $(seq "$ROUNDS"); do
 		same_memory "$before" "$GEN" "$pid"
 		tasks=$((tasks + 1))
 	done
-	# Shared memory has other inode numbers now, and is told as the same all the same.
+	# Shared memory and deleted files have other inode numbers now, and are told as the same.
 	code 0 diff --gen "$before" --gen "$GEN"
-	! grep -A 20 'shared memory' "$W/out" || fail "round $round: diff told of changes of shared memory"
+	! grep -A 20 'shared memory' "$W/out" || fail "round $round: diff told of changes of shared memory or files"
 	continue_tree "$PID"
+}
+
+start_target "$W/t" "$TARGETS/random_writer" ${RESTORED_SEED:-}
+for round in $(seq "$ROUNDS"); do
+	there_and_back
 	sleep 0.$((round % 4 + 1))
 done
 [ "$tasks" -gt "$ROUNDS" ] || fail "there was never a child"
 judge "$W/t" "$PID" "after $ROUNDS restores"
+for target in deleted_files memfd; do
+	start_target "$W/$target" "$TARGETS/$target"
+	there_and_back
+	judge "$W/$target" "$PID" "after its restore"
+done
 note "$ROUNDS rounds, $tasks processes compared"
