@@ -396,14 +396,9 @@ int dump_remote_begin(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	int rc = prepare(ctx, t, thread, &a);
 
 	if (rc == R_OK)
-		rc = inject_begin(th, &t->site);
-	if (rc != R_OK)
-		return rc;
-	rc = inject_ask_begin(th, &t->site, t->idle_signals[thread], a->list, a->n);
+		rc = inject_ask_begin(th, &t->site, t->idle_signals[thread], a->list, a->n);
 	if (rc == R_OK)
 		t->asking = a;
-	else
-		inject_end(th, &t->site);
 	return rc;
 }
 

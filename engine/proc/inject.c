@@ -1,6 +1,7 @@
 #include "engine/proc/trace.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/ptrace.h>
 
 #include "base/ending.h"
@@ -11,13 +12,18 @@
 /* A call broken off by a stop is done over; more often than this there is something wrong. */
 #define CALL_ATTEMPTS 100
 
-static int write_frame(struct tracee *t, const struct inject_site *site)
+static int write_frame(struct tracee *t, const struct inject_site *site, const void *below,
+		       size_t below_bytes)
 {
-	uint8_t buf[ARCH_FRAME_MAX_BYTES];
-	arch_frame_build(buf, site->frame, &t->regs, &t->xstate, t->sigmask, site->sigreturn);
-	if (trace_write(t->pid, site->frame, buf, arch_frame_bytes(&t->xstate)) != R_OK) {
+	uint8_t buf[TRACE_CHAIN_MAX_BYTES + ARCH_FRAME_MAX_BYTES];
+	uint64_t address = site->frame - below_bytes;
+	if (below_bytes)
+		memcpy(buf, below, below_bytes);
+	arch_frame_build(buf + below_bytes, site->frame, &t->regs, &t->xstate, t->sigmask,
+			 site->sigreturn);
+	if (trace_write(t->pid, address, buf, below_bytes + arch_frame_bytes(&t->xstate)) != R_OK) {
 		warn_errno("cannot write to the stack of process %d at %#llx", t->pid,
-			   (unsigned long long)site->frame);
+			   (unsigned long long)address);
 		return R_FAILED;
 	}
 	return R_OK;
@@ -32,7 +38,8 @@ static int enter(struct tracee *t, const struct inject_site *site)
 	return R_OK;
 }
 
-int inject_begin(struct tracee *t, struct inject_site *site)
+int inject_prepare(struct tracee *t, struct inject_site *site, const void *below,
+		   size_t below_bytes)
 {
 	if (t->seccomp_live) {
 		warn("thread %d of process %d has a seccomp filter; CAP_SYS_ADMIN is needed to "
@@ -44,15 +51,25 @@ int inject_begin(struct tracee *t, struct inject_site *site)
 		warn("remote calls in thread %d of process %d begun twice", t->tid, t->pid);
 		return R_FAILED;
 	}
-	int rc = site->disposable ? R_OK : write_frame(t, site);
+	int rc = site->disposable ? R_OK : write_frame(t, site, below, below_bytes);
 	if (rc)
 		return rc;
 	site->user = t->tid;
 	t->injected = true;
+	if (!site->disposable) {
+		t->holds_ending = true;
+		ending_hold();
+	}
+	return R_OK;
+}
+
+int inject_begin(struct tracee *t, struct inject_site *site)
+{
+	int rc = inject_prepare(t, site, NULL, 0);
+	if (rc)
+		return rc;
 	if (site->disposable)
 		return trace_mask_set(t, TRACE_ALL_SIGNALS);
-	t->holds_ending = true;
-	ending_hold();
 	/* The registers first: from here on the thread, let go, comes back over the frame, which
 	 * also restores the mask. */
 	rc = enter(t, site);

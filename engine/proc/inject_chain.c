@@ -97,15 +97,15 @@ static int write_site(const struct tracee *t, uint64_t address, const void *buf,
 	return R_FAILED;
 }
 
-/* Writes the chain and enters it: let go, the thread makes its calls and goes home. */
-static int begin_chain(struct tracee *t, const struct inject_site *site, const struct batch *b,
-		       int idle_signal)
+#define CHAIN_WORDS (CALLS_MAX * ARCH_CHAIN_CALL_BYTES / sizeof(uint64_t))
+
+/* Let go on it with these registers, the thread makes its calls and goes home. */
+static void build_chain(const struct tracee *t, const struct inject_site *site,
+			const struct batch *b, int idle_signal, uint64_t words[CHAIN_WORDS],
+			struct arch_regs *regs)
 {
 	struct arch_chain_call calls[CALLS_MAX];
-	uint64_t words[CALLS_MAX * ARCH_CHAIN_CALL_BYTES / sizeof(uint64_t)];
-	uint64_t start = site->frame - b->chain_bytes, out = site->data;
-	struct arch_regs regs;
-	int rc;
+	uint64_t out = site->data;
 
 	for (size_t i = 0; i < b->n; i++) {
 		uint64_t args[6];
@@ -120,13 +120,20 @@ static int begin_chain(struct tracee *t, const struct inject_site *site, const s
 		SYS_tgkill, { (uint64_t)t->pid, (uint64_t)t->tid, (uint64_t)idle_signal }, 0
 	};
 	arch_chain_build(words, calls, b->n + 1, site->gadgets);
-	rc = write_site(t, start, words, b->chain_bytes);
-	if (rc != R_OK)
-		return rc;
-	arch_chain_enter(&regs, &t->regs, start, &calls[0], b->questions[0].args[3], site->gadgets);
-	if (arch_regs_set(t->tid, &regs) != R_OK)
+	arch_chain_enter(regs, &t->regs, site->frame - b->chain_bytes, &calls[0],
+			 b->questions[0].args[3], site->gadgets);
+}
+
+/* The registers first: from there on the thread, let go, comes home over the frame, which also
+ * restores the mask. */
+static int enter_chain(struct tracee *t, const struct arch_regs *regs, int idle_signal)
+{
+	int rc;
+
+	if (arch_regs_set(t->tid, regs) != R_OK)
 		return trace_failed(t, "set the registers of");
-	return trace_mask_set(t, TRACE_ALL_SIGNALS & ~BIT(idle_signal));
+	rc = trace_mask_set(t, TRACE_ALL_SIGNALS & ~BIT(idle_signal));
+	return rc == R_OK ? trace_resume(t, PTRACE_CONT, 0) : rc;
 }
 
 /* At its end, the next thing the thread would do is to go home. */
@@ -137,8 +144,12 @@ static bool is_through(const struct tracee *t, const struct inject_site *site)
 	return arch_regs_get(t->tid, &regs) == R_OK && arch_sp(&regs) == site->frame;
 }
 
-/* The signal at the end of the chain stops the thread, and is then dropped.  Others are blocked,
- * but for SIGSTOP and SIGKILL; one like it that comes by itself would be dropped, too. */
+/*
+ * The signal at the end of the chain stops the thread, and is then dropped.  Others are blocked,
+ * but for SIGSTOP and SIGKILL; one like it that comes by itself would be dropped, too.  As in
+ * PTRACE_EVENT_STOP the kernel is looking for signals then, and when it finds no more it does with
+ * an interrupted call what the registers say by that time.
+ */
 static int run_chain(struct tracee *t, const struct inject_site *site, int idle_signal)
 {
 	bool runs = true;
@@ -159,8 +170,10 @@ static int run_chain(struct tracee *t, const struct inject_site *site, int idle_
 			return rc;
 		if (stop == STOP_SIGNAL && signal == idle_signal) {
 			signal = 0;
-			if (is_through(t, site))
+			if (is_through(t, site)) {
+				t->in_signal = true;
 				return R_OK;
+			}
 		}
 		if (stop != STOP_SIGNAL)
 			signal = 0;
@@ -196,12 +209,34 @@ static int read_results(const struct tracee *t, const struct inject_site *site,
 	return R_OK;
 }
 
-static int start_chain(struct tracee *t, const struct inject_site *site, int idle_signal,
-		       const struct batch *b)
+/* The first brings the frame along. */
+static int begin_first_chain(struct tracee *t, struct inject_site *site, int idle_signal,
+			     const struct batch *b)
 {
-	int rc = begin_chain(t, site, b, idle_signal);
+	uint64_t words[CHAIN_WORDS];
+	struct arch_regs regs;
+	int rc;
 
-	return rc == R_OK ? trace_resume(t, PTRACE_CONT, 0) : rc;
+	build_chain(t, site, b, idle_signal, words, &regs);
+	rc = inject_prepare(t, site, words, b->chain_bytes);
+	if (rc != R_OK)
+		return rc;
+	rc = enter_chain(t, &regs, idle_signal);
+	if (rc != R_OK)
+		inject_end(t, site);
+	return rc;
+}
+
+static int begin_next_chain(struct tracee *t, const struct inject_site *site, int idle_signal,
+			    const struct batch *b)
+{
+	uint64_t words[CHAIN_WORDS];
+	struct arch_regs regs;
+	int rc;
+
+	build_chain(t, site, b, idle_signal, words, &regs);
+	rc = write_site(t, site->frame - b->chain_bytes, words, b->chain_bytes);
+	return rc == R_OK ? enter_chain(t, &regs, idle_signal) : rc;
 }
 
 static int end_chain(struct tracee *t, const struct inject_site *site, int idle_signal,
@@ -209,8 +244,6 @@ static int end_chain(struct tracee *t, const struct inject_site *site, int idle_
 {
 	int rc = run_chain(t, site, idle_signal);
 
-	if (rc == R_OK)
-		rc = trace_mask_set(t, TRACE_ALL_SIGNALS);
 	return rc == R_OK ? read_results(t, site, b) : rc;
 }
 
@@ -243,14 +276,10 @@ int inject_ask_begin(struct tracee *t, struct inject_site *site, int idle_signal
 {
 	struct batch b;
 
-	if (site->user != t->tid) {
-		warn("remote calls in thread %d of process %d without preparation", t->tid, t->pid);
-		return R_FAILED;
-	}
 	if (n == 0 || !can_chain(site, idle_signal))
-		return R_OK;
+		return inject_begin(t, site);
 	b = next_batch(site, questions, n);
-	return start_chain(t, site, idle_signal, &b);
+	return begin_first_chain(t, site, idle_signal, &b);
 }
 
 int inject_ask_finish(struct tracee *t, struct inject_site *site, int idle_signal,
@@ -263,7 +292,7 @@ int inject_ask_finish(struct tracee *t, struct inject_site *site, int idle_signa
 		struct batch b = next_batch(site, questions, n);
 
 		if (!begun)
-			rc = start_chain(t, site, idle_signal, &b);
+			rc = begin_next_chain(t, site, idle_signal, &b);
 		if (rc == R_OK)
 			rc = end_chain(t, site, idle_signal, &b);
 		begun = false;

@@ -43,7 +43,7 @@ struct tracee {
 	bool holds_ending;     /* our own end waits until it is home */
 	bool injected;	       /* registers currently are not the original ones */
 	bool ordered;	       /* on its way to a stop, see trace_order() */
-	bool in_signal;	       /* stands in PTRACE_EVENT_STOP, not at a system call */
+	bool in_signal;	       /* stands where the kernel looks for signals, not at a call */
 	/* The whole of NT_X86_XSTATE.  Last: most of its room is never touched, which saves a page
 	 * fault for each page of it. */
 	struct arch_xstate xstate;
@@ -165,11 +165,12 @@ struct proc_status;
 int inject_idle_signal(const struct proc_status *status, uint64_t sigmask);
 
 /*
- * Makes calls that change nothing, one after the other, between inject_begin and inject_end.  The
- * thread makes them in one go where it can (docs/architecture.md, "A chain of calls"), which takes
- * an idle signal and suitable code; otherwise each by itself.  In two parts, so that other threads
- * can be asked meanwhile: once the first gave R_OK nothing else is done to the thread before the
- * second, which has the answers.  R_OK, R_NOT_FOUND, R_FAILED.
+ * Makes calls that change nothing, one after the other; the first part does what inject_begin()
+ * does, too, and inject_end() follows.  The thread makes them in one go where it can
+ * (docs/architecture.md, "A chain of calls"), which takes an idle signal and suitable code;
+ * otherwise each by itself.  In two parts, so that other threads can be asked meanwhile: once the
+ * first gave R_OK nothing else is done to the thread before the second, which has the answers.
+ * R_OK, R_NOT_FOUND, R_FAILED; of the first also R_UNSUPPORTED, and unless R_OK nothing is begun.
  */
 int inject_ask_begin(struct tracee *t, struct inject_site *site, int idle_signal,
 		     struct inject_question *questions, size_t n);

@@ -78,6 +78,12 @@ int trace_settle(struct tracee *t);
 /* Bytes below a frame that a chain of remote calls may take. */
 #define TRACE_CHAIN_MAX_BYTES 8192
 
+/* The first part of inject_begin(): checks that calls can be made, writes the frame, and right
+ * below it what is given, and from then on inject_end() is due.  The thread's registers and mask
+ * are as they were: let go, it runs on. */
+int inject_prepare(struct tracee *t, struct inject_site *site, const void *below,
+		   size_t below_bytes);
+
 /* Every signal; the kernel leaves out the two that cannot be blocked. */
 #define TRACE_ALL_SIGNALS (~(uint64_t)0)
 

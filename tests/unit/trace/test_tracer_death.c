@@ -66,7 +66,8 @@ static void hold_forever(pid_t pid)
 		for (size_t i = 0; i < task->thread_count; i++) {
 			struct tracee *t = task->threads[i];
 			int64_t ret;
-			if (inject_begin(t, &site) != R_OK)
+			ask_in_chain(t, &site);
+			if (inject_end(t, &site) != R_OK)
 				_exit(3);
 			ask_in_chain(t, &site);
 			for (int n = 0; n < 5; n++)
