@@ -24,13 +24,13 @@ struct asking;
 struct capture;
 struct capture_source;
 struct crew;
-struct stat;
 struct track;
 struct fds_take;
 struct ingest;
 struct store_keys;
 struct dump_shmem;
 struct dump_mapped;
+struct dump_namespaces;
 struct proc_status;
 
 /* Enough that the calls do not count, small enough to stay in the cache of one core. */
@@ -72,9 +72,9 @@ struct dump_ctx {
 	size_t n_shmems;
 	struct dump_mapped *mapped; /* files met as mappings */
 	size_t n_mapped;
-	uint8_t *buffer;	 /* DUMP_BUFFER_BYTES that pages pass through */
-	struct crew *readers;	 /* once there was much to read */
-	struct stat *namespaces; /* snap's own, once they are looked at */
+	uint8_t *buffer;		    /* DUMP_BUFFER_BYTES that pages pass through */
+	struct crew *readers;		    /* once there was much to read */
+	struct dump_namespaces *namespaces; /* snap's own, once they are looked at */
 	SeccompEntry seccomp;
 	CgroupEntry cgroups; /* how the groups the tasks are in were set up */
 	char **cgroup_lines; /* "controllers:path" of each that is described there */

@@ -182,15 +182,11 @@ static bool changed_last(int set, unsigned long count, pid_t pid)
  * It can be seen whether there is a list for such notes, which every program with threads has had
  * made, and whether the task uses semaphores at all.
  */
-static void check_undo(struct dump_ctx *ctx, const struct tree_task *task)
+static void check_undo(struct dump_ctx *ctx, const struct tree_task *task, const char *sets)
 {
-	char *text = NULL;
-	size_t len;
-
-	if (syscall(SYS_kcmp, task->pid, getpid(), KCMP_SYSVSEM, 0, 0) <= 0 ||
-	    io_read_file(AT_FDCWD, "/proc/sysvipc/sem", 16u << 20, &text, &len) != R_OK)
+	if (syscall(SYS_kcmp, task->pid, getpid(), KCMP_SYSVSEM, 0, 0) <= 0)
 		return;
-	for (const char *line = strchr(text, '\n'); line && line[1];
+	for (const char *line = strchr(sets, '\n'); line && line[1];
 	     line = strchr(line + 1, '\n')) {
 		unsigned long count;
 		int set;
@@ -204,7 +200,19 @@ static void check_undo(struct dump_ctx *ctx, const struct tree_task *task)
 			    set);
 		break;
 	}
-	free(text);
+}
+
+static void check_undos(struct dump_ctx *ctx)
+{
+	char *sets = NULL;
+	size_t len;
+
+	if (io_read_file(AT_FDCWD, "/proc/sysvipc/sem", 16u << 20, &sets, &len) != R_OK)
+		return;
+	for (size_t i = 0; i < ctx->tree->task_count; i++)
+		if (!ctx->tree->tasks[i].zombie)
+			check_undo(ctx, &ctx->tree->tasks[i], sets);
+	free(sets);
 }
 
 int dump_kobj_ids(struct dump_ctx *ctx)
@@ -214,9 +222,8 @@ int dump_kobj_ids(struct dump_ctx *ctx)
 	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
 		if (!ctx->tree->tasks[i].zombie)
 			rc = check_threads(ctx, &ctx->tree->tasks[i]);
-	for (size_t i = 0; rc == R_OK && i < ctx->tree->task_count; i++)
-		if (!ctx->tree->tasks[i].zombie)
-			check_undo(ctx, &ctx->tree->tasks[i]);
+	if (rc == R_OK)
+		check_undos(ctx);
 	if (rc == R_OK)
 		rc = number(ctx, KCMP_VM, "memory");
 	if (rc == R_OK)

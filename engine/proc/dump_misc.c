@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/result.h"
@@ -106,6 +105,12 @@ static const char *const namespaces[] = {
 };
 #define NAMESPACES (sizeof(namespaces) / sizeof(namespaces[0]))
 
+/* What a link there says, such as "net:[4026531840]"; its number is that of a kind's namespace.
+ * Empty: there is none. */
+struct dump_namespaces {
+	char links[NAMESPACES][64];
+};
+
 /* Opens the folder of a thread's namespaces: a walk there for each of them takes three times as
  * long. */
 static int open_namespaces(const char *who)
@@ -120,59 +125,67 @@ static int open_namespaces(const char *who)
 	return dir;
 }
 
-/* Our own; a kernel built without a kind of namespace has no such file: st_ino is 0 then. */
+/* R_NOT_FOUND: it leads nowhere.  R_FAILED with errno set. */
+static int read_namespace(int dir, size_t kind, char link[64])
+{
+	/* To follow the link takes the kernel four times as long. */
+	ssize_t len = readlinkat(dir, namespaces[kind], link, 63);
+
+	link[len > 0 ? len : 0] = '\0';
+	if (len > 0)
+		return R_OK;
+	return errno == ENOENT ? R_NOT_FOUND : R_FAILED;
+}
+
+/* Our own; a kernel built without a kind of namespace has no such file. */
 static int find_own_namespaces(struct dump_ctx *ctx)
 {
 	int dir;
 
 	if (ctx->namespaces)
 		return R_OK;
-	ctx->namespaces = dump_alloc(ctx, NAMESPACES * sizeof(*ctx->namespaces));
+	ctx->namespaces = dump_alloc(ctx, sizeof(*ctx->namespaces));
 	if (!ctx->namespaces)
 		return R_FAILED;
 	dir = open_namespaces("self");
 	if (dir < 0)
 		return R_FAILED;
 	for (size_t k = 0; k < NAMESPACES; k++)
-		if (fstatat(dir, namespaces[k], &ctx->namespaces[k], 0) < 0)
-			ctx->namespaces[k].st_ino = 0;
+		read_namespace(dir, k, ctx->namespaces->links[k]);
 	close(dir);
 	return R_OK;
 }
 
 static int compare_namespaces(struct dump_ctx *ctx, pid_t tid)
 {
-	const struct stat *ours = ctx->namespaces;
-	char who[16];
-	int dir;
+	char who[16], there[64];
+	int dir, rc = R_OK;
 
 	snprintf(who, sizeof(who), "%d", tid);
 	dir = open_namespaces(who);
 	if (dir < 0)
 		return R_FAILED;
-	for (size_t k = 0; k < NAMESPACES; k++) {
-		struct stat there;
+	for (size_t k = 0; rc == R_OK && k < NAMESPACES; k++) {
+		const char *ours = ctx->namespaces->links[k];
 
-		if (ours[k].st_ino == 0)
+		if (!*ours)
 			continue;
-		if (fstatat(dir, namespaces[k], &there, 0) < 0) {
-			/* An emptied pid_for_children leads nowhere yet. */
-			if (errno == ENOENT && strstr(namespaces[k], "_for_children")) {
-				dump_refuse(ctx, tid,
-					    "its children will be in a %s namespace of their own",
-					    namespaces[k]);
-				continue;
-			}
+		rc = read_namespace(dir, k, there);
+		/* An emptied pid_for_children leads nowhere yet. */
+		if (rc == R_NOT_FOUND && strstr(namespaces[k], "_for_children")) {
+			dump_refuse(ctx, tid, "its children will be in a %s namespace of their own",
+				    namespaces[k]);
+			rc = R_OK;
+		} else if (rc != R_OK) {
 			warn_errno("pid %d: its %s namespace", tid, namespaces[k]);
-			close(dir);
-			return R_FAILED;
-		}
-		if (ours[k].st_ino != there.st_ino || ours[k].st_dev != there.st_dev)
+			rc = R_FAILED;
+		} else if (strcmp(ours, there) != 0) {
 			dump_refuse(ctx, tid, "it is in a %s namespace other than snap's",
 				    namespaces[k]);
+		}
 	}
 	close(dir);
-	return R_OK;
+	return rc;
 }
 
 int dump_namespaces(struct dump_ctx *ctx, const struct dump_task *t)
