@@ -24,9 +24,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* What describing a tree takes, about: measured 130 KiB for each task of a few dozen ranges. */
+/* What describing a tree takes, about: measured 130 KiB for each task of a few dozen ranges, and
+ * some 60 KiB for what other threads have read of it. */
 #define HEAP_READY_BYTES ((size_t)3 << 20)
-#define HEAP_TASK_BYTES ((size_t)128 << 10)
+#define HEAP_TASK_BYTES ((size_t)192 << 10)
 #define HEAP_MAX_BYTES (32 << 20) /* the most glibc takes for a threshold */
 #define STACK_READY_BYTES ((size_t)256 << 10)
 
@@ -112,6 +113,8 @@ void dump_ready(size_t tasks)
 	uint8_t stack[STACK_READY_BYTES];
 	void *buffer, *heap;
 
+	/* Threads with heaps of their own would have these grow by a page at a time. */
+	mallopt(M_ARENA_MAX, 1);
 	if (!spare_buffer) {
 		buffer = mmap(NULL, DUMP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

@@ -55,6 +55,19 @@ struct sorter {
 	int type;
 };
 
+/* A task that shares memory with no other shares no signal handlers either: the kernel lets nobody
+ * share these without that, and an execve ends both. */
+static bool is_alone(const struct dump_ctx *ctx, const struct dump_task *t, int type)
+{
+	if (type != KCMP_SIGHAND)
+		return false;
+	for (size_t i = 0; i < ctx->n_tasks; i++)
+		if (&ctx->tasks[i] != t && !ctx->tasks[i].task->zombie &&
+		    ctx->tasks[i].ids.vm_id == t->ids.vm_id)
+			return false;
+	return true;
+}
+
 /* kcmp orders the objects, so each task finds its place among those before it in log n steps.
  * R_OK: the object of task `*place`; R_NOT_FOUND: belongs before it. */
 static int find(const struct sorter *sorter, const struct dump_task *t, size_t *place)
@@ -109,6 +122,10 @@ static int number(struct dump_ctx *ctx, int type, const char *what)
 
 		if (t->task->zombie)
 			continue;
+		if (is_alone(ctx, t, type)) {
+			*id_of(t, type) = next++;
+			continue;
+		}
 		rc = find(&sorter, t, &place);
 		if (rc == R_FAILED)
 			break;

@@ -51,6 +51,7 @@ struct fds_take {
 	size_t n_by_kcmp, room_by_kcmp;
 	struct taken_table *tables;
 	size_t n_tables, room_tables;
+	struct taken_table last; /* its entries are those of one of `tables` */
 	pid_t *pids;
 	size_t n_pids, room_pids;
 	struct inode_id *inodes;

@@ -14,14 +14,56 @@
 #include "base/warn.h"
 #include "engine/proc/ahead.h"
 
+/* What the task looked at before has there is what this one has, if both were forked: that is tried
+ * before it is searched for, which takes a call for each time the number of files can be halved. */
+static struct taken_file *find_inherited(struct fds_take *take, pid_t pid, int fd)
+{
+	const struct taken_table *last = &take->last;
+	size_t low = 0, high = last->n;
+	struct taken_file *f;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (last->entries[mid].fd < (uint32_t)fd)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == last->n || last->entries[low].fd != (uint32_t)fd || !last->entries[low].id)
+		return NULL;
+	f = take->files[last->entries[low].id - 1];
+	return take_kcmp_order(pid, take->self, KCMP_FILE, (unsigned long)fd,
+			       (unsigned long)f->local) == 0
+		   ? f
+		   : NULL;
+}
+
+/* `*f` stays NULL unless there is a file; that may be of a kind that is refused. */
+static int find_or_add(struct fds_take *take, pid_t pid, int fd, struct taken_file **f)
+{
+	size_t at;
+	int result = take_search_file(take, pid, fd, &at), local;
+
+	if (result == R_OK)
+		*f = take->by_kcmp[at];
+	if (result != R_NOT_FOUND)
+		return result;
+	local = fds_open_target(pid, fd);
+	if (local >= 0)
+		return take_add_description(take, pid, fd, local, at, f);
+	warn_errno("pid %d fd %d: cannot get it", (int)pid, fd);
+	return R_FAILED;
+}
+
 /* Registers one descriptor and fills its row of the table. */
 static int take_fd(struct fds_take *take, pid_t pid, int fd, FdinfoEntry *row)
 {
 	struct taken_file *f = NULL;
 	char path[64], *info;
 	const char *value;
-	size_t at, len;
-	int local, result;
+	size_t len;
+	int result;
 
 	fdinfo_entry__init(row);
 	row->fd = (uint32_t)fd;
@@ -35,16 +77,8 @@ static int take_fd(struct fds_take *take, pid_t pid, int fd, FdinfoEntry *row)
 	if (value && (strtoul(value, NULL, 8) & O_CLOEXEC))
 		row->flags = FD_CLOEXEC;
 
-	result = take_search_file(take, pid, fd, &at);
-	if (result == R_OK) {
-		f = take->by_kcmp[at];
-	} else if (result == R_NOT_FOUND) {
-		local = fds_open_target(pid, fd);
-		if (local < 0)
-			warn_errno("pid %d fd %d: cannot get it", (int)pid, fd);
-		else
-			result = take_add_description(take, pid, fd, local, at, &f);
-	}
+	f = find_inherited(take, pid, fd);
+	result = f ? R_OK : find_or_add(take, pid, fd, &f);
 	if (f) {
 		row->id = f->id;
 		row->type = f->entry.type;
@@ -146,6 +180,7 @@ int fds_take_task(struct fds_take *take, pid_t pid, uint32_t *files_id)
 	memmove(take->tables + at + 1, take->tables + at, (take->n_tables - at) * sizeof(table));
 	take->tables[at] = table;
 	take->n_tables++;
+	take->last = table;
 	*files_id = table.id;
 	return take_note_result(take, result);
 }
