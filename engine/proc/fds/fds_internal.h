@@ -89,10 +89,11 @@ int take_search(const struct fds_take *take, size_t n,
 /* Where fd `fd` of `pid` is in by_kcmp, or belongs.  R_OK (there), R_NOT_FOUND, R_FAILED. */
 int take_search_file(struct fds_take *take, pid_t pid, int fd, size_t *at);
 
-/* Registers and dumps a description that belongs at `at` of by_kcmp.  Takes over `local`.  `*out`
- * stays as it is if there is no entry for it. */
+/* Registers and dumps a description that belongs at `at` of by_kcmp.  Takes over `local`.  `info`
+ * is the text of its fdinfo, of any descriptor; NULL: not read yet.  `*out` stays as it is if there
+ * is no entry for it. */
 int take_add_description(struct fds_take *take, pid_t pid, int fd, int local, size_t at,
-			 struct taken_file **out);
+			 const char *info, struct taken_file **out);
 
 /* Fills st, link, info, flags, pos, mnt_id and fown of a file whose local, pid and fd are set. */
 int taken_file_look(struct fds_take *take, struct taken_file *f);

@@ -158,11 +158,24 @@ static int look_stat(struct taken_file *f)
 	return R_OK;
 }
 
-int taken_file_look(struct fds_take *take, struct taken_file *f)
+static int look_info(struct fds_take *take, struct taken_file *f)
 {
 	char path[64], *text;
-	const char *value;
 	size_t len;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", f->local);
+	if (io_read_file(AT_FDCWD, path, FDINFO_MAX_BYTES, &text, &len) != R_OK) {
+		warn_errno("%s: cannot read %s", taken_file_name(f), path);
+		return R_FAILED;
+	}
+	f->info = fds_take_strdup(take, text);
+	free(text);
+	return f->info ? R_OK : R_FAILED;
+}
+
+int taken_file_look(struct fds_take *take, struct taken_file *f)
+{
+	const char *value;
 
 	if (look_stat(f) != R_OK) {
 		warn_errno("pid %d fd %d: cannot stat it", (int)f->pid, f->fd);
@@ -177,14 +190,7 @@ int taken_file_look(struct fds_take *take, struct taken_file *f)
 		f->info = fds_take_strdup(take, "");
 		return f->info ? R_OK : R_FAILED;
 	}
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", f->local);
-	if (io_read_file(AT_FDCWD, path, FDINFO_MAX_BYTES, &text, &len) != R_OK) {
-		warn_errno("%s: cannot read %s", taken_file_name(f), path);
-		return R_FAILED;
-	}
-	f->info = fds_take_strdup(take, text);
-	free(text);
-	if (!f->info)
+	if (!f->info && look_info(take, f) != R_OK)
 		return R_FAILED;
 	if ((value = fdinfo_value(f->info, "mnt_id")))
 		f->mnt_id = atoi(value);

@@ -109,10 +109,14 @@ static int add_file(struct fds_take *take, const struct taken_file *model, struc
 }
 
 int take_add_description(struct fds_take *take, pid_t pid, int fd, int local, size_t at,
-			 struct taken_file **out)
+			 const char *info, struct taken_file **out)
 {
 	struct taken_file model = { .pid = pid, .fd = fd, .local = local };
 
+	if (info && !(model.info = fds_take_strdup(take, info))) {
+		close(local);
+		return take_note_result(take, R_FAILED);
+	}
 	if (grow(&take->by_kcmp, take->n_by_kcmp, &take->room_by_kcmp, sizeof(*out)) != R_OK) {
 		close(local);
 		return take_note_result(take, R_FAILED);
@@ -141,7 +145,7 @@ int fds_register_local(struct fds_take *take, int local, uint32_t *id)
 		close(local);
 		return take_note_result(take, result);
 	}
-	result = take_add_description(take, 0, -1, local, at, &f);
+	result = take_add_description(take, 0, -1, local, at, NULL, &f);
 	if (f)
 		*id = f->id;
 	return result;

@@ -40,7 +40,8 @@ static struct taken_file *find_inherited(struct fds_take *take, pid_t pid, int f
 }
 
 /* `*f` stays NULL unless there is a file; that may be of a kind that is refused. */
-static int find_or_add(struct fds_take *take, pid_t pid, int fd, struct taken_file **f)
+static int find_or_add(struct fds_take *take, pid_t pid, int fd, const char *info,
+		       struct taken_file **f)
 {
 	size_t at;
 	int result = take_search_file(take, pid, fd, &at), local;
@@ -51,7 +52,7 @@ static int find_or_add(struct fds_take *take, pid_t pid, int fd, struct taken_fi
 		return result;
 	local = fds_open_target(pid, fd);
 	if (local >= 0)
-		return take_add_description(take, pid, fd, local, at, f);
+		return take_add_description(take, pid, fd, local, at, info, f);
 	warn_errno("pid %d fd %d: cannot get it", (int)pid, fd);
 	return R_FAILED;
 }
@@ -78,7 +79,7 @@ static int take_fd(struct fds_take *take, pid_t pid, int fd, FdinfoEntry *row)
 		row->flags = FD_CLOEXEC;
 
 	f = find_inherited(take, pid, fd);
-	result = f ? R_OK : find_or_add(take, pid, fd, &f);
+	result = f ? R_OK : find_or_add(take, pid, fd, info, &f);
 	if (f) {
 		row->id = f->id;
 		row->type = f->entry.type;
