@@ -25,6 +25,8 @@
 /* What is kept in memory while the tree stands still, and how much of that is there beforehand. */
 #define SPOOL_MAX_BYTES ((size_t)256 << 20)
 #define SPOOL_READY_BYTES ((size_t)16 << 20)
+/* The same when what is left was counted a moment ago. */
+#define SPOOL_COUNTED_BYTES ((size_t)8 << 20)
 /* From so much on it is read ahead; with tracking that has begun, a round stops it for 2 ms. */
 #define PREDUMP_BYTES ((uint64_t)24 << 20)
 #define PREDUMP_PROVEN_BYTES ((uint64_t)6 << 20)
@@ -310,8 +312,8 @@ static uint64_t expected_bytes(const struct taking *t)
 {
 	const struct predump_summary *predump = &t->result->predump;
 
-	return predump->n ? predump->rounds[predump->n - 1].left_bytes
-			  : track_expected_bytes(t->track);
+	return predump->n ? SPOOL_COUNTED_BYTES + predump->rounds[predump->n - 1].left_bytes
+			  : SPOOL_READY_BYTES + track_expected_bytes(t->track);
 }
 
 /* Freezes, copies and commits. */
@@ -328,8 +330,7 @@ static int take(struct taking *t)
 	if (rc == R_OK)
 		rc = read_data_ahead(t);
 	if (rc == R_OK && runs_on(t))
-		rc =
-		    ingest_spool(t->ingest, SPOOL_MAX_BYTES, SPOOL_READY_BYTES + expected_bytes(t));
+		rc = ingest_spool(t->ingest, SPOOL_MAX_BYTES, expected_bytes(t));
 	dump_ready(1);
 	phase_collect(&t->result->phases); /* of reading ahead */
 	if (rc == R_OK)
@@ -365,10 +366,9 @@ static int take(struct taking *t)
 static bool wants_predump(struct store *store, const struct take_options *opts,
 			  char why[sizeof(((struct capture_summary *)0)->why)])
 {
+	struct predump_estimate estimate = { .least_bytes = track_least_bytes(opts->track) };
 	struct track_point point = { 0 };
-	uint64_t bytes, worth = 0;
-	size_t tasks = 0;
-	bool proven;
+	bool enough;
 
 	if (opts->capture != CAPTURE_AUTO)
 		return opts->capture == CAPTURE_PREDUMP;
@@ -377,12 +377,14 @@ static bool wants_predump(struct store *store, const struct take_options *opts,
 	    lineage_newest(store, opts->lineage, point.store, &point.generation) != R_OK)
 		return false;
 	snprintf(point.lineage, sizeof(point.lineage), "%s", opts->lineage);
-	proven = track_is_proven(opts->pid, &point);
-	bytes = predump_estimate(opts->pid, proven, track_least_bytes(opts->track), &worth, &tasks);
-	dump_ready(tasks);
-	snprintf(why, sizeof(((struct capture_summary *)0)->why), "about %llu MiB to be read",
-		 (unsigned long long)(bytes >> 20));
-	return worth >= (proven ? PREDUMP_PROVEN_BYTES : PREDUMP_BYTES);
+	estimate.proven = track_is_proven(opts->pid, &point);
+	estimate.enough = estimate.proven ? PREDUMP_PROVEN_BYTES : PREDUMP_BYTES;
+	predump_estimate(&estimate, opts->pid);
+	dump_ready(estimate.tasks);
+	enough = estimate.worth >= estimate.enough;
+	snprintf(why, sizeof(((struct capture_summary *)0)->why), "%s %llu MiB to be read",
+		 enough ? "at least" : "about", (unsigned long long)(estimate.bytes >> 20));
+	return enough;
 }
 
 /* One try.  Everything but what is in `result` is let go of in any case. */

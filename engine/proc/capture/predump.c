@@ -244,15 +244,16 @@ int predump_read(struct predump *predump, struct predump_round *round)
 
 /* No failure is reported: the task runs, and may end meanwhile. */
 static uint64_t bytes_in(const struct pagemap *open_map, enum page_question question,
-			 uint64_t start, uint64_t end)
+			 uint64_t start, uint64_t end, uint64_t enough)
 {
 	struct pagemap map = *open_map;
 	struct page_range found[256];
 	uint64_t bytes = 0;
 	size_t n;
 
-	while (start < end && pagemap_next(&map, question, &start, end, found,
-					   sizeof(found) / sizeof(found[0]), &n) == R_OK)
+	while (start < end && bytes < enough &&
+	       pagemap_next(&map, question, &start, end, found, sizeof(found) / sizeof(found[0]),
+			    &n) == R_OK)
 		for (size_t i = 0; i < n; i++)
 			bytes += found[i].end - found[i].start;
 	return bytes;
@@ -262,29 +263,33 @@ static uint64_t bytes_in(const struct pagemap *open_map, enum page_question ques
  * Written pages.  The kernel is quick to tell what is not protected, which is them and what was
  * never touched; of that it is asked which is which.
  */
-static uint64_t written_in(const struct pagemap *open_map, uint64_t start, uint64_t end)
+static uint64_t written_in(const struct pagemap *open_map, uint64_t start, uint64_t end,
+			   uint64_t enough)
 {
 	struct pagemap map = *open_map;
 	struct page_range found[256];
 	uint64_t bytes = 0, from = 0, to = 0;
 	size_t n;
 
-	while (start < end && pagemap_next(&map, PAGES_UNPROTECTED, &start, end, found,
-					   sizeof(found) / sizeof(found[0]), &n) == R_OK)
+	while (start < end && bytes < enough &&
+	       pagemap_next(&map, PAGES_UNPROTECTED, &start, end, found,
+			    sizeof(found) / sizeof(found[0]), &n) == R_OK)
 		for (size_t i = 0; i < n; i++) {
 			if (to && found[i].start - to > NEAR_BYTES) {
-				bytes += bytes_in(&map, PAGES_WRITTEN, from, to);
+				bytes += bytes_in(&map, PAGES_WRITTEN, from, to, enough);
 				to = 0;
 			}
 			if (!to)
 				from = found[i].start;
 			to = found[i].end;
 		}
-	return to ? bytes + bytes_in(&map, PAGES_WRITTEN, from, to) : bytes;
+	return to ? bytes + bytes_in(&map, PAGES_WRITTEN, from, to, enough) : bytes;
 }
 
-/* The marks tell of a range whether it was tracked when they were read. */
-static uint64_t left_in(pid_t pid, const struct maps *maps, bool tracked, bool proven)
+/* The marks tell of a range whether it was tracked when they were read.  Once it is enough, it is
+ * not looked how much more there is. */
+static uint64_t left_in(pid_t pid, const struct maps *maps, bool tracked, bool proven,
+			uint64_t enough)
 {
 	struct pagemap map = { .pid = pid };
 	uint64_t bytes = 0;
@@ -292,16 +297,16 @@ static uint64_t left_in(pid_t pid, const struct maps *maps, bool tracked, bool p
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	map.fd = open(path, O_RDONLY | O_CLOEXEC);
-	for (size_t i = 0; i < maps->n; i++) {
+	for (size_t i = 0; i < maps->n && bytes < enough; i++) {
 		const struct vma *vma = &maps->vmas[i];
 
 		if (!has_contents(vma))
 			continue;
 		if (map.fd >= 0 && track_may_note(vma) &&
 		    (tracked || (proven && vma->marks & VMA_MARK_UFFD_WP)))
-			bytes += written_in(&map, vma->start, vma->end);
+			bytes += written_in(&map, vma->start, vma->end, enough - bytes);
 		else if (map.fd >= 0)
-			bytes += bytes_in(&map, PAGES_OWN, vma->start, vma->end);
+			bytes += bytes_in(&map, PAGES_OWN, vma->start, vma->end, enough - bytes);
 	}
 	pagemap_close(&map);
 	return bytes;
@@ -315,29 +320,38 @@ uint64_t predump_left(struct predump *predump)
 		const struct space *space = &predump->spaces[i];
 
 		bytes += left_in(space->pid, &space->t->maps,
-				 track_has(predump->ctx->track, space->pid), false);
+				 track_has(predump->ctx->track, space->pid), false, UINT64_MAX);
 	}
 	return bytes;
 }
 
-uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_t *worth,
-			  size_t *tasks)
+static void estimate_space(struct predump_estimate *estimate, pid_t pid)
 {
-	uint64_t bytes = 0;
+	uint64_t enough = estimate->enough - estimate->worth, bytes;
 	struct maps maps;
+
+	maps_ready();
+	if (maps_read(pid, &maps) != R_OK)
+		return;
+	if (!estimate->proven && enough < estimate->least_bytes)
+		enough = estimate->least_bytes;
+	bytes = left_in(pid, &maps, false, estimate->proven, enough);
+	estimate->bytes += bytes;
+	if (estimate->proven || bytes >= estimate->least_bytes)
+		estimate->worth += bytes;
+	maps_free(&maps);
+}
+
+void predump_estimate(struct predump_estimate *estimate, pid_t root)
+{
 	pid_t *tids;
 	size_t n_tids;
 
 	if (proc_threads(root, &tids, &n_tids) != R_OK)
-		return 0;
-	(*tasks)++;
-	maps_ready();
-	if (maps_read(root, &maps) == R_OK) {
-		bytes = left_in(root, &maps, false, proven);
-		if (proven || bytes >= least_bytes)
-			*worth += bytes;
-		maps_free(&maps);
-	}
+		return;
+	estimate->tasks++;
+	if (estimate->worth < estimate->enough)
+		estimate_space(estimate, root);
 	for (size_t i = 0; i < n_tids; i++) {
 		pid_t *pids;
 		size_t n;
@@ -345,11 +359,10 @@ uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_
 		if (proc_children(root, tids[i], &pids, &n) != R_OK)
 			continue;
 		for (size_t k = 0; k < n; k++)
-			bytes += predump_estimate(pids[k], proven, least_bytes, worth, tasks);
+			predump_estimate(estimate, pids[k]);
 		free(pids);
 	}
 	free(tids);
-	return bytes;
 }
 
 void predump_free(struct predump *predump)

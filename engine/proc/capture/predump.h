@@ -35,13 +35,19 @@ uint64_t predump_left(struct predump *predump);
 
 void predump_free(struct predump *predump);
 
-/*
- * Bytes a take of the running tree below `root` would read, about; with `proven`, what is protected
- * counts as known.  Adds to `*worth` those of them that reading ahead would spare it: without
- * proof, address spaces with less than `least_bytes` are not going to be tracked, and are read
- * again.  Adds to `*tasks` how many there are.
- */
-uint64_t predump_estimate(pid_t root, bool proven, uint64_t least_bytes, uint64_t *worth,
-			  size_t *tasks);
+/* What a take of a running tree would read, about. */
+struct predump_estimate {
+	bool proven; /* what is protected counts as known */
+	uint64_t
+	    least_bytes; /* address spaces with less are not going to be tracked, unless proven */
+	uint64_t enough; /* once `worth` is so much, nothing more is looked at */
+
+	uint64_t bytes; /* at least so many, if there is enough */
+	uint64_t worth; /* of these: what reading ahead would spare it, as it is not read again */
+	size_t tasks;
+};
+
+/* Adds to the estimate what there is of the tree below `root`. */
+void predump_estimate(struct predump_estimate *estimate, pid_t root);
 
 #endif
