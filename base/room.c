@@ -9,7 +9,9 @@
 #define GRAIN_BYTES ((size_t)32 << 10)
 #define STRETCH_BYTES ((size_t)2 << 20) /* a huge page: 64 grains, one bit for each */
 #define STRETCHES_MAX 256u
-#define KEPT_MAX 2u /* stretches of which nobody has anything */
+/* Stretches of which nobody has anything: what readers of clusters leave is what a take next needs
+ * for pages. */
+#define KEPT_MAX 8u
 
 /* Less has no whole pages to speak of. */
 static bool is_small(size_t size_bytes)

@@ -1,19 +1,18 @@
 #include "dedup/spool.h"
 
 #include "base/result.h"
+#include "base/room.h"
 #include "base/warn.h"
 #include "store/store.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-/* A multiple of what the kernel gives in one fault where it can, so that filling it costs few. */
-#define BLOCK_BYTES ((size_t)4 << 20)
-#define HUGE_BYTES ((size_t)2 << 20)
+/* A stretch of base/room.h: resident once it is there, often since something else was in it. */
+#define BLOCK_BYTES ((size_t)2 << 20)
 
 struct block {
-	uint8_t *mapped, *pages; /* the latter aligned to HUGE_BYTES */
+	uint8_t *pages;
 	size_t used;
 };
 
@@ -27,7 +26,6 @@ struct spool {
 
 static int add_block(struct spool *spool)
 {
-	size_t bytes = BLOCK_BYTES + HUGE_BYTES;
 	struct block *block;
 
 	if (spool->n_blocks == spool->room_blocks) {
@@ -40,14 +38,10 @@ static int add_block(struct spool *spool)
 		spool->room_blocks = room;
 	}
 	block = &spool->blocks[spool->n_blocks];
-	block->mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (block->mapped == MAP_FAILED)
+	block->pages = room_get(BLOCK_BYTES);
+	if (!block->pages)
 		return R_FAILED;
-	block->pages = (uint8_t *)(((uintptr_t)block->mapped + HUGE_BYTES - 1) & -HUGE_BYTES);
 	block->used = 0;
-	/* Without huge pages it works too, with more faults. */
-	madvise(block->pages, BLOCK_BYTES, MADV_HUGEPAGE);
 	spool->n_blocks++;
 	return R_OK;
 }
@@ -67,12 +61,9 @@ struct spool *spool_new(size_t max_bytes, size_t ready_bytes)
 		return NULL;
 	}
 	memset(spool->records, 0, spool->room_records * sizeof(*spool->records));
-	for (size_t ready = 0; ready < ready_bytes; ready += BLOCK_BYTES) {
+	for (size_t ready = 0; ready < ready_bytes; ready += BLOCK_BYTES)
 		if (add_block(spool) != R_OK)
 			break; /* less is ready */
-		for (size_t at = 0; at < BLOCK_BYTES; at += PAGE_BYTES)
-			spool->blocks[spool->n_blocks - 1].pages[at] = 0;
-	}
 	return spool;
 }
 
@@ -81,7 +72,7 @@ void spool_free(struct spool *spool)
 	if (!spool)
 		return;
 	for (size_t i = 0; i < spool->n_blocks; i++)
-		munmap(spool->blocks[i].mapped, BLOCK_BYTES + HUGE_BYTES);
+		room_put(spool->blocks[i].pages, BLOCK_BYTES);
 	free(spool->blocks);
 	free(spool->records);
 	free(spool);

@@ -27,6 +27,7 @@ struct unpacker {
 
 struct cluster_cache {
 	size_t budget_bytes, used_bytes;
+	uint64_t round;
 	struct cluster *newest, *oldest;
 	struct cluster *buckets[BUCKETS];
 };
@@ -283,6 +284,8 @@ struct cluster *cluster_cache_find(struct cluster_cache *cache, page_no first, u
 		unlink_one(cache, at);
 		link_newest(cache, at);
 	}
+	if (at)
+		at->round = cache->round;
 	return at;
 }
 
@@ -299,10 +302,18 @@ static void drop_oldest(struct cluster_cache *cache)
 	cluster_free(oldest);
 }
 
+void cluster_cache_round(struct cluster_cache *cache)
+{
+	while (cache->oldest && cache->oldest->round < cache->round)
+		drop_oldest(cache);
+	cache->round++;
+}
+
 void cluster_cache_put(struct cluster_cache *cache, struct cluster *cluster)
 {
 	struct cluster **bucket = bucket_of(cache, cluster->first, cluster->index);
 
+	cluster->round = cache->round;
 	cluster->chained = *bucket;
 	*bucket = cluster;
 	link_newest(cache, cluster);

@@ -15,6 +15,7 @@ struct cluster {
 	size_t len;		       /* of these */
 	uint32_t *words;	       /* of differences: where those of each page begin */
 	size_t size_bytes;	       /* what keeping it costs */
+	uint64_t round;		       /* of the cache, when it was used last */
 	struct cluster *newer, *older; /* among those kept */
 	struct cluster *chained;       /* in the same bucket */
 };
@@ -56,6 +57,9 @@ struct cluster_cache;
 struct cluster_cache *cluster_cache_new(size_t budget_bytes);
 void cluster_cache_free(struct cluster_cache *cache);
 void cluster_cache_resize(struct cluster_cache *cache, size_t budget_bytes);
+
+/* Begins a round, and frees what was used neither in the last one nor in the one before. */
+void cluster_cache_round(struct cluster_cache *cache);
 
 /* NULL if it is not there. */
 struct cluster *cluster_cache_find(struct cluster_cache *cache, page_no first, uint32_t index);

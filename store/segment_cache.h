@@ -29,6 +29,7 @@ struct segment_cache {
 	uint16_t slots_max;	       /* up to SEGMENT_SLOTS; what there are already stay */
 	uint16_t hints[SEGMENT_HINTS]; /* the slot that a number near by was in */
 	struct cluster_cache *clusters;
+	struct cluster_cache *full; /* clusters of full pages, if kept apart; else NULL */
 	struct unpacker *unpacker;
 	struct pack_slot packs[PACK_SLOTS];
 	bool packs_held;	  /* descriptors are in use elsewhere: none may be closed */

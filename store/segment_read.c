@@ -40,6 +40,7 @@ void segment_cache_free(struct segment_cache *cache)
 		return;
 	cached_segments_free(cache);
 	cluster_cache_free(cache->clusters);
+	cluster_cache_free(cache->full);
 	unpacker_free(cache->unpacker);
 	bulk_free(cache->bulk);
 	for (size_t i = 0; i < PACK_SLOTS; i++)
@@ -48,9 +49,14 @@ void segment_cache_free(struct segment_cache *cache)
 	free(cache);
 }
 
-void view_cache_bytes(struct store_view *view, size_t bytes)
+int view_keep_bases(struct store_view *view, size_t difference_bytes, size_t full_bytes)
 {
-	cluster_cache_resize(view->cache->clusters, bytes);
+	cluster_cache_resize(view->cache->clusters, difference_bytes);
+	view->cache->full = cluster_cache_new(full_bytes);
+	if (view->cache->full)
+		return R_OK;
+	warn("out of memory");
+	return R_FAILED;
 }
 
 int cached_pack(struct store_view *view, uint64_t pack, int *fd)
@@ -71,6 +77,12 @@ int cached_pack(struct store_view *view, uint64_t pack, int *fd)
 	}
 	*fd = slot->fd;
 	return R_OK;
+}
+
+void view_begin_stretch(struct store_view *view)
+{
+	cluster_cache_round(view->cache->clusters);
+	cluster_cache_round(view->cache->full);
 }
 
 int view_segment(struct store_view *view, page_no number, const struct segment **segment,
@@ -123,10 +135,13 @@ static int cached_cluster(struct store_view *view, const struct segment *segment
 {
 	struct cluster_cache *cache = view->cache->clusters;
 	uint32_t index = segment->pages[place].cluster;
-	struct cluster *cluster = cluster_cache_find(cache, segment->record.first, index);
 	struct cluster_place where;
+	struct cluster *cluster;
 	int fd, result;
 
+	if (view->cache->full && !codec_is_delta(segment->cluster[index].codec))
+		cache = view->cache->full;
+	cluster = cluster_cache_find(cache, segment->record.first, index);
 	if (!cluster) {
 		result = cached_pack(view, segment->record.pack, &fd);
 		if (result != R_OK)

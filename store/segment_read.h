@@ -47,8 +47,14 @@ void segment_cluster_size(const struct segment *segment, uint32_t place, uint32_
 struct segment_cache *segment_cache_new(void);
 void segment_cache_free(struct segment_cache *cache);
 
-/* How much of clusters the view keeps at hand, in place of what it would by itself. */
-void view_cache_bytes(struct store_view *view, size_t bytes);
+/*
+ * For reading bases in order of address.  How much the view keeps at hand of clusters of
+ * differences and, apart from them, of clusters of full pages, in place of what it would by itself.
+ * R_OK, or R_FAILED without memory, reported.  With each stretch that begins, what was last needed
+ * before the last one is let go of.
+ */
+int view_keep_bases(struct store_view *view, size_t difference_bytes, size_t full_bytes);
+void view_begin_stretch(struct store_view *view);
 
 /* The segment of a stored page and the page's place in it; valid until the next call on the view.
  * R_OK; R_DAMAGED if there is none or its header is not whole (not reported); R_FAILED. */

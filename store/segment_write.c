@@ -15,16 +15,22 @@
 #include <unistd.h>
 
 #define THREADS_MAX 4
-/* MiB of pages between the caller and the disk at most: what a target that is frozen need not wait
- * for.  Memory for one is had when no other is free. */
-#define SLOTS 32
+/* MiB of pages between the caller and the disk at most: so many that no thread waits for the
+ * caller. More would only be memory to be touched, which is dearer than the wait of a caller that
+ * is ahead. Memory for one is had when no other is free. */
+#define SLOTS 10
 /* Reserved at once: enough for a small tree before it is frozen, then more and more. */
 #define RESERVE_FIRST 4096
 #define RESERVE_MAX 65536
-/* What the threads keep of bases, all together: each goes over the bases of every second (third,
- * fourth) segment, and so needs fewer clusters at hand the more there are. */
+/*
+ * What the threads keep of differences for bases, all together: each goes over the bases of every
+ * second (third, fourth) segment, and so needs fewer clusters at hand the more there are.  A
+ * cluster of full pages is left behind soon, as pages come in order of address, and the next one is
+ * faster unpacked into memory that was touched than into more of it.
+ */
 #define BASES_BYTES ((size_t)40 << 20)
 #define BASES_BYTES_EACH ((size_t)20 << 20)
+#define FULL_BASES_BYTES ((size_t)4 << 20)
 
 enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_QUEUED, SLOT_BUSY, SLOT_DONE };
 
@@ -116,8 +122,8 @@ static int open_bases(const struct segment_writer *writer, struct press *press)
 
 	if (store_view_open(writer->store, &press->view) != R_OK)
 		return R_FAILED;
-	view_cache_bytes(press->view, bytes < BASES_BYTES_EACH ? bytes : BASES_BYTES_EACH);
-	return R_OK;
+	return view_keep_bases(press->view, bytes < BASES_BYTES_EACH ? bytes : BASES_BYTES_EACH,
+			       FULL_BASES_BYTES);
 }
 
 /* Reads a base to `to`.  R_NOT_FOUND: the page had better be stored in full, because the base
@@ -146,6 +152,8 @@ static int read_base(const struct segment_writer *writer, struct press *press, p
 static int gather_pages(const struct segment_writer *writer, struct press *press,
 			const struct slot *slot, struct segment_page *pages)
 {
+	if (press->view)
+		view_begin_stretch(press->view);
 	for (uint32_t i = 0; i < slot->pages; i++) {
 		int result = R_NOT_FOUND;
 

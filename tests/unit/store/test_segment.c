@@ -392,9 +392,48 @@ static void forged_header(void **state)
 	free(header);
 }
 
+static struct cluster *cluster_of(page_no first)
+{
+	struct cluster *cluster = calloc(1, sizeof(*cluster));
+
+	assert_non_null(cluster);
+	cluster->first = first;
+	cluster->size_bytes = 1000;
+	return cluster;
+}
+
+/* What was used in this round or the last one stays, within the budget; all else goes. */
+static void rounds_of_a_cache(void **state)
+{
+	struct cluster_cache *cache = cluster_cache_new(100000);
+
+	(void)state;
+	assert_non_null(cache);
+	cluster_cache_round(cache);
+	for (page_no first = 1; first <= 40; first++)
+		cluster_cache_put(cache, cluster_of(first));
+	cluster_cache_round(cache);
+	for (page_no first = 1; first <= 40; first += 2)
+		assert_non_null(cluster_cache_find(cache, first, 0));
+	cluster_cache_round(cache);
+	for (page_no first = 1; first <= 40; first++)
+		assert_int_equal(cluster_cache_find(cache, first, 0) != NULL, first % 2);
+	for (page_no first = 101; first <= 200; first++)
+		cluster_cache_put(cache, cluster_of(first));
+	for (page_no first = 1; first <= 200; first++)
+		assert_int_equal(cluster_cache_find(cache, first, 0) != NULL, first > 100);
+	cluster_cache_round(cache);
+	cluster_cache_round(cache);
+	cluster_cache_round(cache);
+	for (page_no first = 101; first <= 200; first++)
+		assert_null(cluster_cache_find(cache, first, 0));
+	cluster_cache_free(cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rounds_of_a_cache),
 		cmocka_unit_test_setup_teardown(dense_and_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(sparse, setup, teardown),
 		cmocka_unit_test_setup_teardown(mixed, setup, teardown),
