@@ -19,10 +19,10 @@ const struct segment_coding segment_coding_take_2 = {
 };
 
 const struct segment_coding segment_coding_take = {
-	.level = 1,
+	.level = 2,
 	.delta_level = 2,
 	.lz4_level = 1,
-	.cluster_pages = 16,
+	.cluster_pages = 8,
 };
 
 const struct segment_coding segment_coding_strong = {

@@ -165,7 +165,11 @@ static void killed_gc(void **state)
 		assert_int_equal(scratch_child(collect, *state, NULL, 0), 0);
 		assert_int_equal(check_all(*state), 1);
 		store = scratch_open(*state);
-		assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
+		/* Segments written anew may have made differences longer than their page. */
+		for (int runs = 0; runs == 0 || result.pages_detached > 0; runs++) {
+			assert_true(runs < 3);
+			assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
+		}
 		assert_int_equal(result.bytes_freed, 0);
 		assert_int_equal(result.pages_dead, 0);
 		store_close(store);

@@ -144,7 +144,7 @@ static void dense_and_full(void **state)
 		assert_int_equal(made->record.flags, 0);
 		assert_int_equal(made->record.pages, n);
 		/* The hash, a little for its cluster, and nothing for the number. */
-		assert_true(made->record.header_bytes <= 40 + n * HASH_BYTES + (n + 15) / 16 * 5);
+		assert_true(made->record.header_bytes <= 40 + n * HASH_BYTES + (n + 7) / 8 * 5);
 		check(made, n);
 	}
 }
@@ -223,7 +223,7 @@ static void incompressible(void **state)
 	write_out(made, &segment_coding_take, 40);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	assert_int_equal(segment.cluster[0].codec, CODEC_RAW);
-	assert_int_equal(segment.cluster[0].bytes, 16 * PAGE_BYTES);
+	assert_int_equal(segment.cluster[0].bytes, segment_coding_take.cluster_pages * PAGE_BYTES);
 	assert_true(made->record.body_bytes < 20 * PAGE_BYTES + 20 * (64 + 200 * 8) + 100);
 	segment_free(&segment);
 	check(made, 40);
