@@ -33,6 +33,10 @@ void seal_nonce(uint64_t index, uint8_t nonce[SEAL_NONCE_BYTES]);
 void seal_mac(const struct seal_secret *secret, const char *name, const uint8_t *table, size_t len,
 	      uint8_t mac[SEAL_MAC_BYTES]);
 
+/* Takes away what encrypting or decrypting has left in registers and on the stack; to be called
+ * right after. */
+void seal_wipe(void);
+
 /* "sealed-x" to "seal-x". */
 void seal_table_name(const char *name, char table[OBJECT_NAME_MAX + 1]);
 

@@ -191,9 +191,11 @@ static int read_one(struct sealed *sealed, uint64_t index, uint8_t *to)
 	if (result != R_OK)
 		return result == R_DAMAGED ? damaged(sealed, "a page cannot be read") : result;
 	seal_nonce(index, nonce);
-	if (crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
-		to, NULL, cipher, PAGE_BYTES, row(sealed, at) + 8, (const uint8_t *)sealed->name,
-		strlen(sealed->name), nonce, sealed->secret->page) == 0)
+	result = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
+	    to, NULL, cipher, PAGE_BYTES, row(sealed, at) + 8, (const uint8_t *)sealed->name,
+	    strlen(sealed->name), nonce, sealed->secret->page);
+	seal_wipe();
+	if (result == 0)
 		return R_OK;
 	return damaged(sealed, "a page was changed");
 }

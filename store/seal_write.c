@@ -143,6 +143,7 @@ int sealer_page(struct sealer *sealer, uint64_t index, const void *plain, void *
 	crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
 	    cipher, row + 8, NULL, plain, PAGE_BYTES, (const uint8_t *)sealer->name,
 	    strlen(sealer->name), NULL, nonce, sealer->secret->page);
+	seal_wipe();
 	sealer->len += SEAL_ROW_BYTES;
 	sealer->pages++;
 	return R_OK;
