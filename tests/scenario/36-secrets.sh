@@ -24,6 +24,7 @@ refused() {
 	rc=$?
 	[ $rc = "$code" ] || fail "snap $*: exit code $rc instead of $code: $(cat "$W/refused.err")"
 	grep -q "$word" "$W/refused.err" || fail "snap $*: does not speak of $word: $(cat "$W/refused.err")"
+	[ -z "$(sort "$W/refused.err" | uniq -d)" ] || fail "snap $*: says it twice: $(cat "$W/refused.err")"
 	cat "$W/refused.out" "$W/refused.err" >>"$W/log"
 }
 # not_restored CODE WORD ARGS...: likewise, for a restore of the process that was $PID.

@@ -68,6 +68,7 @@ mv data data.changed
 refused "$sampled" "$W/a/data" missing
 snap_json "$W/restore.json" restore --gen "$sampled" --files=ignore
 [ $? = 4 ] || fail "a missing file was ignored"
+grep -q "uses what is there, but 1 is missing" "$W/restore.json.err" || fail "why not is not told: $(cat "$W/restore.json.err")"
 mv data.changed data
 
 # Without a sum, times tell; and the mode.

@@ -121,6 +121,7 @@ struct fds_restore {
 	struct store *store; /* and where keys come from, and these once opened */
 	const struct key_source *key_source;
 	struct store_keys *keys;
+	int secrets_refused; /* why there can be no secrets, which has been said */
 	uint64_t generation;
 	struct restored_file *files; /* ascending by id */
 	size_t n_files, room_files;

@@ -38,6 +38,7 @@ struct memfd {
 	bool anonymous;		 /* of mmap, not of memfd_create */
 	bool secret;		 /* of memfd_secret */
 	struct sealed *contents; /* if so, checked */
+	int refused;		 /* or why not, which has been said */
 };
 
 struct memfds {
@@ -270,8 +271,10 @@ static int memfd_check(struct fds_restore *restore, struct restored_file *f)
 {
 	struct memfd *memfd = find_memfd(restore, f);
 
-	if (memfd && memfd->secret && !memfd->contents)
-		return secret_check(restore, memfd->entry, &memfd->contents);
+	if (memfd && memfd->secret && !memfd->contents && !memfd->refused)
+		memfd->refused = secret_check(restore, memfd->entry, &memfd->contents);
+	if (memfd && memfd->refused)
+		return memfd->refused;
 	if (memfd)
 		return R_OK;
 	warn("open file %u: its memfd is not in the images; run 'snap verify'", f->id);

@@ -110,18 +110,27 @@ static int open_keys(struct fds_restore *restore)
 	return result;
 }
 
+/* What stands in the way of all secrets alike, said once. */
+static int check_all(struct fds_restore *restore)
+{
+	if (restore->secrets_refused)
+		return restore->secrets_refused;
+	if (!kernel_features()->memfd_secret) {
+		warn("generation %llu holds secret memory, and this kernel has no memfd_secret(2): "
+		     "restore it where there is one (older kernels: secretmem.enable=1)",
+		     (unsigned long long)restore->generation);
+		restore->secrets_refused = R_UNSUPPORTED;
+	} else {
+		restore->secrets_refused = open_keys(restore);
+	}
+	return restore->secrets_refused;
+}
+
 int secret_check(struct fds_restore *restore, const MemfdInodeEntry *entry, struct sealed **sealed)
 {
 	char name[32];
-	int result;
+	int result = check_all(restore);
 
-	if (!kernel_features()->memfd_secret) {
-		warn("generation %llu holds secret memory, and this kernel has no memfd_secret(2): "
-		     "restore it where there is (secretmem.enable=1 on older kernels)",
-		     (unsigned long long)restore->generation);
-		return R_UNSUPPORTED;
-	}
-	result = open_keys(restore);
 	if (result != R_OK)
 		return result;
 	secret_object_name(entry->shmid, name);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -31,7 +32,7 @@ struct files_restore {
 	size_t n_more, room_more;
 	struct decision *decisions;
 	size_t n_decisions, room_decisions;
-	size_t refused, refused_stored;
+	size_t refused, refused_stored, refused_missing;
 	struct stored_copies copies;
 	const struct back *back;
 };
@@ -305,6 +306,7 @@ static int decide(struct files_restore *files, struct decision *d, const RegFile
 	tell(files, d, &then, &now, differences, stored, FILE_REFUSED);
 	files->refused++;
 	files->refused_stored += stored;
+	files->refused_missing += (differences & DIFFERS_MISSING) != 0;
 	return R_UNSUPPORTED;
 }
 
@@ -331,15 +333,20 @@ int files_restore_check(struct files_restore *files, const RegFileEntry *reg)
 
 void files_restore_conclude(const struct files_restore *files)
 {
+	char missing[64] = "";
+
 	if (!files->refused)
 		return;
+	if (files->refused_missing)
+		snprintf(missing, sizeof(missing), ", but %zu %s missing", files->refused_missing,
+			 files->refused_missing == 1 ? "is" : "are");
 	warn(
 	    "%zu file%s %s not what the generation was taken with, and nothing was changed: put %s "
 	    "back, or restore with --files=stored (%zu of %zu %s stored) or with --files=ignore "
-	    "(uses what is there)",
+	    "(uses what is there%s)",
 	    files->refused, files->refused == 1 ? "" : "s", files->refused == 1 ? "is" : "are",
 	    files->refused == 1 ? "it" : "them", files->refused_stored, files->refused,
-	    files->refused_stored == 1 ? "is" : "are");
+	    files->refused_stored == 1 ? "is" : "are", missing);
 }
 
 int files_restore_open(struct files_restore *files, struct fds_restore *restore,
