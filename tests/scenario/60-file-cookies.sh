@@ -8,7 +8,7 @@ mkfifo wait
 head -c 1000000 /dev/urandom >data
 head -c 300000 /dev/urandom >db
 head -c 300000 /dev/urandom >log
-cp log log.then
+cp -p log log.then && touch -r db db.then
 start "$W/a" bash -c 'exec 3<data 4>>log 5<>db 9<>wait; echo x >ready; read -r x <&9; echo "$x" >&4; : >ended'
 wait_for 5 test -e ready || fail "the target did not start"
 sleep 2.2
@@ -71,6 +71,16 @@ snap_json "$W/restore.json" restore --gen "$sampled" --files=ignore
 grep -q "uses what is there, but 1 is missing" "$W/restore.json.err" || fail "why not is not told: $(cat "$W/restore.json.err")"
 mv data.changed data
 
+# Samples say nothing about what lies between them.
+head -c 9000000 /dev/urandom >"$W/a/large"
+start "$W/t" bash -c 'exec 3<../a/large; : >ready; exec sleep 1000'
+wait_for 5 test -e "$W/t/ready" || fail "the target did not start"
+take_kill "$PID" --cookie=sampled
+large=$GEN
+printf x | dd of=large bs=1 seek=5100000 conv=notrunc status=none
+refused "$large" "$W/a/large" modified
+grep -q "only samples were noted" "$W/restore.json.err" || fail "why is not told: $(cat "$W/restore.json.err")"
+
 # Without a sum, times tell; and the mode.
 touch db
 refused "$first" "$W/a/db" modified
@@ -82,6 +92,7 @@ chmod 644 db
 # Renamed: the same inode in another folder, found by its handle; the restored task has it open.
 head -c 1000000 /dev/zero >other && mv other data
 refused "$sampled" "$W/a/data" content inode
+touch -r db.then db
 mkdir elsewhere && mv db elsewhere/db.old
 restore "$sampled" --files=ignore
 grep -q '"renamed_to": "'"$W/a/elsewhere/db.old" "$W/restore.json" || fail "the renamed file was not found"

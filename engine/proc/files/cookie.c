@@ -117,7 +117,8 @@ static unsigned int compare_size(const struct cookie *then, const struct cookie 
 	return then->grows ? DIFFERS_GROWN : DIFFERS_SIZE;
 }
 
-/* Of files of the same size: the strongest evidence there is decides. */
+/* Of files of the same size: the strongest evidence there is decides.  Samples can tell that a file
+ * has changed, but not that one has not which was written to. */
 static unsigned int compare_contents(const struct cookie *then, const struct cookie *now)
 {
 	unsigned int found = 0;
@@ -135,11 +136,11 @@ static unsigned int compare_contents(const struct cookie *then, const struct coo
 			found |= DIFFERS_BUILD_ID;
 	}
 	if (then->sum.kind != SUM_NONE) {
-		known = true;
+		known |= then->sum.kind == SUM_FULL;
 		if (!same_sum(&then->sum, &now->sum))
 			found |= DIFFERS_CONTENT;
 	}
-	if (!known && then->has_times &&
+	if (!known && !found && then->has_times &&
 	    (then->mtime_sec != now->mtime_sec || then->mtime_nsec != now->mtime_nsec))
 		found |= DIFFERS_MODIFIED;
 	return found;
@@ -228,7 +229,10 @@ static void say(const struct cookie *then, const struct cookie *now, unsigned in
 	case DIFFERS_MODIFIED:
 		when(then->mtime_sec, then->mtime_nsec, a, sizeof(a));
 		when(now->mtime_sec, now->mtime_nsec, b, sizeof(b));
-		snprintf(text, room, "modified %s -> %s, contents were not noted", a, b);
+		snprintf(text, room, "modified %s -> %s, %s", a, b,
+			 then->sum.kind == SUM_NONE
+			     ? "contents were not noted"
+			     : "of its contents only samples were noted, which are the same");
 		return;
 	case DIFFERS_INODE:
 		snprintf(text, room, "replaced by another inode (%llu -> %llu)",
