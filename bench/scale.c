@@ -2,7 +2,9 @@
  * Puts many different pages that compress well into a store, a generation of so many at a time,
  * and tells the pace of each as a line of JSON.
  *
- *   scale STORE PAGES PAGES_PER_GENERATION
+ *   scale STORE PAGES PAGES_PER_GENERATION [FIRST]
+ *
+ * FIRST is how many are there already.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -78,21 +80,22 @@ static int one_generation(struct store *store, uint64_t first, uint64_t n, uint6
 int main(int argc, char **argv)
 {
 	uint64_t *batch = malloc(BATCH_PAGES * PAGE_BYTES);
-	uint64_t pages, each;
+	uint64_t pages, each, begin;
 	struct store *store;
 	int result = R_OK;
 
-	if (argc != 4 || !batch) {
-		fprintf(stderr, "usage: scale STORE PAGES PAGES_PER_GENERATION\n");
+	if (argc < 4 || argc > 5 || !batch) {
+		fprintf(stderr, "usage: scale STORE PAGES PAGES_PER_GENERATION [FIRST]\n");
 		return 2;
 	}
 	pages = strtoull(argv[2], NULL, 10);
 	each = strtoull(argv[3], NULL, 10);
+	begin = argc == 5 ? strtoull(argv[4], NULL, 10) : 0;
 	if (store_open(argv[1], true, true, &store) != R_OK)
 		return 1;
-	for (uint64_t first = 0; result == R_OK && first < pages; first += each)
-		result = one_generation(store, first, pages - first < each ? pages - first : each,
-					batch);
+	for (uint64_t at = 0; result == R_OK && at < pages; at += each)
+		result =
+		    one_generation(store, begin + at, pages - at < each ? pages - at : each, batch);
 	store_close(store);
 	free(batch);
 	return result == R_OK ? 0 : 1;

@@ -4,6 +4,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/hash_block.h"
+#include "store/hash_filter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,35 @@
 /* 16 MiB of blocks: what a pass over all of them holds in memory at once. */
 #define LET_GO_BLOCKS 4096
 
+/* 32 MiB of blocks may be mapped by searching; the kernel maps 16 pages where one is looked at. */
+#define MAPPED_BLOCKS_MAX 8192u
+#define MAPPED_AT_ONCE 16u
+/* Who reads blocks from the file still goes through the table's leaves in the map, one for 100
+ * blocks or so and each with what is around it: 64 MiB for this many blocks, and for this many
+ * leaves. */
+#define LEAF_BLOCKS_MAX 98304u
+#define LEAVES_AT_ONCE 1024u
+/* A block read from the file takes as long as this many entries put into a filter: 2 us. */
+#define ENTRIES_PER_READ 512u
+
 /* What a view searches, the newest first. */
 struct hash_runs {
 	bool known;
 	struct run_list list;
+	uint64_t blocks;  /* of all runs */
+	uint64_t looked;  /* blocks looked at in the map */
+	uint64_t read;	  /* blocks read from the file */
+	uint64_t let_go;  /* `read` when the map was let go of */
+	bool filter_made; /* or seen that it cannot be */
+	struct hash_filter *filter;
 };
+
+static uint64_t mapped_blocks_wanted;
+
+void hash_index_set_mapped_blocks(uint64_t blocks)
+{
+	mapped_blocks_wanted = blocks;
+}
 
 uint64_t hash_prefix(const uint8_t hash[HASH_BYTES])
 {
@@ -63,6 +88,7 @@ void hash_runs_free(struct hash_runs *runs)
 {
 	if (!runs)
 		return;
+	hash_filter_free(runs->filter);
 	free(runs->list.runs);
 	free(runs);
 }
@@ -115,23 +141,78 @@ static int search_block(size_t i, const void *key, const void *value, size_t siz
 	return R_OK;
 }
 
+static enum sweep add_block(const void *key, const void *value, size_t size, void *arg)
+{
+	struct hash_filter *filter = arg;
+
+	(void)key;
+	for (size_t i = 0; i < size / BLOCK_ENTRY_BYTES; i++)
+		hash_filter_add(filter, block_entry(value, i).prefix);
+	return SWEEP_KEEP;
+}
+
+/* Without memory for it, it does without. */
+static int make_filter(struct index_txn *txn, struct hash_runs *runs)
+{
+	uint8_t key[HASH_KEY_BYTES] = { 0 };
+	int result = R_OK;
+
+	runs->filter_made = true;
+	runs->filter = hash_filter_new(runs->blocks * BLOCK_ENTRIES);
+	while (runs->filter && result == R_OK) {
+		result = index_sweep(txn, DB_HASH, key, sizeof(key), LET_GO_BLOCKS, add_block,
+				     runs->filter);
+		index_let_go(txn);
+	}
+	return result == R_FAILED ? R_FAILED : R_OK;
+}
+
+/* Tells in `*beside` how to go on, and counts what that will look at. */
+static int choose_way(struct index_txn *txn, struct hash_runs *runs, bool *beside)
+{
+	uint64_t most = mapped_blocks_wanted ? mapped_blocks_wanted : MAPPED_BLOCKS_MAX;
+
+	*beside = false;
+	if (!runs->known && (run_list_read(txn, &runs->list) != R_OK ||
+			     index_count(txn, DB_HASH, &runs->blocks) != R_OK))
+		return R_FAILED;
+	runs->known = true;
+	if (runs->blocks <= most)
+		return R_OK;
+	if (runs->looked < most / MAPPED_AT_ONCE) {
+		runs->looked += runs->list.n;
+		return R_OK;
+	}
+	*beside = true;
+	if (runs->blocks > LEAF_BLOCKS_MAX && runs->read - runs->let_go >= LEAVES_AT_ONCE) {
+		runs->let_go = runs->read;
+		index_let_go(txn);
+	}
+	if (!runs->filter_made && runs->read > runs->blocks * BLOCK_ENTRIES / ENTRIES_PER_READ)
+		return make_filter(txn, runs);
+	return R_OK;
+}
+
 int hash_index_find(struct index_txn *txn, struct hash_runs *runs, const uint8_t hash[HASH_BYTES],
 		    page_no *numbers, size_t room, size_t *n)
 {
 	struct search search = { .prefix = hash_prefix(hash), .numbers = numbers, .room = room };
+	bool beside;
 
 	*n = 0;
-	if (!runs->known && run_list_read(txn, &runs->list) != R_OK)
+	if (choose_way(txn, runs, &beside) != R_OK)
 		return R_FAILED;
-	runs->known = true;
+	if (runs->filter && !hash_filter_may_have(runs->filter, search.prefix))
+		return R_OK;
 	for (size_t left = runs->list.n; left > 0 && search.n < room;) {
 		size_t some = left < RUNS_AT_ONCE ? left : RUNS_AT_ONCE;
 
 		for (size_t i = 0; i < some; i++)
 			block_key(search.keys[i], runs->list.runs[--left].id, search.prefix);
-		if (index_look_floors(txn, DB_HASH, search.keys, HASH_KEY_BYTES, some, search_block,
-				      &search) == R_FAILED)
+		if (index_look_floors(txn, DB_HASH, search.keys, HASH_KEY_BYTES, some, beside,
+				      search_block, &search) == R_FAILED)
 			return R_FAILED;
+		runs->read += beside ? some : 0;
 	}
 	*n = search.n;
 	return R_OK;

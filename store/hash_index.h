@@ -24,8 +24,17 @@ uint64_t hash_prefix(const uint8_t hash[HASH_BYTES]);
 /* Adds a run of the entries, which it sorts.  R_OK or R_FAILED. */
 int hash_index_add(struct index_txn *txn, struct hash_entry *entries, size_t n);
 
-/* The runs as one transaction sees them; read at the first search. */
+/*
+ * The runs as one transaction sees them; read at the first search.  A search goes to a block of
+ * each run, and who looks for many hashes goes to all of them in no order, so that all of the table
+ * would be mapped in the end.  Once 32 MiB of it may be, blocks are read from the file instead; and
+ * when that has taken as long as a pass over all entries does, a filter is made that tells of most
+ * hashes that they are not there.
+ */
 struct hash_runs;
+
+/* For tests: a table of so many blocks may be mapped as a whole; 0 is the default. */
+void hash_index_set_mapped_blocks(uint64_t blocks);
 struct hash_runs *hash_runs_new(void); /* NULL: out of memory, not reported */
 void hash_runs_free(struct hash_runs *runs);
 

@@ -206,6 +206,8 @@ static int merge_step(struct index_txn *txn, void *arg)
 		if (run_del(txn, step->sources[i].run.id) != R_OK)
 			return R_FAILED;
 	step->more = true;
+	/* The next step goes through other blocks. */
+	index_let_go(txn);
 	return R_OK;
 }
 

@@ -340,29 +340,41 @@ static int grow(struct index *index, bool follow)
 	pthread_rwlock_wrlock(&index->map_lock);
 	mdb_env_info(index->env, &info);
 	rc = mdb_env_set_mapsize(index->env, follow ? 0 : info.me_mapsize * 2);
+	atomic_store(&index->map_at, 0);
 	pthread_rwlock_unlock(&index->map_lock);
 	return rc ? index_failed("cannot grow its map", rc) : R_OK;
 }
 
-void index_let_go(struct index_txn *txn)
+void index_each_mapping(struct index *index, void (*fn)(uintptr_t from, uintptr_t to, void *arg),
+			void *arg)
 {
+	FILE *maps = fopen("/proc/self/maps", "re");
 	unsigned long from, to, inode;
 	char line[512];
 	struct stat st;
-	FILE *maps;
 	int fd;
 
-	index_enter(txn->index);
-	maps = fopen("/proc/self/maps", "re");
-	/* The map is shared and only read through (changes of a transaction are elsewhere), so
-	 * nothing is lost. */
-	if (maps && mdb_env_get_fd(txn->index->env, &fd) == 0 && fstat(fd, &st) == 0)
+	if (maps && mdb_env_get_fd(index->env, &fd) == 0 && fstat(fd, &st) == 0)
 		while (fgets(line, sizeof(line), maps))
 			if (sscanf(line, "%lx-%lx r--s %*s %*s %lu", &from, &to, &inode) == 3 &&
 			    inode == st.st_ino)
-				madvise((void *)from, to - from, MADV_DONTNEED);
+				fn(from, to, arg);
 	if (maps)
 		fclose(maps);
+}
+
+static void let_go(uintptr_t from, uintptr_t to, void *arg)
+{
+	(void)arg;
+	madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/* The map is shared and only read through (changes of a transaction are elsewhere), so nothing is
+ * lost. */
+void index_let_go(struct index_txn *txn)
+{
+	index_enter(txn->index);
+	index_each_mapping(txn->index, let_go, NULL);
 	index_leave(txn->index);
 }
 

@@ -119,11 +119,15 @@ int index_look(struct index_txn *txn, enum index_db db, const void *key, size_t 
 	       void *arg);
 
 /* The same for `n` keys, one behind the other at `keys`, and the entry with the greatest key not
- * above each; `i` tells whose it is.  Passes over those that have none.  R_OK, or what `fn` gave if
- * that was not R_OK, which ends it; R_FAILED. */
-int index_look_floors(
-    struct index_txn *txn, enum index_db db, const void *keys, size_t key_size, size_t n,
-    int (*fn)(size_t i, const void *key, const void *value, size_t size, void *arg), void *arg);
+ * above each; `i` tells whose it is.  Passes over those that have none.  With `beside`, in a read
+ * transaction, values (of a page at most) are not looked at in the map but read from the file,
+ * which takes longer than looking at what is mapped, but leaves nothing mapped.  R_OK, or what `fn`
+ * gave if that was not R_OK, which ends it; R_FAILED. */
+int index_look_floors(struct index_txn *txn, enum index_db db, const void *keys, size_t key_size,
+		      size_t n, bool beside,
+		      int (*fn)(size_t i, const void *key, const void *value, size_t size,
+				void *arg),
+		      void *arg);
 
 /*
  * Shows `fn` up to `most` entries in order of key, from `key` (`key_size` bytes) on, and deletes

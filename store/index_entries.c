@@ -3,8 +3,12 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/index_internal.h"
+#include "store/page.h"
 
+#include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 static int take_value(enum index_db db, const MDB_val *from, void *value, size_t size)
 {
@@ -88,10 +92,48 @@ out:
 	return result;
 }
 
-int index_look_floors(
-    struct index_txn *txn, enum index_db db, const void *keys, size_t key_size, size_t n,
-    int (*fn)(size_t i, const void *key, const void *value, size_t size, void *arg), void *arg)
+static void take_lowest(uintptr_t from, uintptr_t to, void *arg)
 {
+	uintptr_t *lowest = arg;
+
+	(void)to;
+	if (*lowest == 0)
+		*lowest = from;
+}
+
+/* What a cursor gave, read from the file: nobody writes over what a read transaction sees.  An LMDB
+ * code. */
+static int read_beside(struct index *index, MDB_val *v, uint8_t room[PAGE_BYTES])
+{
+	uintptr_t at = atomic_load(&index->map_at);
+	ssize_t got;
+	int fd, rc;
+
+	if (at == 0) {
+		index_each_mapping(index, take_lowest, &at);
+		atomic_store(&index->map_at, at);
+	}
+	if (at == 0)
+		return 0; /* without /proc it is looked at where it is */
+	if (v->mv_size > PAGE_BYTES || (uintptr_t)v->mv_data < at)
+		return MDB_CORRUPTED;
+	rc = mdb_env_get_fd(index->env, &fd);
+	if (rc)
+		return rc;
+	got = pread(fd, room, v->mv_size, (off_t)((uintptr_t)v->mv_data - at));
+	if (got < 0)
+		return errno;
+	v->mv_data = room;
+	return (size_t)got == v->mv_size ? 0 : MDB_CORRUPTED;
+}
+
+int index_look_floors(struct index_txn *txn, enum index_db db, const void *keys, size_t key_size,
+		      size_t n, bool beside,
+		      int (*fn)(size_t i, const void *key, const void *value, size_t size,
+				void *arg),
+		      void *arg)
+{
+	uint8_t room[PAGE_BYTES];
 	MDB_cursor *cursor;
 	MDB_val k, v;
 	int rc, result = R_OK;
@@ -106,6 +148,8 @@ int index_look_floors(
 		rc = seek(cursor, (const uint8_t *)keys + i * key_size, key_size, true, &k, &v);
 		if (rc == MDB_NOTFOUND)
 			continue;
+		if (!rc && beside)
+			rc = read_beside(txn->index, &v, room);
 		if (rc || k.mv_size != key_size)
 			result = index_failed(index_db_names[db], rc ? rc : MDB_CORRUPTED);
 		else

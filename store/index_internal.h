@@ -14,6 +14,8 @@ struct index {
 	MDB_dbi dbi[DB_COUNT];
 	/* Held shared around every use of the map, exclusively while the map is replaced. */
 	pthread_rwlock_t map_lock;
+	/* Where the map begins, which LMDB does not tell; 0: not looked up yet. */
+	_Atomic uintptr_t map_at;
 };
 
 struct index_txn {
@@ -26,6 +28,11 @@ struct index_txn {
 };
 
 extern const char *const index_db_names[DB_COUNT];
+
+/* Shows `fn` each stretch of addresses at which the index file is mapped, in ascending order.  The
+ * map lock is held. */
+void index_each_mapping(struct index *index, void (*fn)(uintptr_t from, uintptr_t to, void *arg),
+			void *arg);
 
 /* Reports an LMDB code (or errno) and remembers damage; R_FAILED. */
 int index_failed(const char *what, int rc);

@@ -1,5 +1,6 @@
 /* The hash index finds what was added, through merges and passes of gc, and nothing else. */
 #include "store/hash_block.h"
+#include "store/hash_filter.h"
 
 #include "base/result.h"
 #include "scratch.h"
@@ -229,10 +230,57 @@ static void equal_hashes(void **state)
 	hash_runs_free(runs);
 }
 
+/* The same where a table is too large to be mapped: blocks are read from the file, and a filter is
+ * made in the middle of a search. */
+static void beside_the_map(void **state)
+{
+	struct index *index = ((struct fixture *)*state)->index;
+
+	hash_index_set_mapped_blocks(1);
+	finds_and_merges(state);
+	assert_int_equal(count_found(index, 1000000, 20000, 1), 0);
+	equal_hashes(state);
+	hash_index_set_mapped_blocks(0);
+}
+
+/* What was put in is in it; of the rest no more than its header says. */
+static void filters(void **state)
+{
+	static const uint64_t entries[] = { 1, 100, 100000, 1000000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+		struct hash_filter *filter = hash_filter_new(entries[i]);
+		uint8_t hash[HASH_BYTES];
+		uint64_t wrong = 0;
+
+		assert_non_null(filter);
+		for (uint64_t n = 0; n < entries[i]; n++) {
+			hash_of(n, hash);
+			hash_filter_add(filter, hash_prefix(hash));
+		}
+		hash_filter_add(filter, PREFIX_MAX);
+		hash_filter_add(filter, 0);
+		for (uint64_t n = 0; n < entries[i]; n++) {
+			hash_of(n, hash);
+			assert_true(hash_filter_may_have(filter, hash_prefix(hash)));
+			hash_of(n + entries[i], hash);
+			wrong += hash_filter_may_have(filter, hash_prefix(hash));
+		}
+		assert_true(hash_filter_may_have(filter, PREFIX_MAX));
+		assert_true(hash_filter_may_have(filter, 0));
+		assert_true(wrong <= 2 + entries[i] / 25);
+		hash_filter_free(filter);
+	}
+	assert_null(hash_filter_new(UINT64_C(1) << 40));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(finds_and_merges, setup, teardown),
+		cmocka_unit_test_setup_teardown(beside_the_map, setup, teardown),
+		cmocka_unit_test(filters),
 		cmocka_unit_test_setup_teardown(drops, setup, teardown),
 		cmocka_unit_test_setup_teardown(equal_hashes, setup, teardown),
 	};
