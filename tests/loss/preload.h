@@ -52,6 +52,10 @@ void after_call(const struct call *call);
 void record_lock(void);
 void record_unlock(void);
 
+/* For a program that is looked at from within: a plan as that of the environment (preload_fail.c),
+ * in place of it.  Gives the number of calls of the class of the plan before. */
+long loss_plan(const char *class, long at, bool always, const char *error);
+
 /* Puts the full path of what the call is about into `path`; false if it cannot be known. */
 bool call_path(const struct call *call, const char *name, char path[4096]);
 

@@ -31,23 +31,27 @@ static struct {
 } plan;
 static atomic_long passed;
 
+long loss_plan(const char *class, long at, bool always, const char *error)
+{
+	snprintf(plan.class, sizeof(plan.class), "%s", class);
+	plan.at = at;
+	plan.always = always;
+	plan.kill = strcmp(error, "kill") == 0;
+	plan.cut = strcmp(error, "short") == 0;
+	plan.error = atoi(error);
+	plan.ready = true;
+	return atomic_exchange(&passed, 0);
+}
+
 __attribute__((constructor)) static void read_plan(void)
 {
-	const char *text;
+	const char *class = getenv("LOSS_CLASS"), *at = getenv("LOSS_AT");
+	const char *always = getenv("LOSS_ALWAYS"), *list = getenv("LOSS_LIST");
+	const char *error = getenv("LOSS_ERROR");
 
-	text = getenv("LOSS_CLASS");
-	snprintf(plan.class, sizeof(plan.class), "%s", text ? text : "");
-	text = getenv("LOSS_AT");
-	plan.at = text ? atol(text) : 0;
-	text = getenv("LOSS_ALWAYS");
-	plan.always = text && *text == '1';
-	text = getenv("LOSS_LIST");
-	plan.list = text && *text == '1';
-	text = getenv("LOSS_ERROR");
-	plan.kill = text && strcmp(text, "kill") == 0;
-	plan.cut = text && strcmp(text, "short") == 0;
-	plan.error = text ? atoi(text) : EIO;
-	plan.ready = true;
+	plan.list = list && *list == '1';
+	loss_plan(class ? class : "", at ? atol(at) : 0, always && *always == '1',
+		  error ? error : "5");
 }
 
 __attribute__((destructor)) static void write_count(void)

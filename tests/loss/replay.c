@@ -9,6 +9,7 @@
  * state is left at SCRATCH/state.
  */
 #include "check.h"
+#include "child.h"
 #include "disk.h"
 #include "preload.h"
 
@@ -110,7 +111,6 @@ static int look(const char *dir, struct ledger *ledger, bool quiet, bool writabl
 	struct generation gen;
 	struct store *store;
 
-	alarm(LIMIT_SECONDS);
 	if (quiet)
 		warn_set_hook(keep_quiet, NULL);
 	if (!check_store(dir, ledger, &options, &result))
@@ -143,10 +143,11 @@ static bool judge(struct replay *replay, struct ledger *ledger, bool quiet, bool
 		fflush(stdout);
 		_exit(code);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+	if (pid < 0) {
 		perror("fork");
 		exit(2);
 	}
+	status = child_wait(pid, LIMIT_SECONDS);
 	if (status == 0)
 		return true;
 	printf("    exit code %d, signal %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1,

@@ -8,14 +8,14 @@
  * crash or a hang; 1 one was; 2 wrong use.  The first bad copy is left at SCRATCH/bad.
  */
 #include "check.h"
+#include "child.h"
+#include "copy.h"
 
 #include "base/result.h"
 #include "base/warn.h"
 #include "gc/gc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,23 +25,15 @@
 
 #define LIMIT_SECONDS 20
 #define SECTOR 512u
-#define FILES_MAX 64
 
 enum outcome { HARMLESS, TOLD, SILENT, CRASH, HANG, OUTCOMES };
 static const char *const outcome_names[OUTCOMES] = { "harmless", "told", "SILENT", "CRASH",
 						     "HANG" };
 
-struct stored {
-	char name[300]; /* below the store */
-	uint8_t *bytes;
-	size_t len;
-	unsigned long outcomes[OUTCOMES];
-};
-
 static struct {
-	struct stored files[FILES_MAX];
-	size_t n;
-	char from[2000], state[2000];
+	struct copy store;
+	unsigned long outcomes[COPY_FILES_MAX][OUTCOMES]; /* by file */
+	char state[2000];
 	struct ledger ledger;
 	uint64_t random;
 } rot;
@@ -54,82 +46,30 @@ static uint64_t next_random(void)
 	return rot.random * 0x2545f4914f6cdd1dull >> 11;
 }
 
-static int load_one(const char *path, const struct stat *st, int flag)
-{
-	struct stored *file = &rot.files[rot.n];
-	int fd;
-
-	if (flag != FTW_F || strstr(path, "lock.mdb"))
-		return 0;
-	if (rot.n == FILES_MAX)
-		return -1;
-	snprintf(file->name, sizeof(file->name), "%s", path + strlen(rot.from) + 1);
-	file->len = (size_t)st->st_size;
-	file->bytes = malloc(file->len + 1);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (!file->bytes || fd < 0 || read(fd, file->bytes, file->len) != (ssize_t)file->len)
-		return -1;
-	close(fd);
-	rot.n++;
-	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
-static void write_all(void)
-{
-	char path[2400];
-
-	nftw(rot.state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	mkdir(rot.state, 0700);
-	snprintf(path, sizeof(path), "%s/packs", rot.state);
-	mkdir(path, 0700);
-	snprintf(path, sizeof(path), "%s/index", rot.state);
-	mkdir(path, 0700);
-	for (size_t i = 0; i < rot.n; i++) {
-		int fd;
-
-		snprintf(path, sizeof(path), "%s/%s", rot.state, rot.files[i].name);
-		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		if (fd < 0 ||
-		    write(fd, rot.files[i].bytes, rot.files[i].len) != (ssize_t)rot.files[i].len) {
-			perror(path);
-			exit(2);
-		}
-		close(fd);
-	}
-}
-
 /* Every other damage is of a pack; the others are of the small files, which are used more densely.
  */
-static struct stored *choose(void)
+static struct copy_file *choose(void)
 {
 	bool pack = next_random() % 2;
 	size_t total = 0, at;
 
-	for (size_t i = 0; i < rot.n; i++)
-		if ((strncmp(rot.files[i].name, "packs/", 6) == 0) == pack)
-			total += rot.files[i].len + SECTOR;
+	for (size_t i = 0; i < rot.store.n; i++)
+		if ((strncmp(rot.store.files[i].name, "packs/", 6) == 0) == pack)
+			total += rot.store.files[i].len + SECTOR;
 	at = next_random() % total;
-	for (size_t i = 0; i < rot.n; i++) {
-		if ((strncmp(rot.files[i].name, "packs/", 6) == 0) != pack)
+	for (size_t i = 0; i < rot.store.n; i++) {
+		if ((strncmp(rot.store.files[i].name, "packs/", 6) == 0) != pack)
 			continue;
-		if (at < rot.files[i].len + SECTOR)
-			return &rot.files[i];
-		at -= rot.files[i].len + SECTOR;
+		if (at < rot.store.files[i].len + SECTOR)
+			return &rot.store.files[i];
+		at -= rot.store.files[i].len + SECTOR;
 	}
 	abort();
 }
 
-static struct stored *damage(char what[400])
+static struct copy_file *damage(char what[400])
 {
-	struct stored *file = choose();
+	struct copy_file *file = choose();
 	char path[2400];
 	uint8_t sector[SECTOR];
 	size_t at, len = 1;
@@ -222,7 +162,6 @@ static int look(unsigned long round, bool quiet)
 	const struct check_options options = { .damage_told = true, .quiet = quiet };
 	struct check_result result;
 
-	alarm(LIMIT_SECONDS);
 	guard();
 	if (quiet)
 		warn_set_hook(keep_quiet, NULL);
@@ -251,10 +190,11 @@ static enum outcome outcome_of(unsigned long round, bool quiet, int *status)
 		fflush(stdout);
 		_exit(code);
 	}
-	if (pid < 0 || waitpid(pid, status, 0) != pid) {
+	if (pid < 0) {
 		perror("fork");
 		exit(2);
 	}
+	*status = child_wait(pid, LIMIT_SECONDS);
 	if (WIFSIGNALED(*status))
 		return WTERMSIG(*status) == SIGALRM ? HANG : CRASH;
 	return WEXITSTATUS(*status) == 0 ? HARMLESS : WEXITSTATUS(*status) == 5 ? TOLD : SILENT;
@@ -268,7 +208,7 @@ static void leave_copy(uint64_t random, const char *scratch)
 	memcpy(before, rot.state, sizeof(before));
 	snprintf(rot.state, sizeof(rot.state), "%s/bad", scratch);
 	rot.random = random;
-	write_all();
+	copy_write(&rot.store, rot.state);
 	damage(what);
 	memcpy(rot.state, before, sizeof(before));
 }
@@ -279,15 +219,15 @@ static unsigned long run(unsigned long count, const char *scratch)
 
 	for (unsigned long i = 0; i < count; i++) {
 		enum outcome outcome;
-		struct stored *file;
+		struct copy_file *file;
 		uint64_t random = rot.random;
 		char what[400];
 		int status;
 
-		write_all();
+		copy_write(&rot.store, rot.state);
 		file = damage(what);
 		outcome = outcome_of(i, true, &status);
-		file->outcomes[outcome]++;
+		rot.outcomes[file - rot.store.files][outcome]++;
 		if (outcome < SILENT)
 			continue;
 		printf("%s (%x): %s, %s\n", outcome_names[outcome], (unsigned int)status, what,
@@ -312,20 +252,19 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: loss_rot DIR LEDGER COUNT SCRATCH SEED\n");
 		return 2;
 	}
-	snprintf(rot.from, sizeof(rot.from), "%s", argv[1]);
 	snprintf(rot.state, sizeof(rot.state), "%s/state", argv[4]);
 	rot.random = strtoul(argv[5], NULL, 10) * 0x9e3779b97f4a7c15ull + 1;
 	ledger_read(argv[2], &rot.ledger);
-	if (rot.ledger.n == 0 || ftw(rot.from, load_one, 16) || rot.n == 0) {
-		fprintf(stderr, "%s: cannot load\n", rot.from);
+	if (rot.ledger.n == 0 || !copy_load(&rot.store, argv[1])) {
+		fprintf(stderr, "%s: cannot load\n", argv[1]);
 		return 2;
 	}
 	bad = run(count, argv[4]);
-	for (size_t i = 0; i < rot.n; i++) {
-		printf("%-40s %8zu bytes:", rot.files[i].name, rot.files[i].len);
+	for (size_t i = 0; i < rot.store.n; i++) {
+		printf("%-40s %8zu bytes:", rot.store.files[i].name, rot.store.files[i].len);
 		for (int k = 0; k < OUTCOMES; k++)
-			if (rot.files[i].outcomes[k])
-				printf(" %lu %s", rot.files[i].outcomes[k], outcome_names[k]);
+			if (rot.outcomes[i][k])
+				printf(" %lu %s", rot.outcomes[i][k], outcome_names[k]);
 		printf("\n");
 	}
 	printf("%lu damages, %lu bad\n", count, bad);
