@@ -16,6 +16,8 @@
 
 #define MAP_BYTES_MIN ((size_t)16 << 30)
 #define READERS_MAX 1022
+/* Who sums up a table holds so much of it at once. */
+#define LET_GO_BYTES ((size_t)16 << 20)
 
 const char *const index_db_names[DB_COUNT] = {
 	[DB_META] = "meta",	  [DB_HASH] = "hash",		[DB_RUN] = "run",
@@ -135,11 +137,45 @@ static size_t map_bytes_at_open(const char *path)
 	return bytes;
 }
 
+void index_each_mapping(struct index *index, void (*fn)(uintptr_t from, uintptr_t to, void *arg),
+			void *arg)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long from, to, inode;
+	char line[512];
+	struct stat st;
+	int fd;
+
+	if (maps && mdb_env_get_fd(index->env, &fd) == 0 && fstat(fd, &st) == 0)
+		while (fgets(line, sizeof(line), maps))
+			if (sscanf(line, "%lx-%lx r--s %*s %*s %lu", &from, &to, &inode) == 3 &&
+			    inode == st.st_ino)
+				fn(from, to, arg);
+	if (maps)
+		fclose(maps);
+}
+
+static void let_go(uintptr_t from, uintptr_t to, void *arg)
+{
+	(void)arg;
+	madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/* The map is shared and only read through (changes of a transaction are elsewhere), so nothing is
+ * lost. */
+void index_let_go(struct index_txn *txn)
+{
+	index_enter(txn->index);
+	index_each_mapping(txn->index, let_go, NULL);
+	index_leave(txn->index);
+}
+
 /* The sum of a database as it is.  R_DAMAGED if its entries are not in order or not as many as it
  * says; reported. */
-static int sum_entries(MDB_txn *txn, MDB_dbi dbi, enum index_db db, uint64_t *sum)
+static int sum_entries(struct index *index, MDB_txn *txn, enum index_db db, uint64_t *sum)
 {
-	size_t seen = 0;
+	MDB_dbi dbi = index->dbi[db];
+	size_t seen = 0, bytes = 0;
 	MDB_cursor *cursor;
 	MDB_stat stat;
 	MDB_val k, v;
@@ -155,6 +191,11 @@ static int sum_entries(MDB_txn *txn, MDB_dbi dbi, enum index_db db, uint64_t *su
 	for (; !rc && seen <= stat.ms_entries; seen++) {
 		if (!is_sum(db, k.mv_data, k.mv_size))
 			*sum += entry_sum(k.mv_data, k.mv_size, v.mv_data, v.mv_size);
+		bytes += k.mv_size + v.mv_size;
+		if (bytes > LET_GO_BYTES) {
+			index_each_mapping(index, let_go, NULL);
+			bytes = 0;
+		}
 		rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
@@ -227,7 +268,7 @@ int index_check(struct index_txn *txn, enum index_db db)
 	int rc, result;
 
 	index_enter(txn->index);
-	result = sum_entries(txn->txn, txn->index->dbi[db], db, &sum);
+	result = sum_entries(txn->index, txn->txn, db, &sum);
 	if (result == R_OK) {
 		rc = get_sum(txn->txn, txn->index->dbi[DB_META], db, &expected);
 		if (rc == MDB_NOTFOUND || (!rc && sum != expected))
@@ -343,39 +384,6 @@ static int grow(struct index *index, bool follow)
 	atomic_store(&index->map_at, 0);
 	pthread_rwlock_unlock(&index->map_lock);
 	return rc ? index_failed("cannot grow its map", rc) : R_OK;
-}
-
-void index_each_mapping(struct index *index, void (*fn)(uintptr_t from, uintptr_t to, void *arg),
-			void *arg)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned long from, to, inode;
-	char line[512];
-	struct stat st;
-	int fd;
-
-	if (maps && mdb_env_get_fd(index->env, &fd) == 0 && fstat(fd, &st) == 0)
-		while (fgets(line, sizeof(line), maps))
-			if (sscanf(line, "%lx-%lx r--s %*s %*s %lu", &from, &to, &inode) == 3 &&
-			    inode == st.st_ino)
-				fn(from, to, arg);
-	if (maps)
-		fclose(maps);
-}
-
-static void let_go(uintptr_t from, uintptr_t to, void *arg)
-{
-	(void)arg;
-	madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
-/* The map is shared and only read through (changes of a transaction are elsewhere), so nothing is
- * lost. */
-void index_let_go(struct index_txn *txn)
-{
-	index_enter(txn->index);
-	index_each_mapping(txn->index, let_go, NULL);
-	index_leave(txn->index);
 }
 
 /* Begins with the map lock held shared on success; the caller lets go of it. */
