@@ -45,16 +45,17 @@ static int measure(const struct generation *gen, void *arg)
 
 static void print_row(const struct generation *gen, struct listing *l)
 {
-	char when[WORDS_MAX], logical[WORDS_MAX], unique[WORDS_MAX];
+	char when[WORDS_MAX], logical[WORDS_MAX], unique[WORDS_MAX] = "-";
 	int width = (int)l->name_width;
 
 	if (l->printed++ == 0)
 		printf("%6s  %-*s  %-19s  %7s  %5s  %9s  %9s\n", "GEN", width, "LINEAGE", "TIME",
 		       "PID", "TASKS", "LOGICAL", "UNIQUE");
+	if (l->unique)
+		words_bytes(unique, unique_of(l, gen->number));
 	printf("%6llu  %-*s  %-19s  %7u  %5u  %9s  %9s%s\n", (unsigned long long)gen->number, width,
 	       gen->lineage, words_time(when, gen->time_ns), gen->root_pid, gen->tasks,
-	       words_bytes(logical, gen->bytes_logical),
-	       words_bytes(unique, unique_of(l, gen->number)), gen->pinned ? "  pinned" : "");
+	       words_bytes(logical, gen->bytes_logical), unique, gen->pinned ? "  pinned" : "");
 }
 
 static int list_one(const struct generation *gen, void *arg)
@@ -71,7 +72,8 @@ static int list_one(const struct generation *gen, void *arg)
 	object = json_generation(gen);
 	if (!object ||
 	    json_object_set_new(object, "bytes_unique",
-				json_integer((json_int_t)unique_of(l, gen->number))) < 0 ||
+				l->unique ? json_integer((json_int_t)unique_of(l, gen->number))
+					  : json_null()) < 0 ||
 	    json_array_append_new(l->array, object) < 0)
 		l->failed = true;
 	return 0;
@@ -90,8 +92,12 @@ int cmd_ls(const struct options *options)
 	if (result != R_OK)
 		return exit_code_of(result);
 	result = gc_bytes_unique(view, &unique, &l.n);
-	if (result != R_OK)
+	if (result == R_NOT_FOUND)
+		note("there are too many pages to tell within 128 MiB what only one generation "
+		     "needs");
+	else if (result != R_OK)
 		goto out;
+	result = R_OK;
 	l.unique = unique;
 	if (options->json)
 		l.array = json_array();

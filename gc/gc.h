@@ -108,8 +108,9 @@ struct gc_unique {
 	uint64_t bytes;
 };
 
-/* For every generation of the view, in ascending order; `*list` is freed by the caller.  R_OK,
- * R_DAMAGED or R_FAILED, both reported. */
+/* For every generation of the view, in ascending order; `*list` is freed by the caller.  R_OK;
+ * R_NOT_FOUND if there are too many pages to tell that within 64 MiB; R_DAMAGED or R_FAILED, both
+ * reported. */
 int gc_bytes_unique(struct store_view *view, struct gc_unique **list, size_t *n);
 
 #endif

@@ -1,3 +1,4 @@
+#include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "gc/gc_internal.h"
@@ -11,9 +12,12 @@
 #define NOBODY 0u
 #define SEVERAL UINT32_MAX
 #define PIECE 65536u
+/* What all of that may take: 60 million numbers if there are no more than 254 generations. */
+#define OWNERS_BYTES_MAX ((size_t)64 << 20)
 
 struct owners {
-	uint32_t **pieces;
+	uint8_t *
+	    *pieces; /* of PIECE owners each, `width` bytes for one, in which all ones is SEVERAL */
 	size_t n;
 };
 
@@ -23,16 +27,19 @@ struct unique {
 	struct gc_unique *list;
 	size_t n;
 	uint32_t self; /* the generation being walked */
-	bool failed;
+	unsigned int width;
+	size_t bytes; /* of all pieces */
+	bool failed, too_many;
 };
 
-static uint32_t *owner_of(struct unique *unique, struct owners *owners, page_no number)
+/* NULL, with unique->failed set, if there is no room for it. */
+static uint8_t *place_of(struct unique *unique, struct owners *owners, page_no number)
 {
-	size_t piece = number / PIECE;
+	size_t piece = number / PIECE, bytes = (size_t)PIECE * unique->width;
 
 	if (piece >= owners->n) {
 		size_t n = piece * 2 + 16;
-		uint32_t **more = realloc(owners->pieces, n * sizeof(*more));
+		uint8_t **more = realloc(owners->pieces, n * sizeof(*more));
 
 		if (!more)
 			goto err;
@@ -40,16 +47,50 @@ static uint32_t *owner_of(struct unique *unique, struct owners *owners, page_no 
 		owners->pieces = more;
 		owners->n = n;
 	}
-	if (!owners->pieces[piece] &&
-	    !(owners->pieces[piece] = calloc(PIECE, sizeof(**owners->pieces))))
-		goto err;
-	return &owners->pieces[piece][number % PIECE];
+	if (!owners->pieces[piece]) {
+		unique->bytes += bytes;
+		unique->too_many = unique->bytes > OWNERS_BYTES_MAX;
+		if (unique->too_many || !(owners->pieces[piece] = calloc(1, bytes)))
+			goto err;
+	}
+	return owners->pieces[piece] + number % PIECE * unique->width;
 
 err:
-	if (!unique->failed)
+	if (!unique->failed && !unique->too_many)
 		warn("out of memory");
 	unique->failed = true;
 	return NULL;
+}
+
+static uint32_t owner_at(const struct unique *unique, const uint8_t *place)
+{
+	uint32_t owner;
+
+	if (unique->width == 1)
+		return *place == UINT8_MAX ? SEVERAL : *place;
+	if (unique->width == 2) {
+		owner = get_le16(place);
+		return owner == UINT16_MAX ? SEVERAL : owner;
+	}
+	return get_le32(place);
+}
+
+static void set_owner(const struct unique *unique, uint8_t *place, uint32_t owner)
+{
+	if (unique->width == 1)
+		*place = (uint8_t)owner;
+	else if (unique->width == 2)
+		put_le16(place, (uint16_t)owner);
+	else
+		put_le32(place, owner);
+}
+
+/* NOBODY if there is no room, too: then it has failed. */
+static uint32_t owner_of(struct unique *unique, page_no number)
+{
+	const uint8_t *place = place_of(unique, &unique->pages, number);
+
+	return place ? owner_at(unique, place) : NOBODY;
 }
 
 static void free_owners(struct owners *owners)
@@ -62,11 +103,12 @@ static void free_owners(struct owners *owners)
 /* True if this reach tells something new about the number. */
 static bool reach(struct unique *unique, struct owners *owners, page_no number)
 {
-	uint32_t *owner = owner_of(unique, owners, number);
+	uint8_t *place = place_of(unique, owners, number);
+	uint32_t owner = place ? owner_at(unique, place) : SEVERAL;
 
-	if (!owner || *owner == unique->self || *owner == SEVERAL)
+	if (owner == unique->self || owner == SEVERAL)
 		return false;
-	*owner = *owner == NOBODY ? unique->self : SEVERAL;
+	set_owner(unique, place, owner == NOBODY ? unique->self : SEVERAL);
 	return true;
 }
 
@@ -145,12 +187,9 @@ static bool any_reached(page_no first, page_no last, void *arg)
 {
 	struct unique *unique = arg;
 
-	for (page_no number = first; number <= last; number++) {
-		const uint32_t *owner = owner_of(unique, &unique->pages, number);
-
-		if (owner && *owner != NOBODY)
+	for (page_no number = first; number <= last; number++)
+		if (owner_of(unique, number) != NOBODY)
 			return true;
-	}
 	return false;
 }
 
@@ -158,14 +197,14 @@ static bool any_reached(page_no first, page_no last, void *arg)
 static int reach_base(page_no number, page_no base, void *arg)
 {
 	struct unique *unique = arg;
-	uint32_t *of_base = owner_of(unique, &unique->pages, base);
-	const uint32_t *owner = owner_of(unique, &unique->pages, number);
+	uint8_t *of_base = place_of(unique, &unique->pages, base);
+	uint32_t owner = owner_of(unique, number), before;
 
-	if (!owner || !of_base)
+	if (unique->failed)
 		return R_FAILED;
-	if (*owner == NOBODY || *owner == *of_base)
-		return R_OK;
-	*of_base = *of_base == NOBODY ? *owner : SEVERAL;
+	before = owner_at(unique, of_base);
+	if (owner != NOBODY && owner != before)
+		set_owner(unique, of_base, before == NOBODY ? owner : SEVERAL);
 	return R_OK;
 }
 
@@ -173,23 +212,22 @@ static int reach_base(page_no number, page_no base, void *arg)
 static void sum_segment(struct unique *unique, const struct segment *segment)
 {
 	for (uint32_t i = 0; i < segment->record.pages; i++) {
-		const uint32_t *owner =
-		    owner_of(unique, &unique->pages, segment_number(segment, i));
+		uint32_t owner = owner_of(unique, segment_number(segment, i));
 		uint32_t bytes, pages;
 
-		if (!owner || *owner == NOBODY || *owner == SEVERAL)
+		if (owner == NOBODY || owner == SEVERAL)
 			continue;
 		segment_cluster_size(segment, i, &bytes, &pages);
-		unique->list[*owner - 1].bytes += bytes / pages + HASH_BYTES;
+		unique->list[owner - 1].bytes += bytes / pages + HASH_BYTES;
 	}
 }
 
 static bool any_unique(struct unique *unique, page_no first, page_no last)
 {
 	for (page_no number = first; number <= last; number++) {
-		const uint32_t *owner = owner_of(unique, &unique->pages, number);
+		uint32_t owner = owner_of(unique, number);
 
-		if (owner && *owner != NOBODY && *owner != SEVERAL)
+		if (owner != NOBODY && owner != SEVERAL)
 			return true;
 	}
 	return false;
@@ -216,12 +254,27 @@ static int sum_segments(struct unique *unique)
 	return result == R_NOT_FOUND ? R_OK : result;
 }
 
+/* How many owners there may be tells how wide one is. */
+static int choose_width(struct unique *unique)
+{
+	struct reap_generation record;
+	uint64_t next = 0, n = 0;
+	int result;
+
+	for (; (result = reap_generation_next(unique->view, next, &record)) == R_OK; n++)
+		next = record.gen.number + 1;
+	unique->width = n < UINT8_MAX ? 1 : n < UINT16_MAX ? 2 : 4;
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
 int gc_bytes_unique(struct store_view *view, struct gc_unique **list, size_t *n)
 {
 	struct unique unique = { .view = view };
 	int result;
 
-	result = reach_generations(&unique);
+	result = choose_width(&unique);
+	if (result == R_OK)
+		result = reach_generations(&unique);
 	if (result == R_OK)
 		result = reap_bases(view, any_reached, reach_base, &unique);
 	if (result == R_OK)
@@ -231,7 +284,7 @@ int gc_bytes_unique(struct store_view *view, struct gc_unique **list, size_t *n)
 		free_owners(&unique.nodes[i]);
 	if (result != R_OK) {
 		free(unique.list);
-		return result;
+		return unique.too_many ? R_NOT_FOUND : result;
 	}
 	*list = unique.list;
 	*n = unique.n;
