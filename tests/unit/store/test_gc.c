@@ -237,6 +237,7 @@ static void unique_bytes(void **state)
 	struct gc_unique *unique;
 	struct store_view *view;
 	struct generation gen;
+	uint64_t first;
 	size_t n;
 
 	take(store, "a", 1);
@@ -251,6 +252,18 @@ static void unique_bytes(void **state)
 	assert_true(unique[0].bytes < unique[2].bytes / 5);
 	assert_true(unique[1].bytes < unique[2].bytes / 5);
 	assert_true(unique[0].bytes > unique[2].bytes / 20);
+	first = unique[0].bytes;
+	free(unique);
+	/* More than a byte can tell apart, all with what was the third's alone. */
+	for (int i = 0; i < 260; i++)
+		take(store, "a", 3);
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	assert_int_equal(gc_bytes_unique(view, &unique, &n), R_OK);
+	store_view_close(view);
+	assert_int_equal(n, 263);
+	assert_int_equal(unique[0].bytes, first);
+	assert_true(unique[2].bytes < first / 4);
+	assert_true(unique[262].bytes < first / 4);
 	free(unique);
 	store_close(store);
 }
