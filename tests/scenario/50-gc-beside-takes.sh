@@ -1,6 +1,7 @@
 #!/bin/bash
-# Four lineages are taken in loops while gc, forget and verify run in loops.  No take fails because
-# of them; at the end every generation that is left is what was taken.
+# Four lineages are taken in loops while gc, forget, ls and verify run in loops and a fifth one is
+# restored in one.  None of them fails because of another; at the end every generation that is left
+# is what was taken.
 # SNAP_STRESS_SECONDS: how long, 15 by default.
 # timeout: 300
 . "$(dirname "$0")/lib.sh"
@@ -90,15 +91,40 @@ forget_one() {
 	case $? in 0 | 1 | 3) return 0 ;; *) return 1 ;; esac
 }
 
-for n in 1 2 3 4; do
+# restore_loop GENERATION CHECKSUM: the one of a target that has ended, over and over.
+restore_loop() {
+	local pid n=0
+	while [ ! -e "$stop" ]; do
+		if ! "$SNAP" restore --quiet --json --gen "$1" >"$W/restore5.json" 2>"$W/restore.err"; then
+			echo "restore of generation $1 failed" >"$W/failed.restore"
+			return
+		fi
+		pid=$(field root_pid "$W/restore5.json")
+		[ "$(python3 "$W/sum.py" "$pid")" = "$2" ] ||
+			echo "generation $1, restored beside the others, is not what was taken" >"$W/failed.restore"
+		kill_tree "$pid"
+		wait_for 5 gone "$pid" || echo "process $pid does not end" >"$W/failed.restore"
+		[ ! -e "$W/failed.restore" ] || return
+		n=$((n + 1))
+		echo $n >"$W/restore.count"
+	done
+}
+
+for n in 1 2 3 4 5; do
 	start "$W/t$n" python3 "$W/target.py" $n
 done
 # The first take makes the store: one of them, before the loops.
 wait_for 20 test -e "$W/t1/state" || fail "target 1 did not start"
 "$SNAP" take --quiet --pid "$(cat "$W/t1/pid")" --name line1 || fail "the first take failed"
+wait_for 20 test -e "$W/t5/state" || fail "target 5 did not start"
+read -r _ sum5 <"$W/t5/state"
+"$SNAP" take --quiet --json --kill --pid "$(cat "$W/t5/pid")" --name line5 >"$W/take5.json" ||
+	fail "the take of target 5 failed"
+wait_for 5 gone "$(cat "$W/t5/pid")" || fail "target 5 does not end"
 
-note "takes, gc, forget and verify for $seconds seconds"
+note "takes, gc, forget, verify and restores for $seconds seconds"
 loops=
+restore_loop "$(field generation "$W/take5.json")" "$sum5" & loops="$loops $!"
 for n in 1 2 3 4; do take_loop $n & loops="$loops $!"; done
 loop gc "$SNAP" gc --keep-last 6 --max-unused 0 & loops="$loops $!"
 loop recompress "$SNAP" gc --recompress --max-rewrite 4M & loops="$loops $!"
@@ -110,18 +136,18 @@ for pid in $loops; do wait "$pid"; done
 for f in "$W"/failed.*; do
 	[ -e "$f" ] && fail "$(cat "$f"): $(cat "$W/${f##*failed.}.err" "$W/take${f##*failed.}.err" 2>/dev/null)"
 done
-for name in gc recompress forget verify; do
+for name in gc recompress forget verify restore; do
 	[ "$(cat "$W/$name.count" 2>/dev/null || echo 0)" -ge 2 ] || fail "$name ran less than twice"
 done
 
-note "$(cat "$W"/t*/taken | wc -l) takes, $(cat "$W/gc.count") gcs, $(cat "$W/verify.count") verifies"
+note "$(cat "$W"/t*/taken | wc -l) takes, $(cat "$W/gc.count") gcs, $(cat "$W/verify.count") verifies, $(cat "$W/restore.count") restores"
 "$SNAP" verify --data >/dev/null || fail "not whole: $("$SNAP" verify --data 2>&1 | tail -5)"
 for n in 1 2 3 4; do kill_tree "$(cat "$W/t$n/pid")"; done
 for n in 1 2 3 4; do wait_for 5 gone "$(cat "$W/t$n/pid")" || fail "target $n does not end"; done
 checked=0
 for generation in $("$SNAP" ls --json | sed -n 's/.*"generation": *\([0-9]*\).*/\1/p'); do
 	expected=$(sed -n "s/^$generation //p" "$W"/t*/taken)
-	[ -n "$expected" ] || continue # the first one
+	[ -n "$expected" ] || continue # the first one, and that of the fifth
 	restore "$generation"
 	[ "$(python3 "$W/sum.py" "$PID")" = "$expected" ] || fail "generation $generation is not what was taken"
 	kill_tree "$PID"
