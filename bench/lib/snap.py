@@ -58,12 +58,17 @@ class Snap:
         return self.run("stats")["json"]
 
 
+MAPPED_KIB = 64 << 10  # what a command may have of the index besides, mapped
+
+
 def memory_allowed_kib(command, pages_new=0, pages_stored=0, kept=True):
     """The formula of docs/store-figures.md: what a command may have of its own."""
     allowed = 128 << 10
-    if command == "take":  # what is kept while the target stands still, and hashes
+    if command == "take":  # what is kept while the target stands still, hashes, and a filter
         allowed += min(pages_new * 4, 256 << 10) if kept else 0
         allowed += min(pages_new * 16 >> 10, 32 << 10)
+        if pages_stored * 12 > 32 << 20:
+            allowed += min(pages_stored >> 10, 16 << 10)
     if command in ("gc", "verify"):
         allowed += 2 * pages_stored // 8 >> 10
     return allowed

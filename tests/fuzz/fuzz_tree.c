@@ -250,7 +250,7 @@ static void try_names(void)
 		directory_free(view.directory);
 		free(copy);
 	}
-	free(list.bytes);
+	name_list_free(&list);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

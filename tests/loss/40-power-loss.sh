@@ -8,7 +8,7 @@
 
 PAGES=300
 record=(env LD_PRELOAD="$PRELOAD" LOSS_RECORD="$W/record")
-take() { "${record[@]}" timeout 30 "$DRIVER" take "$W/store" "$W/ledger" "$1" "$2" "$3" "${4:-$PAGES}"; }
+take() { "${record[@]}" "$LIMIT" 30 "$DRIVER" take "$W/store" "$W/ledger" "$1" "$2" "$3" "${4:-$PAGES}"; }
 say() { "${record[@]}" "$DRIVER" say "$W/ledger" "$@"; }
 disturb=(LD_PRELOAD="$PRELOAD" LOSS_RECORD="$W/record")
 
@@ -17,9 +17,9 @@ take a 5 0 && take a 5 1 && take b 6 0 && take b 7 0 && take c 8 0 1000 && take 
 run_forgetting forget --gen 3 || fail "cannot forget"
 run_gc || fail "gc fails"
 take a 5 3 && take c 9 0 || fail "cannot take after gc"
-"${record[@]}" timeout 30 "$SNAP" pin --gen 8 --store "$W/store" --quiet || fail "cannot pin"
+"${record[@]}" "$LIMIT" 30 "$SNAP" pin --gen 8 --store "$W/store" --quiet || fail "cannot pin"
 make_chains # the lineage whose pages gc detaches; all but its last two generations go
-snap() { "${record[@]}" timeout 30 "$SNAP" "$@" --store "$W/store" --quiet; }
+snap() { "${record[@]}" "$LIMIT" 30 "$SNAP" "$@" --store "$W/store" --quiet; }
 may_forget
 snap gc --keep-last 1 --max-unused 0 --json >"$W/out" || fail "gc fails"
 did_forget

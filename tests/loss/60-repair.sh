@@ -6,8 +6,8 @@
 . "$(dirname "$0")/lib.sh"
 
 PAGES=300
-repair() { timeout 60 "$SNAP" verify --repair --store "$W/store" --no-progress >"$W/out" 2>&1; }
-list() { timeout 30 "$SNAP" ls --store "$W/store" | cut -c 1-60; }
+repair() { "$LIMIT" 60 "$SNAP" verify --repair --store "$W/store" --no-progress >"$W/out" 2>&1; }
+list() { "$LIMIT" 30 "$SNAP" ls --store "$W/store" | cut -c 1-60; }
 damage_index() { dd if=/dev/zero of="$W/store/index/data.mdb" bs=4096 seek="$1" count=1 conv=notrunc status=none; }
 
 # mended WHAT: the index is made anew, and nothing is missing
@@ -87,7 +87,7 @@ note "generations up to $damaged have lost something"
 take a 5 3 && take b 6 0 && take b 7 0 && take c 8 0 300 || fail "cannot take again"
 for number in $(numbers); do
 	[ "$number" -le 8 ] && continue
-	timeout 30 "$SNAP" verify --gen "$number" --data --store "$W/store" >"$W/out" 2>&1 ||
+	"$LIMIT" 30 "$SNAP" verify --gen "$number" --data --store "$W/store" >"$W/out" 2>&1 ||
 		{ cat "$W/out"; fail "generation $number, taken after the damage, is not whole"; }
 done
 [ -e "$W/store/damaged" ] || fail "the damage is not noted"

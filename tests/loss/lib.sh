@@ -10,6 +10,7 @@ LOSS=${LOSS:?set LOSS to the folder of the built programs of tests/loss}
 PAGES=${LOSS_PAGES:-700}
 DRIVER=$LOSS/loss_driver
 PRELOAD=$LOSS/libloss_preload.so
+LIMIT=$LOSS/loss_limit
 
 fail() { echo "FAIL: $*"; exit 1; }
 skip() { echo "SKIP: $*"; exit 77; }
@@ -34,10 +35,10 @@ trap 'exit 143' TERM
 trap 'exit 130' INT
 
 # take LINEAGE SEED STEP [PAGES]: one generation
-take() { timeout 30 "$DRIVER" take "$W/store" "$W/ledger" "$1" "$2" "$3" "${4:-$PAGES}"; }
+take() { "$LIMIT" 30 "$DRIVER" take "$W/store" "$W/ledger" "$1" "$2" "$3" "${4:-$PAGES}"; }
 say() { "$DRIVER" say "$W/ledger" "$@"; }
-snap() { timeout 30 "$SNAP" "$@" --store "$W/store" --quiet; }
-numbers() { timeout 30 "$SNAP" ls --store "$W/store" | awk '$1 + 0 { print $1 }'; }
+snap() { "$LIMIT" 30 "$SNAP" "$@" --store "$W/store" --quiet; }
+numbers() { "$LIMIT" 30 "$SNAP" ls --store "$W/store" | awk '$1 + 0 { print $1 }'; }
 
 # may_forget, then after success did_forget: what a command that forgets has to say around itself
 may_forget() { local n; before=$(numbers); for n in $before; do say forgetting "$n"; done; }
@@ -51,7 +52,7 @@ did_forget() {
 
 # check [writable]: fails unless the store is as the ledger has it
 check() {
-	timeout 60 "$DRIVER" check "$W/store" "$W/ledger" "$@" >"$W/check.out" 2>&1 && return 0
+	"$LIMIT" 60 "$DRIVER" check "$W/store" "$W/ledger" "$@" >"$W/check.out" 2>&1 && return 0
 	cat "$W/check.out"
 	return 1
 }
@@ -88,12 +89,12 @@ make_chains() {
 # The commands to disturb.  Each says to the ledger what it is about to do and what it has done, and
 # gives the command's exit code.  `disturb` is put before the program.
 disturb=()
-run_take() { timeout 30 env "${disturb[@]}" "$DRIVER" take "$W/store" "$W/ledger" a 5 4 "$PAGES"; }
-run_create() { timeout 30 env "${disturb[@]}" "$DRIVER" take "$W/store" "$W/ledger" a 5 0 "$PAGES"; }
+run_take() { "$LIMIT" 30 env "${disturb[@]}" "$DRIVER" take "$W/store" "$W/ledger" a 5 4 "$PAGES"; }
+run_create() { "$LIMIT" 30 env "${disturb[@]}" "$DRIVER" take "$W/store" "$W/ledger" a 5 0 "$PAGES"; }
 run_forgetting() {
 	local rc
 	may_forget
-	timeout 30 env "${disturb[@]}" "$SNAP" "$@" --store "$W/store" --quiet
+	"$LIMIT" 30 env "${disturb[@]}" "$SNAP" "$@" --store "$W/store" --quiet
 	rc=$?
 	[ $rc = 0 ] && did_forget
 	return $rc
