@@ -1,5 +1,5 @@
 #!/bin/bash
-# Large data files on file systems where files can share data: a clone is made while the tree stands
+# Large data files, and deleted ones, on file systems where files can share data: a clone is made while the tree stands
 # still and read afterwards; it holds what the tree had written at that instant; nothing of it is
 # left by a take that is killed; where it would cost more than reading, or could take from the target
 # the room it writes to, the file is read as ever.
@@ -19,23 +19,27 @@ unmount() {
 trap unmount EXIT
 for fs in xfs btrfs; do
 	command -v mkfs.$fs >/dev/null || continue
-	truncate -s 700M "$W/$fs.img" && mkdir "$W/$fs"
+	truncate -s 1000M "$W/$fs.img" && mkdir "$W/$fs"
 	mkfs.$fs -q -f "$W/$fs.img" >"$W/mkfs.err" 2>&1 && mount -o loop "$W/$fs.img" "$W/$fs" 2>>"$W/mkfs.err" &&
 		FILE_SYSTEMS="$FILE_SYSTEMS $fs"
 done
 [ -n "$FILE_SYSTEMS" ] || skip "neither XFS nor btrfs can be made and mounted here"
 
-# Writes without a pause, by write(2) into one file and through a mapping into another, the same number
-# into both and into its own memory; when asked, tells whether all three are the same.
+# Writes without a pause, by write(2) into one file, through a mapping into another, and into one that
+# is deleted, the same number into all and into its own memory; when asked, tells whether they are the same.
 cat >"$W/writer.py" <<'END'
 import mmap, os, struct, time
 SIZE = 64 << 20
 def fresh(name):
     f = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
-    os.write(f, bytes(os.urandom(1 << 20)) * (SIZE >> 20))
+    os.posix_fallocate(f, 0, SIZE)
+    os.pwrite(f, os.urandom(1 << 20), 0)
+    os.pwrite(f, os.urandom(1 << 20), SIZE - (1 << 20))
     os.fsync(f)
     return f
 written, mapped = fresh("written"), fresh("mapped")
+gone = fresh("gone")
+os.unlink("gone")
 view = mmap.mmap(mapped, SIZE)
 shadow = {}
 open("ready", "w").close()
@@ -46,9 +50,11 @@ while True:
     shadow[at] = struct.pack("<Q", i)
     os.pwrite(written, shadow[at], at)
     view[at:at + 8] = shadow[at]
+    os.pwrite(gone, shadow[at], at)
     if i % 500 == 0 and os.path.exists("check"):
         os.unlink("check")
-        same = all(os.pread(written, 8, a) == v and view[a:a + 8] == v for a, v in shadow.items())
+        same = all(os.pread(written, 8, a) == v == os.pread(gone, 8, a) and view[a:a + 8] == v
+                   for a, v in shadow.items())
         with open("verdict.new", "w") as told:
             told.write("same" if same else "differs")
         os.rename("verdict.new", "verdict")
@@ -65,7 +71,8 @@ for fs in $FILE_SYSTEMS; do
 	start "$W/$fs/a" python3 "$W/writer.py"
 	wait_for 20 test -e "$W/$fs/a/ready" || fail "no writer: $(cat "$W/$fs/a/out")"
 	take "$PID" --with-files --verbose --name "$fs"
-	[ "$(cloned)" = 2 ] || fail "$fs: cloned $(cloned) of 2: $(cat "$W/take.json.err")"
+	[ "$(cloned)" = 3 ] || fail "$fs: cloned $(cloned) of 3: $(cat "$W/take.json.err")"
+	grep -q "gone (deleted): cloned" "$W/take.json.err" || fail "$fs: the deleted file was not cloned"
 	[ "$(field data_files_torn "$W/take.json")" = 0 ] || fail "$fs: torn: $(cat "$W/take.json")"
 	for i in 1 2; do
 		restore "$GEN" --replace --with-files
@@ -85,7 +92,7 @@ for fs in $FILE_SYSTEMS; do
 	check "$W/$fs/a"
 	# With --kill there is nothing to gain.
 	take_kill "$PID" --with-files --verbose --name "$fs"
-	[ "$(cloned)" = 0 ] || fail "$fs: cloned for a tree that is ended"
+	grep -qE "(written|mapped): cloned" "$W/take.json.err" && fail "$fs: cloned for a tree that is ended"
 	restore "$GEN" --with-files
 	check "$W/$fs/a"
 	# No room to write every page of it anew.

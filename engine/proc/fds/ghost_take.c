@@ -361,6 +361,8 @@ int fds_take_store(struct fds_take *take)
 		ghost_object_name(name, ghost->id);
 		if (contents_put(take->ingest, name, ghost->clone, &ghost->plan) != R_OK)
 			return R_FAILED;
+		detail("%s: cloned while the tree stood still, and read afterwards",
+		       ghost->f->link);
 		close(ghost->clone);
 		ghost->clone = -1;
 	}
