@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *method_word(enum key_method method)
 {
@@ -36,17 +37,30 @@ static int json_status(const struct key_status *status)
 	return output_json(object);
 }
 
+/* What is to be said of the key file, whose name may be one below the store's folder. */
+static void print_file(const struct options *o, const struct key_status *status, const char *id)
+{
+	char path[2 * KEY_PATH_MAX];
+	bool own = *status->file != '/';
+
+	snprintf(path, sizeof(path), "%s%s%s", own ? o->store_dir : "", own ? "/" : "",
+		 status->file);
+	printf("key %s, in %s: %s\n", id, path,
+	       status->available ? "there"
+	       : access(path, F_OK) == 0
+		   ? "there, but of no use: another key, or others may read it"
+		   : "missing");
+}
+
 static void print_status(const struct options *o, const struct key_status *status)
 {
 	char id[2 * KEY_ID_BYTES + 1];
-	const char *file = status->file;
 
 	id_text(status, id);
 	if (status->method == KEY_PASSPHRASE)
 		printf("key %s, of a passphrase\n", id);
 	else
-		printf("key %s, in %s%s%s: %s\n", id, *file == '/' ? "" : o->store_dir,
-		       *file == '/' ? "" : "/", file, status->available ? "there" : "missing");
+		print_file(o, status, id);
 	printf("%zu data key%s\n", status->data_keys, status->data_keys == 1 ? "" : "s");
 	if (status->method == KEY_IN_STORE)
 		note("the key lies beside what it protects: whoever gets a copy of the whole "
