@@ -43,7 +43,8 @@ struct row {
 	uint32_t now_mode;
 	int64_t now_mtime;
 	bool grows;
-	uint8_t then_id, now_id; /* one byte of a build-id of four; 0: none */
+	uint8_t then_id, now_id;	 /* one byte of a build-id of four; 0: none */
+	uint8_t then_verity, now_verity; /* likewise of a digest */
 	unsigned int expected;
 };
 
@@ -124,6 +125,20 @@ static const struct row table[] = {
 	  .expected = DIFFERS_INODE },
 	{ .what = "other build-id", .then_id = 7, .now_id = 8, .expected = DIFFERS_BUILD_ID },
 	{ .what = "no build-id any more", .then_id = 7, .expected = DIFFERS_BUILD_ID },
+	{ .what = "same digest, touched, same samples",
+	  .then_verity = 7,
+	  .now_verity = 7,
+	  .then_sum = SAMPLED(5),
+	  .now_sum = SAMPLED(5),
+	  .now_mtime = 99 },
+	{ .what = "other digest, same times",
+	  .then_verity = 7,
+	  .now_verity = 8,
+	  .expected = DIFFERS_VERITY },
+	{ .what = "no digest any more",
+	  .then_verity = 7,
+	  .now_mtime = 99,
+	  .expected = DIFFERS_VERITY },
 	{ .what = "same build-id, other bytes",
 	  .then_id = 7,
 	  .now_id = 7,
@@ -131,6 +146,12 @@ static const struct row table[] = {
 	  .now_sum = FULL(6),
 	  .expected = DIFFERS_CONTENT },
 };
+
+static void set_verity(struct cookie *c, uint8_t byte)
+{
+	c->verity_bytes = byte ? 4 : 0;
+	memset(c->verity, byte, c->verity_bytes);
+}
 
 static void set_id(struct cookie *c, uint8_t byte)
 {
@@ -151,6 +172,8 @@ static void test_compare(void **state)
 		now.sum = row->now_sum;
 		set_id(&then, row->then_id);
 		set_id(&now, row->now_id);
+		set_verity(&then, row->then_verity);
+		set_verity(&now, row->now_verity);
 		now.size = row->now_size ? row->now_size : then.size;
 		now.ino = row->now_ino ? row->now_ino : then.ino;
 		now.mode = row->now_mode ? row->now_mode : then.mode;
