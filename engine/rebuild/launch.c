@@ -179,7 +179,10 @@ int launch_all(struct rebuild *r)
 {
 	int worst = R_OK;
 
-	for (size_t i = 0; i < r->n_tasks; i++)
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		/* Its threads meet it on their way out. */
+		if (r->tasks[i]->stops_at_once)
+			kill(r->tasks[i]->pid, SIGSTOP);
 		for (size_t k = 0; k < r->tasks[i]->n_threads; k++) {
 			struct rebuild_thread *th = &r->tasks[i]->threads[k];
 
@@ -194,5 +197,6 @@ int launch_all(struct rebuild *r)
 				worst = R_FAILED;
 			}
 		}
+	}
 	return worst;
 }

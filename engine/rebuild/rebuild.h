@@ -86,6 +86,7 @@ struct rebuild_task {
 	bool made_early;		/* before its maker's setsid */
 	bool reaped;			/* a helper that is gone */
 	bool dead;			/* a zombie that has died */
+	bool stops_at_once;		/* a SIGSTOP was pending */
 	struct rebuild_thread *threads; /* [0] is the leader */
 	size_t n_threads;
 	MmEntry *mm; /* NULL for zombies and helpers, as the next three */

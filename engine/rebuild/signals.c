@@ -75,6 +75,19 @@ static int drain(struct rebuild_thread *th)
 	return R_FAILED;
 }
 
+/*
+ * SIGSTOP cannot be blocked: it would stop threads that are still being worked with.  It is ordered
+ * when they are let go.  A task that is stopped already never gets it, as only SIGCONT lets it go
+ * on, which takes such signals away.
+ */
+static bool put_off(struct rebuild_task *t, const siginfo_t *info)
+{
+	if (info->si_signo != SIGSTOP)
+		return false;
+	t->stops_at_once = t->kind == TASK_ALIVE;
+	return true;
+}
+
 /* Only the thread itself may send what says it comes from the kernel or another process. */
 static int queue(struct rebuild_thread *th, const SignalQueueEntry *signals, bool shared)
 {
@@ -93,6 +106,8 @@ static int queue(struct rebuild_thread *th, const SignalQueueEntry *signals, boo
 		}
 		memset(info, 0, SIGINFO_BYTES);
 		memcpy(info, raw->data, raw->len);
+		if (put_off(th->task, info))
+			continue;
 		if (shared)
 			rc = remote_must(th, "rt_sigqueueinfo", SYS_rt_sigqueueinfo, pid,
 					 (uint64_t)info->si_signo, at, 0, 0, 0);

@@ -41,6 +41,8 @@ int main(void)
 		usleep(1000);
 	CHECK(!kill(child, SIGSTOP));
 	CHECK(!waitid(P_PID, child, &info, WSTOPPED | WNOWAIT));
+	/* One more, which stays pending. */
+	CHECK(!kill(child, SIGSTOP));
 	count = counter[0];
 
 	target_ready();
