@@ -181,6 +181,53 @@ static int add_mount(ProtobufCMessage *message, void *arg)
 	return json_array_append_new(m->list, json) == 0 ? R_OK : R_FAILED;
 }
 
+/* Each of the words that commas part; of a file system that is read-only, the mount is too. */
+static json_t *own_options(const SnapMountEntry *mount)
+{
+	const char *at = mount->options,
+		   *behind = mount->sb_options + strcspn(mount->sb_options, ",");
+	bool read_only =
+	    strncmp(mount->sb_options, "ro", 2) == 0 && behind - mount->sb_options == 2;
+	json_t *list = json_array();
+
+	while (*at) {
+		size_t len = strcspn(at, ",");
+
+		if (read_only && len == 2 && strncmp(at, "rw", 2) == 0)
+			json_array_append_new(list, json_string("ro"));
+		else
+			json_array_append_new(list, describe_text(at, len));
+		at += len + (at[len] == ',');
+	}
+	if (*behind)
+		json_array_append_new(list, describe_text(behind + 1, strlen(behind + 1)));
+	return list;
+}
+
+/* Of a take: what the root of the tree saw mounted. */
+static int add_own_mount(ProtobufCMessage *message, void *arg)
+{
+	const SnapMountEntry *mount = (const SnapMountEntry *)message;
+	struct mounts *m = arg;
+	json_t *json = json_object();
+
+	set_text(json, "mountpoint", mount->mountpoint);
+	set_text(json, "type", mount->type);
+	set_text(json, "source", mount->source);
+	set_text(json, "root", mount->root);
+	json_object_set_new(json, "options", own_options(mount));
+	set_number(json, "id", mount->mnt_id);
+	set_number(json, "parent", mount->parent_mnt_id);
+	if (mount->shared_id)
+		set_number(json, "shared", mount->shared_id);
+	if (mount->master_id)
+		set_number(json, "slave_of", mount->master_id);
+	if (mount->unbindable)
+		json_object_set_new(json, "unbindable", json_true());
+	image_free_message(message);
+	return json_array_append_new(m->list, json) == 0 ? R_OK : R_FAILED;
+}
+
 static int look_at_object(const char *name, const struct object *object, void *arg)
 {
 	static const char prefix[] = "mountpoints-";
@@ -198,6 +245,8 @@ int describe_mounts(const struct look *look, json_t **out)
 	struct mounts m = { .look = look, .list = json_array() };
 	int rc = store_object_each(look->view, look->gen.number, look_at_object, &m);
 
+	if (rc == R_OK)
+		rc = look_each_entry(look, IMAGE_SNAP_MOUNTS, "snap-mounts", add_own_mount, &m);
 	if (rc != R_OK) {
 		json_decref(m.list);
 		return rc;

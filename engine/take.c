@@ -18,6 +18,7 @@
 #include "engine/proc/dump.h"
 #include "engine/proc/fds/fds.h"
 #include "engine/proc/files/data_ahead.h"
+#include "engine/proc/mounts.h"
 #include "engine/proc/phases.h"
 #include "engine/take_internal.h"
 #include "store/keys.h"
@@ -327,6 +328,8 @@ static int take(struct taking *t)
 	track_begin(t->opts->pid, t->opts->compare ? TRACK_NONE : t->opts->track, &point,
 		    &t->track);
 	rc = fds_prepare(t->ingest, t->opts->pid, &t->prepared);
+	if (rc == R_OK)
+		rc = mounts_take(t->ingest, t->opts->pid);
 	if (rc == R_OK)
 		rc = read_data_ahead(t);
 	if (rc == R_OK && runs_on(t))

@@ -101,6 +101,7 @@ static const struct image_kind kinds[IMAGE_KINDS] = {
 	KIND(SNAP_SOCKETS, "snap-sockets", "SNAP_SOCKETS", SNAP_MAGIC(6), snap_socket_entry),
 	KIND(SNAP_SK_PACKETS, "snap-sk-packets", "SNAP_SK_PACKETS", SNAP_MAGIC(7),
 	     snap_sk_packet_entry),
+	KIND(SNAP_MOUNTS, "snap-mounts", "SNAP_MOUNTS", SNAP_MAGIC(8), snap_mount_entry),
 	KIND(SNAP_PIPES, "snap-pipes", "SNAP_PIPES", SNAP_MAGIC(16), snap_pipe_entry),
 	KIND(SNAP_EPOLL, "snap-epoll", "SNAP_EPOLL", SNAP_MAGIC(17), snap_epoll_entry),
 	KIND(SNAP_GHOSTS, "snap-ghosts", "SNAP_GHOSTS", SNAP_MAGIC(32), snap_ghost_entry),

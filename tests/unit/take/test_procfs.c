@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/result.h"
+#include "engine/proc/mounts.h"
 #include "engine/proc/procfs.h"
 
 static void test_limits(void **state)
@@ -126,12 +128,80 @@ static void test_hierarchies(void **state)
 	assert_false(proc_cgroup_next(&at, &controllers, &controllers_len, &path, &path_len));
 }
 
+static int parse(const char *text, char *line, size_t room, struct proc_mount *mount)
+{
+	assert_true(snprintf(line, room, "%s", text) < (int)room);
+	return proc_mount_parse(line, mount);
+}
+
+static void test_mounts(void **state)
+{
+	struct proc_mount mount;
+	char line[256];
+
+	(void)state;
+	assert_int_equal(parse("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:7 "
+			       "propagate_from:2 later:9 - ext3 /dev/a\\134b rw,errors=continue",
+			       line, sizeof(line), &mount),
+			 R_OK);
+	assert_int_equal(mount.id, 36);
+	assert_int_equal(mount.parent, 35);
+	assert_int_equal(mount.major, 98);
+	assert_int_equal(mount.minor, 0);
+	assert_string_equal(mount.root, "/mnt1");
+	assert_string_equal(mount.mountpoint, "/mnt 2");
+	assert_string_equal(mount.options, "rw,noatime");
+	assert_string_equal(mount.type, "ext3");
+	assert_string_equal(mount.source, "/dev/a\\b");
+	assert_string_equal(mount.options_behind, "rw,errors=continue");
+	assert_int_equal(mount.shared, 7);
+	assert_int_equal(mount.slave_of, 1);
+	assert_int_equal(mount.from, 2);
+	/* A source may be empty. */
+	assert_int_equal(parse("1 0 0:1 / / rw unbindable - tmpfs  rw", line, sizeof(line), &mount),
+			 R_OK);
+	assert_string_equal(mount.source, "");
+	assert_true(mount.unbindable);
+	static const char *const bad[] = {
+		"",
+		"36",
+		"36 35",
+		"36 35 98 / / rw - ext3 a rw",
+		"x 35 98:0 / / rw - ext3 a rw",
+		"36 35 98:0 / / rw",
+		"36 35 98:0 / / rw - ext3",
+		"36 35 98:0 / / rw - ext3 a",
+		"36 35 98:0 / / rw shared:x - ext3 a rw",
+		"36 99999999999 98:0 / / rw - ext3 a rw",
+	};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(parse(bad[i], line, sizeof(line), &mount), R_DAMAGED);
+}
+
+static void test_own_mounts(void **state)
+{
+	char *text, *rest, *line;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(procfs_read(getpid(), 0, "mountinfo", &text, NULL), R_OK);
+	for (rest = text; (line = strsep(&rest, "\n")) && *line; n++) {
+		struct proc_mount mount;
+
+		assert_int_equal(proc_mount_parse(line, &mount), R_OK);
+		assert_int_equal(*mount.mountpoint, '/');
+	}
+	assert_true(n > 0);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_limits),	       cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_hostile_timers), cmocka_unit_test(test_cgroup),
-		cmocka_unit_test(test_hierarchies),
+		cmocka_unit_test(test_hierarchies),    cmocka_unit_test(test_mounts),
+		cmocka_unit_test(test_own_mounts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
