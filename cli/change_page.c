@@ -43,12 +43,17 @@ static const char head[] =
     ".gone{background:var(--gone)}.s0{background:var(--s0)}.s1{background:var(--s1)}"
     ".s2{background:var(--s2)}.s3{background:var(--s3)}.s4{background:var(--s4)}"
     ".s5{background:var(--s5)}\n"
-    ".key span{display:inline-block;width:1rem;height:1rem;border-radius:3px;margin:0 .3rem 0 "
-    ".9rem;vertical-align:-2px}\n"
+    ".first{background:none;box-shadow:inset 0 0 0 1px var(--line)}\n"
+    ".key span{display:inline-block;margin:0 .9rem .2rem 0;white-space:nowrap}\n"
+    ".key i{display:inline-block;width:1rem;height:1rem;border-radius:3px;margin-right:.3rem;"
+    "vertical-align:-2px}\n"
     ".facts td,.facts th{padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);"
     "vertical-align:top}\n"
-    ".facts .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
+    ".facts .n{text-align:right;font-variant-numeric:tabular-nums}.facts .n,.facts .t{"
+    "white-space:nowrap}\n"
     "code{font:.9em ui-monospace,monospace}\n"
+    "@media (max-width:40rem){body{margin:1rem auto;padding:0 .8rem}.map tbody th{max-width:9rem}"
+    ".map tbody code{display:none}.facts td,.facts th{padding-right:.6rem}}\n"
     "</style>\n";
 
 /* Texts of a target are no part of the page: nothing in them is a tag, or steers anything. */
@@ -80,17 +85,39 @@ static void write_cell(FILE *out, const struct change_map *map, const struct map
 			(unsigned long long)map->generations[i].number);
 		return;
 	}
-	fprintf(out, "<td class=\"s%u\" title=\"generation %llu: ", shade(cell),
-		(unsigned long long)map->generations[i].number);
-	if (i == 0)
-		fprintf(out, "%llu pages, the first\"></td>", (unsigned long long)cell->pages);
-	else
-		fprintf(out, "%llu of %llu pages changed\"></td>", (unsigned long long)cell->dirty,
-			(unsigned long long)cell->pages);
+	if (i == 0) {
+		fprintf(
+		    out,
+		    "<td class=\"first\" title=\"generation %llu: %llu pages, the first\"></td>",
+		    (unsigned long long)map->generations[i].number,
+		    (unsigned long long)cell->pages);
+		return;
+	}
+	fprintf(out,
+		"<td class=\"s%u\" title=\"generation %llu: %llu of %llu pages changed\"></td>",
+		shade(cell), (unsigned long long)map->generations[i].number,
+		(unsigned long long)cell->dirty, (unsigned long long)cell->pages);
 }
 
 /* From here on cells are narrow, so that a page shows some sixty generations. */
 #define MANY 24
+
+static void write_key(FILE *out)
+{
+	static const struct {
+		const char *class, *means;
+	} keys[] = {
+		{ "first", "the first" }, { "s0", "nothing" },	    { "s1", "less than 1%" },
+		{ "s2", "to 10%" },	  { "s3", "to 30%" },	    { "s4", "to 60%" },
+		{ "s5", "more" },	  { "gone", "not mapped" },
+	};
+
+	fprintf(out, "<h2>Map</h2>\n<p class=\"key\"><span>changed since the generation "
+		     "before:</span> ");
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		fprintf(out, "<span><i class=\"%s\"></i>%s</span> ", keys[i].class, keys[i].means);
+	fprintf(out, "</p>\n");
+}
 
 /* Mappings that changed; those that never did would hide them. */
 static void write_map(FILE *out, const struct change_map *map)
@@ -98,13 +125,8 @@ static void write_map(FILE *out, const struct change_map *map)
 	uint32_t pid = 0;
 	size_t still = 0;
 
-	fprintf(out,
-		"<h2>Map</h2>\n<p class=\"key\">changed since the generation before:"
-		"<span class=\"s0\"></span>nothing<span class=\"s1\"></span>less than 1%%"
-		"<span class=\"s2\"></span>to 10%%<span class=\"s3\"></span>to 30%%"
-		"<span class=\"s4\"></span>to 60%%<span class=\"s5\"></span>more"
-		"<span class=\"gone\"></span>not mapped</p>\n"
-		"<div class=\"wide\"><table class=\"map%s\">\n<thead><tr><th></th>",
+	write_key(out);
+	fprintf(out, "<div class=\"wide\"><table class=\"map%s\">\n<thead><tr><th></th>",
 		map->n_generations > MANY ? " many" : "");
 	for (size_t i = 0; i < map->n_generations; i++)
 		fprintf(out, "<th scope=\"col\">%llu</th>",
@@ -151,7 +173,8 @@ static void write_generations(FILE *out, const struct change_map *map)
 		for (size_t r = 0; r < map->n_rows; r++)
 			dirty += map->rows[r].cells[i].dirty;
 		fprintf(out,
-			"<tr><td>%llu</td><td>%s</td><td class=\"n\">%u</td><td class=\"n\">%s</td>"
+			"<tr><td>%llu</td><td class=\"t\">%s</td><td class=\"n\">%u</td><td "
+			"class=\"n\">%s</td>"
 			"<td class=\"n\">%s</td></tr>\n",
 			(unsigned long long)gen->number, words_time(time, gen->time_ns), gen->tasks,
 			words_bytes(bytes, gen->bytes_logical),
@@ -173,7 +196,7 @@ static void write_mappings(FILE *out, const struct change_map *map)
 		fprintf(out, "<tr><td class=\"n\">%u</td><td>", row->pid);
 		name_of(out, row);
 		fprintf(out,
-			"</td><td><code>%llx-%llx</code></td><td><code>%s</code></td>"
+			"</td><td class=\"t\"><code>%llx-%llx</code></td><td><code>%s</code></td>"
 			"<td class=\"n\">%s</td><td class=\"n\">%s</td></tr>\n",
 			(unsigned long long)row->start, (unsigned long long)row->end, row->rights,
 			words_bytes(bytes, row->end - row->start),

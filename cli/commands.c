@@ -92,6 +92,8 @@ static const char *check_search(const struct options *o)
 				: "--string, --regex or --hex has to say what to look for";
 	if (o->hex && o->ignore_case)
 		return "--ignore-case makes no sense with --hex";
+	if (o->all && (o->generation_count || o->name_count))
+		return "--all is every generation: leave --gen and --name out";
 	return secrets_check(o);
 }
 
@@ -300,7 +302,8 @@ const struct command commands[] = {
 	  "Lists the mappings of one process and how much of each the generation holds; with\n"
 	  "--range, the bytes at these addresses.  Without --pid of the root.",
 	  COMMAND_READS, check_mem, cmd_mem },
-	{ "search", "--string TEXT | --regex PATTERN | --hex DIGITS [--gen N | --name NAME]",
+	{ "search",
+	  "--string TEXT | --regex PATTERN | --hex DIGITS [--all | --gen N | --name NAME]",
 	  "find bytes in the memory and files of generations",
 	  "Looks through the memory, files and images of generations: all of them, or those of\n"
 	  "--gen (which may be a range) or --name.  Each stored page is read once, in however "

@@ -57,6 +57,7 @@ static const struct option_row rows[] = {
 	{ "file-contents", 0, VALUE_FLAG, AT(file_contents), NULL, "core",
 	  "also what is only in mapped files, where it was stored" },
 	{ "all", 'a', VALUE_FLAG, AT(all), NULL, "inspect", "tell everything" },
+	{ "all", 'a', VALUE_FLAG, AT(all), NULL, "search", "every generation (the default)" },
 	{ "environment", 'e', VALUE_FLAG, AT(environment), NULL, "inspect",
 	  "environment variables" },
 	{ "files", 'f', VALUE_FLAG, AT(open_files), NULL, "inspect",

@@ -26,6 +26,14 @@ static bool is_size(const char *key)
 	       (len > 7 && strcmp(key + len - 7, "_buffer") == 0);
 }
 
+/* A quantity of which there is nothing is not worth a word; what was asked for by name, as the size
+ * of a file, is. */
+static bool is_nothing(const char *key, json_t *value)
+{
+	return json_is_integer(value) && json_integer_value(value) == 0 &&
+	       (strncmp(key, "bytes_", 6) == 0 || is_duration(key));
+}
+
 /* "bytes_stored" is "stored", "frozen_ns" is "frozen": the units stand behind the numbers. */
 static void print_key(const char *key)
 {
@@ -74,7 +82,8 @@ void tree_text_line(json_t *object)
 	json_object_foreach(object, key, value)
 	{
 		/* An empty text is none: the name of a mapping that has no name. */
-		if (!is_plain(value) || (json_is_string(value) && !*json_string_value(value)))
+		if (!is_plain(value) || is_nothing(key, value) ||
+		    (json_is_string(value) && !*json_string_value(value)))
 			continue;
 		printf("%s", between);
 		print_key(key);

@@ -45,7 +45,7 @@ for row in re.findall(r'<tr>(?:(?!</tr>).)*<th scope="row">(?:(?!</tr>).)*</tr>'
 # The mapping with the border is the last that begins at or before it.
 start, cells = max(r for r in rows if r[0] <= at)
 share = re.match(r'(\d+) of (\d+) pages changed', cells[1][2])
-assert cells[0][0] == "s0" and cells[1][0] == "s1" and share, cells
+assert cells[0][0] == "first" and cells[1][0] == "s1" and share, cells
 assert 1 <= int(share.group(1)) < 10 and int(share.group(2)) >= 1000, cells
 # What a program does of itself meanwhile is a page or two.
 assert cells[2][0] in ("s0", "s1") and re.match(r"\d of ", cells[2][2]), cells
