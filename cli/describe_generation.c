@@ -222,8 +222,6 @@ static int add_own_mount(ProtobufCMessage *message, void *arg)
 		set_number(json, "shared", mount->shared_id);
 	if (mount->master_id)
 		set_number(json, "slave_of", mount->master_id);
-	if (mount->unbindable)
-		json_object_set_new(json, "unbindable", json_true());
 	image_free_message(message);
 	return json_array_append_new(m->list, json) == 0 ? R_OK : R_FAILED;
 }
