@@ -332,23 +332,44 @@ int unix_open(struct fds_restore *restore, struct restored_file *f)
 	return r ? r : fds_restore_flags(f, u->entry->flags, -1);
 }
 
+static int wait_for_accept(const struct usk *u, const struct usk *c, const SnapPeer *peer)
+{
+	pid_t as;
+
+	if (c && c->fd >= 0 && !unix_connect_as(u->id, peer, c->fd, u->fd, &as))
+		return R_OK;
+	warn_errno("file %u: a connection cannot be put back into its queue", u->id);
+	return R_FAILED;
+}
+
+/* CRIU's images do not tell of a queue, but of clients whose peer is the socket that listens. */
+static int find_waiting(struct fds_restore *restore, const struct usk *u)
+{
+	const struct sockets *s = state(restore);
+	int r = R_OK;
+
+	for (size_t i = 0; !r && u->entry->state == SK_LISTEN && i < s->n_unix; i++) {
+		const struct usk *c = &s->unix_list[i];
+
+		if (stream_like(c) && c->entry->state == SK_ESTABLISHED &&
+		    by_ino(restore, c->entry->peer) == u)
+			r = wait_for_accept(u, c, peer_of(c));
+	}
+	return r;
+}
+
 int unix_link(struct fds_restore *restore, struct restored_file *f)
 {
 	struct usk *u = by_id(restore, f->id);
+	const SnapSocketEntry *more = u->more;
+	int r = R_OK;
 
-	for (size_t i = 0; u->more && i < u->more->n_pending; i++) {
-		struct usk *c = by_ino(restore, u->more->pending[i]);
-		const SnapPeer *peer =
-		    i < u->more->n_pending_peers ? u->more->pending_peers[i] : NULL;
-		pid_t as;
-
-		if (!c || c->fd < 0 || unix_connect_as(u->id, peer, c->fd, u->fd, &as)) {
-			warn_errno("file %u: a connection cannot be put back into its queue",
-				   u->id);
-			return R_FAILED;
-		}
-	}
-	return R_OK;
+	if (!more || !more->n_pending)
+		return find_waiting(restore, u);
+	for (size_t i = 0; !r && i < more->n_pending; i++)
+		r = wait_for_accept(u, by_ino(restore, more->pending[i]),
+				    i < more->n_pending_peers ? more->pending_peers[i] : NULL);
+	return r;
 }
 
 struct sending {
