@@ -1,5 +1,5 @@
 #!/bin/bash
-# Dumps of a dozen kinds of process that CRIU 4.2 made once: each image comes back byte for byte, each dump is
+# Dumps of 13 kinds of process that CRIU 4.2 made once: each image comes back byte for byte, each dump is
 # imported, looked into, exported as it was, and restored, where the program says whether its state is still there.
 # Parts of a memory that are in parents of a dump are, too.
 # timeout: 240

@@ -138,6 +138,31 @@ static void set_unix(void)
 	SYS(write, fds[1], words, sizeof(words));
 }
 
+/* A client that connected, and was not accepted yet. */
+static void set_waiting(void)
+{
+	struct sockaddr_un at = { AF_UNIX, "at" };
+
+	fds[0] = (int)SYS(socket, AF_UNIX, SOCK_STREAM, 0);
+	SYS(bind, fds[0], &at, sizeof(sa_family_t) + 3);
+	SYS(listen, fds[0], 3);
+	fds[1] = (int)SYS(socket, AF_UNIX, SOCK_STREAM, 0);
+	SYS(connect, fds[1], &at, sizeof(sa_family_t) + 3);
+}
+
+static void see_waiting(void)
+{
+	char got[sizeof(words)];
+	long fd;
+
+	SYS(fcntl, fds[0], F_SETFL, O_NONBLOCK);
+	fd = SYS(accept, fds[0], 0, 0);
+	expect(fd >= 0, "the client that waits");
+	SYS(write, fds[1], words, sizeof(words));
+	expect(SYS(read, fd, got, sizeof(got)) == sizeof(got) && same(got, words, sizeof(got)),
+	       "what it says");
+}
+
 static void set_inet(void)
 {
 	struct sockaddr_in any = { AF_INET, 0, { htonl(INADDR_LOOPBACK) }, { 0 } };
@@ -391,12 +416,12 @@ static const struct state {
 	void (*set)(void), (*see)(void);
 } states[] = {
 	{ "sleeping", nothing, nothing },	 { "pipe", set_pipe, see_pipe },
-	{ "unix", set_unix, see_pipe },		 { "inet", set_inet, see_inet },
-	{ "tree", set_tree, see_tree },		 { "timers", set_timers, see_timers },
-	{ "events", set_events, see_events },	 { "memory", set_memory, see_memory },
-	{ "ghost", set_ghost, see_ghost },	 { "locks", set_locks, see_locks },
-	{ "creds", set_creds, see_creds },	 { "signals", set_signals, see_signals },
-	{ "threads", set_threads, see_threads },
+	{ "unix", set_unix, see_pipe },		 { "waiting", set_waiting, see_waiting },
+	{ "inet", set_inet, see_inet },		 { "tree", set_tree, see_tree },
+	{ "timers", set_timers, see_timers },	 { "events", set_events, see_events },
+	{ "memory", set_memory, see_memory },	 { "ghost", set_ghost, see_ghost },
+	{ "locks", set_locks, see_locks },	 { "creds", set_creds, see_creds },
+	{ "signals", set_signals, see_signals }, { "threads", set_threads, see_threads },
 };
 
 __attribute__((used)) static void run(long *at)
