@@ -249,7 +249,7 @@ static int collect_task_core(struct dump_ctx *ctx, struct dump_task *t)
 	rc = dump_limits(ctx, t, core);
 	if (rc == R_OK)
 		rc = dump_misc(ctx, t, core);
-	return rc == R_OK ? dump_pending(ctx, leader, true, &core->signals_s) : rc;
+	return rc == R_OK ? dump_pending(ctx, leader, true, t->sig_pending, &core->signals_s) : rc;
 }
 
 static int collect_task(struct dump_ctx *ctx, struct dump_task *t)

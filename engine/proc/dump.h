@@ -51,9 +51,9 @@ struct dump_task {
 	uint32_t cwd_id, root_id, exe_id;
 	CoreEntry **cores; /* one for each thread */
 	SnapThreadEntry **extras;
-	int *idle_signals;     /* of each thread, for inject_ask_begin() */
-	struct asking *asking; /* the thread being asked; NULL: none is */
-	uint64_t sig_caught, sig_ignored;
+	int *idle_signals;			       /* of each thread, for inject_ask_begin() */
+	struct asking *asking;			       /* the thread being asked; NULL: none is */
+	uint64_t sig_caught, sig_ignored, sig_pending; /* the last: those of all its threads */
 	uint32_t umask;
 	SnapTaskEntry extra;
 };
@@ -149,7 +149,8 @@ int dump_seccomp(struct dump_ctx *ctx, const struct tracee *th, const struct pro
 		 ThreadCoreEntry *core);
 int dump_sched(struct dump_ctx *ctx, const struct tracee *th, ThreadCoreEntry *core,
 	       SnapThreadEntry *extra);
-int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared,
+/* `pending`: which signals are, by its status. */
+int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared, uint64_t pending,
 		 SignalQueueEntry **queue);
 int dump_limits(struct dump_ctx *ctx, const struct dump_task *t, TaskCoreEntry *core);
 int dump_misc(struct dump_ctx *ctx, struct dump_task *t, TaskCoreEntry *core);

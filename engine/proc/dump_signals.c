@@ -34,7 +34,7 @@ static int add(struct dump_ctx *ctx, SignalQueueEntry *queue, const siginfo_t *i
 	return R_OK;
 }
 
-int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared,
+int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared, uint64_t pending,
 		 SignalQueueEntry **queue)
 {
 	struct __ptrace_peeksiginfo_args args = {
@@ -48,6 +48,8 @@ int dump_pending(struct dump_ctx *ctx, const struct tracee *th, bool shared,
 	if (!*queue)
 		return R_FAILED;
 	signal_queue_entry__init(*queue);
+	if (!pending)
+		return R_OK;
 	do {
 		args.off = (*queue)->n_signals;
 		got = ptrace(PTRACE_PEEKSIGINFO, th->tid, &args, infos);

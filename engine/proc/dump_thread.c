@@ -113,6 +113,7 @@ static void note_signals(struct dump_task *t, size_t thread, const struct proc_s
 		return;
 	t->sig_caught = status->sig_caught;
 	t->sig_ignored = status->sig_ignored;
+	t->sig_pending = status->shared_pending;
 	t->umask = status->umask;
 }
 
@@ -155,5 +156,5 @@ int dump_thread(struct dump_ctx *ctx, struct dump_task *t, size_t thread)
 	    (rc = dump_seccomp(ctx, th, &status, part)) != R_OK)
 		return rc;
 	from_flags(stat.flags, t->extras[thread]);
-	return dump_pending(ctx, th, false, &part->signals_p);
+	return dump_pending(ctx, th, false, status.sig_pending, &part->signals_p);
 }

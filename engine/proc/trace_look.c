@@ -81,16 +81,30 @@ static bool is_in_chain(const struct tracee *t)
 	return false;
 }
 
+static bool is_marked(const struct tracee *t, uint64_t frame, uint64_t mark_at)
+{
+	uint8_t mark[ARCH_FRAME_MARK_BYTES];
+	return trace_read(t->pid, mark_at, mark, sizeof mark) == R_OK &&
+	       arch_frame_mark_valid(mark, frame);
+}
+
 static bool is_coming_home(const struct tracee *t)
 {
+	uint64_t at[ARCH_FRAME_CANDIDATES], frame[ARCH_FRAME_CANDIDATES];
+	uint64_t low = UINT64_MAX, high = 0;
+	uint8_t around[2 * ARCH_FRAME_MARK_BYTES];
 	for (int which = 0; which < ARCH_FRAME_CANDIDATES; which++) {
-		uint64_t at;
-		uint8_t mark[ARCH_FRAME_MARK_BYTES];
-		uint64_t frame = arch_frame_candidate(&t->regs, which, &at);
-		if (trace_read(t->pid, at, mark, sizeof mark) == R_OK &&
-		    arch_frame_mark_valid(mark, frame))
-			return true;
+		frame[which] = arch_frame_candidate(&t->regs, which, &at[which]);
+		low = at[which] < low ? at[which] : low;
+		high = at[which] > high ? at[which] : high;
 	}
+	/* They overlap: one look does, unless memory ends there. */
+	uint64_t bytes = high - low + ARCH_FRAME_MARK_BYTES;
+	bool together = bytes <= sizeof around && trace_read(t->pid, low, around, bytes) == R_OK;
+	for (int which = 0; which < ARCH_FRAME_CANDIDATES; which++)
+		if (together ? arch_frame_mark_valid(around + (at[which] - low), frame[which])
+			     : is_marked(t, frame[which], at[which]))
+			return true;
 	return is_in_chain(t);
 }
 
