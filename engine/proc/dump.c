@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/crew.h"
@@ -29,6 +30,10 @@
 #define HEAP_READY_BYTES ((size_t)3 << 20)
 #define HEAP_TASK_BYTES ((size_t)192 << 10)
 #define HEAP_MAX_BYTES (32 << 20) /* the most glibc takes for a threshold */
+/* And descriptors: files that are mapped, and those of each task. */
+#define TABLE_READY_FILES 1000
+#define TABLE_TASK_FILES 16
+#define TABLE_TASKS_MAX 4096
 #define STACK_READY_BYTES ((size_t)256 << 10)
 
 void *dump_alloc(struct dump_ctx *ctx, size_t bytes)
@@ -106,6 +111,31 @@ static void nothing(size_t piece, unsigned int worker, void *arg)
 	(void)arg;
 }
 
+/*
+ * One descriptor is held for each open file of the tree.  When a table of descriptors grows that
+ * threads share, the kernel waits until none of them can still be looking at the old one, which
+ * takes it milliseconds: it grows now.
+ */
+static void ready_descriptors(size_t tasks)
+{
+	rlim_t want = TABLE_READY_FILES + tasks * TABLE_TASK_FILES;
+	int fd = open("/", O_PATH | O_CLOEXEC), high;
+	struct rlimit limit;
+
+	if (fd < 0)
+		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < want) {
+		limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < want)
+		want = limit.rlim_cur;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, (int)want - 1);
+	if (high >= 0)
+		close(high);
+	close(fd);
+}
+
 void dump_ready(size_t tasks)
 {
 	static bool heap_is_ready;
@@ -113,6 +143,7 @@ void dump_ready(size_t tasks)
 	uint8_t stack[STACK_READY_BYTES];
 	void *buffer, *heap;
 
+	ready_descriptors(tasks < TABLE_TASKS_MAX ? tasks : TABLE_TASKS_MAX);
 	/* Threads with heaps of their own would have these grow by a page at a time. */
 	mallopt(M_ARENA_MAX, 1);
 	if (!spare_buffer) {
