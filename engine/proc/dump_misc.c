@@ -128,7 +128,7 @@ static int open_namespaces(const char *who)
 /* R_NOT_FOUND: it leads nowhere.  R_FAILED with errno set. */
 static int read_namespace(int dir, size_t kind, char link[64])
 {
-	/* To follow the link takes the kernel four times as long. */
+	/* To follow the link takes the kernel twice as long. */
 	ssize_t len = readlinkat(dir, namespaces[kind], link, 63);
 
 	link[len > 0 ? len : 0] = '\0';
