@@ -55,6 +55,19 @@ static char *read_fds(pid_t pid)
 	return text;
 }
 
+/* Any work that no longer goes on is a thread that hangs. */
+static void each_work_goes_on(const struct held_program *p)
+{
+	for (int work = 0; work < HELD_WORKS; work++) {
+		uint64_t before = p->held->rounds[work];
+		for (int i = 0; p->held->rounds[work] < before + 2 && !p->held->failed; i++) {
+			if (i == 5000)
+				fail_msg("work %d hangs", work);
+			pause_us(1000);
+		}
+	}
+}
+
 void held_start(struct held_program *p, bool exact)
 {
 	int fd = memfd_create("held", 0);
@@ -76,7 +89,8 @@ void held_start(struct held_program *p, bool exact)
 		assert_true(i < 5000);
 		pause_us(1000);
 	}
-	pause_us(50000);
+	/* Each opens and maps what it works on first. */
+	each_work_goes_on(p);
 	if (fd == HELD_FD)
 		close(fd);
 	p->maps = read_maps(p->pid);
@@ -91,15 +105,7 @@ void held_check(const struct held_program *p)
 
 void held_finish(struct held_program *p)
 {
-	/* Any work that no longer goes on is a thread that hangs. */
-	for (int work = 0; work < HELD_WORKS; work++) {
-		uint64_t before = p->held->rounds[work];
-		for (int i = 0; p->held->rounds[work] < before + 2 && !p->held->failed; i++) {
-			if (i == 5000)
-				fail_msg("work %d hangs", work);
-			pause_us(1000);
-		}
-	}
+	each_work_goes_on(p);
 	held_check(p);
 	char *maps = read_maps(p->pid), *fds = read_fds(p->pid);
 	assert_string_equal(maps, p->maps);
