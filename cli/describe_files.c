@@ -47,9 +47,11 @@ static void add_access(json_t *json, uint32_t flags)
 	json_object_set_new(json, "access", json_string(text));
 }
 
-static void add_reg(json_t *json, const RegFileEntry *reg)
+static void add_reg(const struct look *look, json_t *json, const RegFileEntry *reg)
 {
 	json_object_set_new(json, "path", describe_text(reg->name, strlen(reg->name)));
+	if (look_is_deleted(look, reg->id))
+		json_object_set_new(json, "deleted", json_true());
 	json_object_set_new(json, "offset", json_integer((json_int_t)reg->pos));
 	add_access(json, reg->flags);
 	if (reg->has_size)
@@ -88,7 +90,7 @@ static void add_details(const struct look *look, const struct look_queues *queue
 			const FileEntry *file)
 {
 	if (file->reg)
-		add_reg(json, file->reg);
+		add_reg(look, json, file->reg);
 	describe_socket(look, queues, file, json);
 	if (file->pipe || file->fifo)
 		add_pipe(queues, json, file);

@@ -117,6 +117,24 @@ static int add_memfd(ProtobufCMessage *message, void *arg)
 	return R_OK;
 }
 
+static int add_remap(ProtobufCMessage *message, void *arg)
+{
+	const RemapFilePathEntry *remap = (RemapFilePathEntry *)message;
+	bool deleted = !remap->has_remap_type || remap->remap_type != REMAP_TYPE__PROCFS;
+	uint32_t *more, id = remap->orig_id;
+	struct look *look = arg;
+
+	image_free_message(message);
+	if (!deleted)
+		return R_OK;
+	more = grown(look->deleted, look->n_deleted, sizeof(*more));
+	if (!more)
+		return R_FAILED;
+	look->deleted = more;
+	look->deleted[look->n_deleted++] = id;
+	return R_OK;
+}
+
 static int add_file_note(ProtobufCMessage *message, void *arg)
 {
 	struct look *look = arg;
@@ -288,6 +306,8 @@ int look_open(struct store_view *view, const struct generation *gen, struct look
 	if (rc == R_OK)
 		rc = each_entry(look, IMAGE_MEMFD, "memfd", false, add_memfd, look);
 	if (rc == R_OK)
+		rc = each_entry(look, IMAGE_REMAP_FPATH, "remap-fpath", false, add_remap, look);
+	if (rc == R_OK)
 		rc = each_entry(look, IMAGE_SNAP_FILES, "snap-files", false, add_file_note, look);
 	if (rc == R_OK)
 		look_sort_notes(look);
@@ -341,6 +361,7 @@ void look_close(struct look *look)
 		free_one(look->memfds[i]);
 	for (size_t i = 0; i < look->n_notes; i++)
 		free_one(look->notes[i]);
+	free(look->deleted);
 	free(look->notes);
 	free(look->memfds);
 	free(look->tasks);
@@ -365,6 +386,14 @@ const FileEntry *look_file(const struct look *look, uint32_t id)
 	key.id = id;
 	found = bsearch(&p, look->files, look->n_files, sizeof(*look->files), by_id);
 	return found ? *found : NULL;
+}
+
+bool look_is_deleted(const struct look *look, uint32_t id)
+{
+	for (size_t i = 0; i < look->n_deleted; i++)
+		if (look->deleted[i] == id)
+			return true;
+	return false;
 }
 
 const MemfdInodeEntry *look_memfd(const struct look *look, const FileEntry *file)

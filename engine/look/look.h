@@ -59,6 +59,8 @@ struct look {
 	size_t n_files;
 	MemfdInodeEntry **memfds;
 	size_t n_memfds;
+	uint32_t *deleted; /* ids of files whose name was deleted */
+	size_t n_deleted;
 	SnapFileEntry **notes; /* what a take notes about files, sorted by id; none in an import */
 	size_t n_notes;
 	bool reveal; /* set by look_reveal() */
@@ -85,6 +87,9 @@ const struct look_task *look_task(const struct look *look, uint32_t pid);
 
 /* The open file of that id, NULL if there is none. */
 const FileEntry *look_file(const struct look *look, uint32_t id);
+
+/* Had the file of that id lost the name it was opened by? */
+bool look_is_deleted(const struct look *look, uint32_t id);
 
 /* The memory file of a descriptor or mapping, NULL if `file` is none. */
 const MemfdInodeEntry *look_memfd(const struct look *look, const FileEntry *file);

@@ -30,7 +30,7 @@ documented() {
 
 cd "$W" || exit 1
 head -c 1000 /dev/urandom >changed
-"$SNAP" run --json --name web -- bash -c 'exec 3<changed; exec sleep 1000' >"$W/out" || fail "run"
+"$SNAP" run --json --name web -- bash -c 'exec 3<changed 4>gone; rm gone; exec sleep 1000' >"$W/out" || fail "run"
 pid=$(field pid "$W/out")
 grep -oE '"[a-z_]+"' "$W/out" | tr -d '"' | grep -vx web >"$W/keys.run"
 remember "$pid"

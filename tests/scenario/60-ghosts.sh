@@ -167,6 +167,9 @@ snap_json "$W/limit.json" take --pid "$PID" --ghost-limit 1M
 [ $? = 4 ] || fail "a ghost above the limit was not refused"
 grep -q "ghost-limit" "$W/limit.json.err" || fail "the limit is not named: $(cat "$W/limit.json.err")"
 take "$PID" --ghost-limit 4M
+"$SNAP" inspect --gen "$GEN" --files >"$W/inspect" || fail "inspect"
+grep -q "path $W/d/ghost, deleted yes, " "$W/inspect" && grep "path $W/d/out" "$W/inspect" | grep -qv deleted ||
+	fail "inspect does not tell what is deleted: $(cat "$W/inspect")"
 
 note "a killed restore"
 take_kill "$PID"
