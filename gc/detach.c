@@ -7,7 +7,8 @@
  * A page that is a difference keeps its base alive, and that one its own, down to a full page, even
  * when no generation reaches any of these.  Where none does, the page may be stored in full in
  * place of the full one and of all differences between.  Where one is reached, the chain is left:
- * the full page would come on top.
+ * the full page would come on top.  So is one that another page needs as well, as siblings do that
+ * are differences to one page: each of them would be stored in full.
  *
  * That frees the differences, for one page written anew and the segments around it.  So unless all
  * is rewritten anyway (--recompress) it is done only where the differences are larger than the
@@ -17,7 +18,9 @@
 struct finding {
 	const struct run *run;
 	struct page_set candidates; /* reached, their base is not */
-	uint64_t gain;		    /* bytes of differences that would go */
+	/* What candidates are made of and nobody reaches: all, and where several of them meet. */
+	struct page_set below, shared;
+	uint64_t gain; /* bytes of differences that would go */
 };
 
 static bool any_marked(page_no first, page_no last, void *arg)
@@ -37,7 +40,24 @@ static int note_candidate(page_no number, page_no base, void *arg)
 	return page_set_add(&finding->candidates, number, NULL);
 }
 
-/* R_OK if no page below this one is reached and it is worth while, else R_NOT_FOUND. */
+/* Notes what a candidate is made of, down to where another one came along. */
+static int note_below(struct finding *finding, struct store_view *view, page_no number)
+{
+	bool added;
+	int result;
+
+	while ((result = view_page_base(view, number, &number)) == R_OK && number != PAGE_ABSENT &&
+	       !is_reached(&finding->run->marks, number)) {
+		if (page_set_add(&finding->below, number, &added) != R_OK)
+			return R_FAILED;
+		if (!added)
+			return page_set_add(&finding->shared, number, NULL);
+	}
+	return result == R_FAILED ? R_FAILED : R_OK;
+}
+
+/* R_OK if no page below this one is reached, or needed by another candidate, and it is worth while,
+ * else R_NOT_FOUND. */
 static int is_due(struct finding *finding, struct store_view *view, page_no number)
 {
 	const struct run *run = finding->run;
@@ -60,7 +80,7 @@ static int is_due(struct finding *finding, struct store_view *view, page_no numb
 			finding->gain += differences;
 			return R_OK;
 		}
-		if (is_reached(&run->marks, base))
+		if (is_reached(&run->marks, base) || page_set_has(&finding->shared, base))
 			return R_NOT_FOUND;
 		differences += bytes;
 		number = base;
@@ -73,6 +93,11 @@ static int find(struct run *run, struct store_view *view, struct finding *findin
 	int result;
 
 	result = reap_bases(view, any_marked, note_candidate, finding);
+	for (; result == R_OK &&
+	       (number = page_set_next(&finding->candidates, number, UINT64_MAX)) != PAGE_ABSENT;
+	     number++)
+		result = note_below(finding, view, number);
+	number = 0;
 	while (result == R_OK &&
 	       (number = page_set_next(&finding->candidates, number, UINT64_MAX)) != PAGE_ABSENT) {
 		result = is_due(finding, view, number);
@@ -98,6 +123,8 @@ int find_detached(struct run *run)
 	result = find(run, view, &finding);
 	store_view_close(view);
 	page_set_clear(&finding.candidates);
+	page_set_clear(&finding.below);
+	page_set_clear(&finding.shared);
 	if (result == R_OK && !run->options->recompress &&
 	    finding.gain * 100 <= run->segments_bytes * run->options->max_unused_percent)
 		page_set_clear(&run->detach);

@@ -23,6 +23,7 @@ struct part {
 	bool own; /* unpacked in this round, not in the cache yet */
 	int result;
 	uint32_t chained; /* 1 + the next one in the same bucket */
+	uint32_t left;	  /* links to it of pages that are not made yet */
 };
 
 /* One page of a chain: where it lies. */
@@ -43,6 +44,7 @@ struct page_plan {
 
 struct bulk {
 	struct crew *crew;
+	bool alone; /* the crew is the caller, who unpacks clusters when they are needed */
 	struct unpacker *unpackers[CREW_MAX];
 	const uint8_t *secret;
 	uint8_t *to;		   /* where pages go, */
@@ -65,11 +67,11 @@ int bulk_run(struct store_view *view, const struct wanted *wanted, size_t n, siz
 struct bulk *bulk_of(struct store_view *view);
 
 /* All but the reserved numbers, sorted.  NULL: out of memory, reported. */
-struct wanted *bulk_sort(const page_no *numbers, size_t n, size_t *n_wanted);
+struct wanted *bulk_wanted(const page_no *numbers, size_t n, bool sort, size_t *n_wanted);
 
 /* Makes the page at `to`: of its whole chain, or, if it has a parent, of that one's bytes.  R_OK;
  * R_DAMAGED: something of it cannot be had; R_FAILED. */
-int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
+int bulk_assemble(struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
 		  uint8_t *to);
 /* Has it the hash it should have?  R_OK or R_DAMAGED. */
 int bulk_check(const struct bulk *bulk, const struct page_plan *page, const uint8_t *bytes);

@@ -14,6 +14,7 @@
 #define CLUSTERS_BYTES ((size_t)32 << 20) /* kept from round to round */
 #define PIECE_PAGES 32u
 #define FETCH_AHEAD 2u /* pages */
+#define ROUNDS_KEPT 8u
 
 void bulk_free(struct bulk *bulk)
 {
@@ -44,6 +45,7 @@ struct bulk *bulk_of(struct store_view *view)
 		whole = (bulk->unpackers[i] = unpacker_new()) != NULL;
 	if (!whole)
 		goto err0;
+	bulk->alone = crew_size(bulk->crew) == 1;
 	view->cache->bulk = bulk;
 	if (view->one_of > 1)
 		view->cache->slots_max = SEGMENT_SLOTS / 2;
@@ -95,6 +97,7 @@ static int find_part(struct store_view *view, const struct segment *segment, uin
 	}
 	part->place = cluster_place_of(segment, index, fd);
 	part->result = R_OK;
+	part->left = 0;
 	part->chained = *bucket;
 	*found = (uint32_t)bulk->n_parts++;
 	*bucket = *found + 1;
@@ -134,6 +137,7 @@ static int plan_link(struct store_view *view, struct page_plan *page, size_t n_l
 		memcpy(page->hash, segment_hash(segment, place), HASH_BYTES);
 		page->base = segment->pages[place].base;
 	}
+	view->cache->bulk->parts[link->part].left++;
 	link->at = segment->pages[place].at;
 	*number = segment->pages[place].base;
 	return R_OK;
@@ -185,7 +189,14 @@ static void unpack_part(size_t i, unsigned int worker, void *arg)
 		part->result = cluster_read(bulk->unpackers[worker], &part->place, &part->cluster);
 }
 
-int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
+/* For a caller who is alone: has the cluster at hand. */
+static void need_part(struct bulk *bulk, struct part *part)
+{
+	if (part->own && !part->cluster && part->result == R_OK)
+		part->result = cluster_read(bulk->unpackers[0], &part->place, &part->cluster);
+}
+
+int bulk_assemble(struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
 		  uint8_t *to)
 {
 	const struct link *link = &bulk->links[page->first + page->n];
@@ -193,8 +204,10 @@ int bulk_assemble(const struct bulk *bulk, const struct page_plan *page, const u
 	if (parent && parent != to)
 		memcpy(to, parent, PAGE_BYTES);
 	for (uint32_t i = 0; i < page->n; i++) {
-		const struct part *part = &bulk->parts[(--link)->part];
+		struct part *part = &bulk->parts[(--link)->part];
 
+		if (bulk->alone)
+			need_part(bulk, part);
 		if (part->result != R_OK)
 			return part->result;
 		if (!part->cluster->whole)
@@ -215,7 +228,7 @@ int bulk_check(const struct bulk *bulk, const struct page_plan *page, const uint
 	return memcmp(hash, page->hash, HASH_BYTES) == 0 ? R_OK : R_DAMAGED;
 }
 
-static int make_page(const struct bulk *bulk, const struct page_plan *page)
+static int make_page(struct bulk *bulk, const struct page_plan *page)
 {
 	uint8_t *to = bulk->to + page->at * PAGE_BYTES;
 	int result = bulk_assemble(bulk, page, NULL, to);
@@ -230,8 +243,46 @@ void bulk_fetch_ahead(const struct bulk *bulk, const struct page_plan *page)
 	for (uint32_t i = 0; i < page->n; i++, link++) {
 		const struct part *part = &bulk->parts[link->part];
 
-		if (part->result == R_OK && part->cluster->whole)
+		if (part->result == R_OK && part->cluster && part->cluster->whole)
 			cluster_fetch_ahead(part->cluster, link->at);
+	}
+}
+
+/* For a caller who is alone: a cluster all of whose pages were had goes, so that the next one comes
+ * to the same memory while the processor has it. */
+static void let_go(struct store_view *view, const struct page_plan *page)
+{
+	struct bulk *bulk = view->cache->bulk;
+	const struct link *link = &bulk->links[page->first];
+
+	for (uint32_t i = 0; i < page->n; i++, link++) {
+		struct part *part = &bulk->parts[link->part];
+		struct cluster *cluster = part->cluster;
+
+		part->left--;
+		if (!cluster)
+			continue;
+		cluster_use(cluster, link->at);
+		if (part->left > 0 || cluster->n_used < cluster->pages)
+			continue;
+		if (!part->own)
+			cluster_cache_take(view->cache->clusters, cluster);
+		cluster_free(cluster);
+		part->own = false;
+		part->cluster = NULL;
+	}
+}
+
+static void make_alone(struct store_view *view)
+{
+	struct bulk *bulk = view->cache->bulk;
+
+	for (size_t i = 0; i < bulk->n_pages; i++) {
+		if (i + FETCH_AHEAD < bulk->n_pages)
+			bulk_fetch_ahead(bulk, &bulk->pages[i + FETCH_AHEAD]);
+		if (bulk->pages[i].result == R_OK)
+			bulk->pages[i].result = make_page(bulk, &bulk->pages[i]);
+		let_go(view, &bulk->pages[i]);
 	}
 }
 
@@ -271,9 +322,12 @@ static int do_round(struct store_view *view, size_t *bad)
 	struct bulk *bulk = view->cache->bulk;
 	int result = R_OK;
 
-	crew_run(bulk->crew, bulk->n_parts, unpack_part, bulk);
+	if (!bulk->alone || bulk->visit)
+		crew_run(bulk->crew, bulk->n_parts, unpack_part, bulk);
 	if (bulk->visit)
 		bulk_visit_round(bulk);
+	else if (bulk->alone)
+		make_alone(view);
 	else
 		crew_run(bulk->crew, (bulk->n_pages + PIECE_PAGES - 1) / PIECE_PAGES, make_pages,
 			 bulk);
@@ -284,8 +338,10 @@ static int do_round(struct store_view *view, size_t *bad)
 			*bad = bulk->pages[i].at;
 	}
 	for (size_t i = 0; i < bulk->n_parts; i++)
-		if (bulk->parts[i].own && bulk->parts[i].result == R_OK)
+		if (bulk->parts[i].own && bulk->parts[i].cluster)
 			cluster_cache_put(view->cache->clusters, bulk->parts[i].cluster);
+	if (bulk->alone)
+		cluster_cache_round(view->cache->clusters, ROUNDS_KEPT);
 	begin_round(bulk);
 	view->cache->packs_held = false;
 	return result;
@@ -356,7 +412,7 @@ void store_view_one_of(struct store_view *view, unsigned int n)
 	view->one_of = n;
 }
 
-struct wanted *bulk_sort(const page_no *numbers, size_t n, size_t *n_wanted)
+struct wanted *bulk_wanted(const page_no *numbers, size_t n, bool sort, size_t *n_wanted)
 {
 	struct wanted *wanted = malloc((n + 1) * sizeof(*wanted));
 	bool sorted = true;
@@ -372,7 +428,7 @@ struct wanted *bulk_sort(const page_no *numbers, size_t n, size_t *n_wanted)
 		sorted &= *n_wanted == 0 || wanted[*n_wanted - 1].number <= numbers[i];
 		wanted[(*n_wanted)++] = (struct wanted){ numbers[i], i };
 	}
-	if (!sorted)
+	if (sort && !sorted)
 		qsort(wanted, *n_wanted, sizeof(*wanted), by_number);
 	return wanted;
 }
@@ -380,6 +436,7 @@ struct wanted *bulk_sort(const page_no *numbers, size_t n, size_t *n_wanted)
 int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, void *buf,
 		     page_no *bad)
 {
+	struct bulk *bulk;
 	struct wanted *wanted;
 	size_t n_wanted, worst = n;
 	int result;
@@ -393,18 +450,19 @@ int store_read_pages(struct store_view *view, const page_no *numbers, size_t n, 
 			memcpy(buf, page, PAGE_BYTES);
 		return result;
 	}
-	wanted = bulk_sort(numbers, n, &n_wanted);
+	bulk = bulk_of(view);
+	if (!bulk)
+		return R_FAILED;
+	wanted = bulk_wanted(numbers, n, !bulk->alone, &n_wanted);
 	if (!wanted)
 		return R_FAILED;
 	for (size_t i = 0; i < n; i++)
 		if (numbers[i] <= PAGE_ZERO)
 			memset((uint8_t *)buf + i * PAGE_BYTES, 0, PAGE_BYTES);
 	result = R_OK;
-	if (n_wanted > 0) {
-		if (bulk_of(view))
-			view->cache->bulk->to = buf;
+	bulk->to = buf;
+	if (n_wanted > 0)
 		result = bulk_run(view, wanted, n_wanted, &worst);
-	}
 	free(wanted);
 	if (result == R_OK && worst < n) {
 		*bad = numbers[worst];

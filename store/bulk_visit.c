@@ -65,8 +65,8 @@ static void tell(const struct bulk *bulk, const struct page_plan *page, const ui
 }
 
 /* Makes the page at `to`, if it is not whole where it lies; `*bytes` becomes where it is. */
-static int make(const struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
-		uint8_t *to, const uint8_t **bytes)
+static int make(struct bulk *bulk, const struct page_plan *page, const uint8_t *parent, uint8_t *to,
+		const uint8_t **bytes)
 {
 	const struct link *link = &bulk->links[page->first];
 	const struct part *part = &bulk->parts[link->part];
@@ -202,7 +202,7 @@ int store_visit_pages(struct store_view *view, const page_no *numbers, size_t n,
 
 	if (!v)
 		return R_FAILED;
-	wanted = bulk_sort(numbers, n, &v->n);
+	wanted = bulk_wanted(numbers, n, true, &v->n);
 	if (!wanted)
 		return R_FAILED;
 	v->fn = fn;

@@ -289,24 +289,30 @@ struct cluster *cluster_cache_find(struct cluster_cache *cache, page_no first, u
 	return at;
 }
 
+void cluster_cache_take(struct cluster_cache *cache, struct cluster *cluster)
+{
+	struct cluster **link = bucket_of(cache, cluster->first, cluster->index);
+
+	while (*link != cluster)
+		link = &(*link)->chained;
+	*link = cluster->chained;
+	unlink_one(cache, cluster);
+	cache->used_bytes -= cluster->size_bytes;
+}
+
 static void drop_oldest(struct cluster_cache *cache)
 {
 	struct cluster *oldest = cache->oldest;
-	struct cluster **link = bucket_of(cache, oldest->first, oldest->index);
 
-	while (*link != oldest)
-		link = &(*link)->chained;
-	*link = oldest->chained;
-	unlink_one(cache, oldest);
-	cache->used_bytes -= oldest->size_bytes;
+	cluster_cache_take(cache, oldest);
 	cluster_free(oldest);
 }
 
-void cluster_cache_round(struct cluster_cache *cache)
+void cluster_cache_round(struct cluster_cache *cache, uint64_t kept)
 {
-	while (cache->oldest && cache->oldest->round < cache->round)
-		drop_oldest(cache);
 	cache->round++;
+	while (cache->oldest && cache->round - cache->oldest->round > kept)
+		drop_oldest(cache);
 }
 
 void cluster_cache_put(struct cluster_cache *cache, struct cluster *cluster)

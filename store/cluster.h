@@ -11,13 +11,15 @@ struct cluster {
 	bool delta;
 	bool whole; /* false: its stored bytes cannot be had or make no cluster */
 	uint32_t pages;
-	uint8_t *bytes;		       /* of a cluster that is whole */
-	size_t len;		       /* of these */
-	uint32_t *words;	       /* of differences: where those of each page begin */
-	size_t size_bytes;	       /* what keeping it costs */
-	uint64_t round;		       /* of the cache, when it was used last */
-	struct cluster *newer, *older; /* among those kept */
-	struct cluster *chained;       /* in the same bucket */
+	uint8_t *bytes;			   /* of a cluster that is whole */
+	size_t len;			   /* of these */
+	uint32_t *words;		   /* of differences: where those of each page begin */
+	size_t size_bytes;		   /* what keeping it costs */
+	uint64_t used[SEGMENT_PAGES / 64]; /* pages that somebody has had, a bit for each, */
+	uint32_t n_used;		   /* and how many these are */
+	uint64_t round;			   /* of the cache, when it was used last */
+	struct cluster *newer, *older;	   /* among those kept */
+	struct cluster *chained;	   /* in the same bucket */
 };
 
 /* What one thread needs for unpacking. */
@@ -58,11 +60,23 @@ struct cluster_cache *cluster_cache_new(size_t budget_bytes);
 void cluster_cache_free(struct cluster_cache *cache);
 void cluster_cache_resize(struct cluster_cache *cache, size_t budget_bytes);
 
-/* Begins a round, and frees what was used neither in the last one nor in the one before. */
-void cluster_cache_round(struct cluster_cache *cache);
+/* Begins a round, and frees what was used in none of the last `kept` ones. */
+void cluster_cache_round(struct cluster_cache *cache, uint64_t kept);
 
 /* NULL if it is not there. */
 struct cluster *cluster_cache_find(struct cluster_cache *cache, page_no first, uint32_t index);
+
+/* Takes the cluster out of the cache; the caller has it then. */
+void cluster_cache_take(struct cluster_cache *cache, struct cluster *cluster);
+
+/* Notes that somebody has had this page of the cluster. */
+static inline void cluster_use(struct cluster *cluster, uint32_t at)
+{
+	uint64_t bit = UINT64_C(1) << at % 64;
+
+	cluster->n_used += !(cluster->used[at / 64] & bit);
+	cluster->used[at / 64] |= bit;
+}
 
 /* Takes the cluster over.  Frees others to stay within the budget, never the one put last. */
 void cluster_cache_put(struct cluster_cache *cache, struct cluster *cluster);

@@ -15,6 +15,17 @@ uint32_t delta_count(const void *page, const void *base)
 	return n;
 }
 
+bool delta_within(const void *page, const void *base, uint32_t words)
+{
+	const uint8_t *a = page, *b = base;
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < PAGE_BYTES && n <= words; i += 64 * 8)
+		for (size_t k = i; k < i + 64 * 8; k += 8)
+			n += get_le64(a + k) != get_le64(b + k);
+	return n <= words;
+}
+
 uint32_t delta_gather(const void *page, const void *base, uint8_t *bitmap, uint8_t *words)
 {
 	const uint8_t *a = page, *b = base;
@@ -52,6 +63,17 @@ uint32_t delta_bitmap_count(const uint8_t *bitmap)
 	return (uint32_t)(sums * UINT64_C(0x0001000100010001) >> 48);
 }
 
+/* Not memcpy(): the compiler would make of it an instruction that takes long to begin, as it sees
+ * that whole words are copied. */
+static void copy_run(uint8_t *to, const uint8_t *from, unsigned int n)
+{
+	if (n > SHORT_RUN)
+		memmove(to, from, (size_t)n * 8);
+	else
+		for (unsigned int k = 0; k < n; k++)
+			memcpy(to + k * 8, from + k * 8, 8);
+}
+
 /* What was rewritten are mostly long runs of words, which are copied as such. */
 void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words)
 {
@@ -65,10 +87,7 @@ void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words)
 			bits >>= skip;
 			at += skip;
 			run = ~bits ? (unsigned int)__builtin_ctzll(~bits) : 64;
-			if (run > SHORT_RUN)
-				memcpy(page + at * 8, words, run * 8);
-			for (unsigned int k = 0; run <= SHORT_RUN && k < run; k++)
-				memcpy(page + (at + k) * 8, words + k * 8, 8);
+			copy_run(page + at * 8, words, run);
 			words += run * 8;
 			at += run;
 			bits = run < 64 ? bits >> run : 0;

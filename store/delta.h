@@ -14,6 +14,9 @@
 /* Words of `page` that differ from `base`. */
 uint32_t delta_count(const void *page, const void *base);
 
+/* Whether they differ in at most so many; ends as soon as that is known. */
+bool delta_within(const void *page, const void *base, uint32_t words);
+
 /* Writes the bitmap (DELTA_BITMAP_BYTES; bit i % 8 of byte i / 8 is word i) and the differing words
  * in ascending order; returns how many there are. */
 uint32_t delta_gather(const void *page, const void *base, uint8_t *bitmap, uint8_t *words);

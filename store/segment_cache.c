@@ -5,27 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint64_t spread(uint64_t key)
+{
+	return key * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+}
+
 static uint16_t *bucket_of(struct segment_cache *cache, page_no first)
 {
-	return &cache->buckets[(first * UINT64_C(0x9e3779b97f4a7c15) >> 32) % SEGMENT_BUCKETS];
+	return &cache->buckets[spread(first) % SEGMENT_BUCKETS];
 }
 
-static void unlink_slot(struct segment_cache *cache, uint16_t at)
+/* Generations of one target have their numbers at about equal distances, and pages that are near
+ * each other in the target are at the same place of each: so these must not meet in one hint. */
+static uint16_t *hint_of(struct segment_cache *cache, page_no number)
 {
-	const struct segment_slot *slot = &cache->slots[at - 1];
-
-	*(slot->newer ? &cache->slots[slot->newer - 1].older : &cache->newest) = slot->older;
-	*(slot->older ? &cache->slots[slot->older - 1].newer : &cache->oldest) = slot->newer;
-}
-
-static void link_newest(struct segment_cache *cache, uint16_t at)
-{
-	struct segment_slot *slot = &cache->slots[at - 1];
-
-	slot->newer = 0;
-	slot->older = cache->newest;
-	*(cache->newest ? &cache->slots[cache->newest - 1].newer : &cache->oldest) = at;
-	cache->newest = at;
+	return &cache->hints[spread(number / HINT_PAGES) % SEGMENT_HINTS];
 }
 
 static uint16_t find(struct segment_cache *cache, page_no first)
@@ -37,17 +31,28 @@ static uint16_t find(struct segment_cache *cache, page_no first)
 	return at;
 }
 
-/* A slot that is in no list: a new one, or that of the segment used longest ago. */
+/* The slot of the segment used longest ago. */
+static uint16_t oldest_slot(const struct segment_cache *cache)
+{
+	uint16_t oldest = 1;
+
+	for (uint16_t at = 2; at <= cache->n_slots; at++)
+		if (cache->slots[at - 1].used < cache->slots[oldest - 1].used)
+			oldest = at;
+	return oldest;
+}
+
+/* A slot that is in no bucket: a new one, or that of the segment used longest ago. */
 static uint16_t free_slot(struct segment_cache *cache)
 {
-	uint16_t at = cache->oldest, *link;
+	uint16_t at, *link;
 
 	if (cache->n_slots < cache->slots_max)
 		return ++cache->n_slots;
+	at = oldest_slot(cache);
 	for (link = bucket_of(cache, cache->slots[at - 1].segment.record.first); *link != at;)
 		link = &cache->slots[*link - 1].chained;
 	*link = cache->slots[at - 1].chained;
-	unlink_slot(cache, at);
 	segment_free(&cache->slots[at - 1].segment);
 	return at;
 }
@@ -69,7 +74,10 @@ static int load(struct store_view *view, const struct segment_record *record, ui
 	cache->slots[*at - 1].segment = segment;
 	cache->slots[*at - 1].chained = *bucket;
 	*bucket = *at;
-	link_newest(cache, *at);
+	/* As takes write them; those with wide gaps are hinted at where they are asked for. */
+	if (record->last - record->first < SEGMENT_PAGES)
+		for (page_no number = record->first; number <= record->last; number += HINT_PAGES)
+			*hint_of(cache, number) = *at;
 	return R_OK;
 }
 
@@ -81,7 +89,7 @@ static bool covers(const struct segment *segment, page_no number)
 int cached_segment(struct store_view *view, page_no number, struct segment **found)
 {
 	struct segment_cache *cache = view->cache;
-	uint16_t *hint = &cache->hints[number / 64 % SEGMENT_HINTS];
+	uint16_t *hint = hint_of(cache, number);
 	uint8_t raw[SEGMENT_RECORD_BYTES];
 	struct segment_record record;
 	uint16_t at = *hint;
@@ -101,10 +109,7 @@ int cached_segment(struct store_view *view, page_no number, struct segment **fou
 			return result;
 		*hint = at;
 	}
-	if (at != cache->newest) {
-		unlink_slot(cache, at);
-		link_newest(cache, at);
-	}
+	cache->slots[at - 1].used = ++cache->uses;
 	*found = &cache->slots[at - 1].segment;
 	return R_OK;
 }

@@ -7,7 +7,8 @@
 #define PACK_SLOTS 128
 #define SEGMENT_SLOTS 512u /* about 11 KiB each when filled */
 #define SEGMENT_BUCKETS 1024u
-#define SEGMENT_HINTS 4096u
+#define SEGMENT_HINTS 16384u
+#define HINT_PAGES 16u /* numbers that share one: those of a segment have 16 or 17 */
 
 struct pack_slot {
 	uint64_t pack;
@@ -17,15 +18,16 @@ struct pack_slot {
 /* A header, found by its first number; other slots are named by their place + 1. */
 struct segment_slot {
 	struct segment segment;
-	uint16_t newer, older; /* by last use */
-	uint16_t chained;      /* in the same bucket */
+	uint64_t used;	  /* segment_cache.uses at its last use */
+	uint16_t chained; /* in the same bucket */
 };
 
 struct bulk;
 
 struct segment_cache {
 	struct segment_slot slots[SEGMENT_SLOTS];
-	uint16_t buckets[SEGMENT_BUCKETS], newest, oldest, n_slots;
+	uint64_t uses;
+	uint16_t buckets[SEGMENT_BUCKETS], n_slots;
 	uint16_t slots_max;	       /* up to SEGMENT_SLOTS; what there are already stay */
 	uint16_t hints[SEGMENT_HINTS]; /* the slot that a number near by was in */
 	struct cluster_cache *clusters;

@@ -12,7 +12,7 @@
 
 page_no segment_number(const struct segment *segment, uint32_t place)
 {
-	return segment->pages[place].number;
+	return segment->numbers ? segment->numbers[place] : segment->record.first + place;
 }
 
 page_no segment_base(const struct segment *segment, uint32_t place)
@@ -30,12 +30,13 @@ int segment_find(const struct segment *segment, page_no number)
 	uint32_t low = 0, high = segment->record.pages;
 
 	/* Without gaps, as takes write them, the place is known. */
-	if (number >= segment->record.first && number - segment->record.first < high &&
-	    segment_number(segment, (uint32_t)(number - segment->record.first)) == number)
-		return (int)(number - segment->record.first);
+	if (!segment->numbers)
+		return number >= segment->record.first && number - segment->record.first < high
+			   ? (int)(number - segment->record.first)
+			   : -1;
 	while (low < high) {
 		uint32_t middle = (low + high) / 2;
-		page_no there = segment_number(segment, middle);
+		page_no there = segment->numbers[middle];
 
 		if (there == number)
 			return (int)middle;
@@ -64,12 +65,13 @@ static bool parse_numbers(struct segment *segment, const uint8_t **at, const uin
 	for (uint32_t i = 0; i < record->pages; i++) {
 		uint64_t gap = 0;
 
-		if (i > 0 && record->flags & SEGMENT_SPARSE &&
+		if (i > 0 && segment->numbers &&
 		    (!get_varint(at, end, &gap) || gap > UINT64_MAX - number - 1))
 			return false;
 		if (i > 0)
 			number += gap + 1;
-		segment->pages[i].number = number;
+		if (segment->numbers)
+			segment->numbers[i] = number;
 		segment->pages[i].base = PAGE_ABSENT;
 	}
 	return number == record->last;
@@ -88,7 +90,7 @@ static bool parse_bases(struct segment *segment, const uint8_t **at, const uint8
 			continue;
 		base += (page_no)unzigzag(step - 1);
 		/* Lower numbers only: so no chain of bases can be a ring. */
-		if (base <= PAGE_ZERO || base >= segment->pages[i].number)
+		if (base <= PAGE_ZERO || base >= segment_number(segment, i))
 			return false;
 		segment->pages[i].base = base;
 	}
@@ -163,15 +165,19 @@ static int read_header(int fd, struct segment *segment)
 	const struct segment_record *record = &segment->record;
 	size_t head = ((size_t)record->header_bytes + 15) & ~(size_t)15;
 	size_t pages = record->pages * sizeof(*segment->pages);
+	bool gaps = record->flags & SEGMENT_SPARSE;
+	size_t numbers = gaps ? record->pages * sizeof(*segment->numbers) : 0;
 	int result;
 
-	segment->header = malloc(head + pages + record->pages * sizeof(*segment->cluster));
+	segment->header =
+	    malloc(head + pages + numbers + record->pages * sizeof(*segment->cluster));
 	if (!segment->header) {
 		warn("out of memory");
 		return R_FAILED;
 	}
 	segment->pages = (struct segment_place *)(segment->header + head);
-	segment->cluster = (struct segment_cluster *)(segment->header + head + pages);
+	segment->numbers = gaps ? (page_no *)(segment->header + head + pages) : NULL;
+	segment->cluster = (struct segment_cluster *)(segment->header + head + pages + numbers);
 	result = io_pread_all(fd, segment->header, record->header_bytes, (off_t)record->offset);
 	if (result != R_FAILED || errno == EIO)
 		return result == R_OK ? R_OK : R_DAMAGED;

@@ -81,8 +81,8 @@ int cached_pack(struct store_view *view, uint64_t pack, int *fd)
 
 void view_begin_stretch(struct store_view *view)
 {
-	cluster_cache_round(view->cache->clusters);
-	cluster_cache_round(view->cache->full);
+	cluster_cache_round(view->cache->clusters, 1);
+	cluster_cache_round(view->cache->full, 1);
 }
 
 int view_segment(struct store_view *view, page_no number, const struct segment **segment,
@@ -182,27 +182,38 @@ static int fetch_link(struct store_view *view, page_no number, const struct clus
 	return R_OK;
 }
 
-/* Makes the page with this number in `page`, not verified: the end of the chain will be.  The chain
- * is followed down to the full page first, then its differences are applied on the way back. */
-static int assemble(struct store_view *view, page_no number, uint8_t *page, uint32_t *depth_out)
+/* The numbers of a page's chain, itself first, and where the full page at its end lies.  R_OK,
+ * R_NOT_FOUND: there are more than `most` above that one. */
+static int follow(struct store_view *view, page_no number, uint32_t most, page_no *chain,
+		  uint32_t *depth, const struct cluster **cluster, uint32_t *at)
 {
-	page_no chain[CHAIN_MAX], base;
-	const struct cluster *cluster;
-	uint32_t depth = 0, at;
+	page_no base;
 	int result;
 
-	for (;;) {
-		result = fetch_link(view, number, &cluster, &at, &base);
+	for (*depth = 0;; number = base) {
+		result = fetch_link(view, number, cluster, at, &base);
 		if (result != R_OK)
 			return result;
 		if (base == PAGE_ABSENT)
-			break;
-		if (depth == CHAIN_MAX)
-			return R_DAMAGED;
-		chain[depth++] = number;
-		number = base;
+			return R_OK;
+		if (*depth == most)
+			return R_NOT_FOUND;
+		chain[(*depth)++] = number;
 	}
-	*depth_out = depth;
+}
+
+/* Makes the page with this number in `page`, not verified: the end of the chain will be.  The chain
+ * is followed down to the full page first, then its differences are applied on the way back. */
+static int assemble(struct store_view *view, page_no number, uint8_t *page)
+{
+	page_no chain[CHAIN_MAX], base;
+	const struct cluster *cluster;
+	uint32_t depth, at;
+	int result;
+
+	result = follow(view, number, CHAIN_MAX, chain, &depth, &cluster, &at);
+	if (result != R_OK)
+		return result == R_NOT_FOUND ? R_DAMAGED : result;
 	memcpy(page, cluster_page(cluster, at), PAGE_BYTES);
 	while (depth > 0) {
 		result = fetch_link(view, chain[--depth], &cluster, &at, &base);
@@ -213,11 +224,47 @@ static int assemble(struct store_view *view, page_no number, uint8_t *page, uint
 	return R_OK;
 }
 
+int view_page_chain(struct store_view *view, page_no number, struct page_chain *chain)
+{
+	page_no numbers[CHAIN_WRITTEN_MAX], base = number;
+	const struct cluster *cluster;
+	uint32_t depth, at;
+	int result;
+
+	result = follow(view, number, CHAIN_WRITTEN_MAX, numbers, &depth, &cluster, &at);
+	if (result != R_OK)
+		return result;
+	memcpy(chain->pages[0], cluster_page(cluster, at), PAGE_BYTES);
+	for (chain->n = 1; depth > 0; chain->n++) {
+		uint8_t *page = chain->pages[chain->n];
+
+		number = numbers[--depth];
+		result = fetch_link(view, number, &cluster, &at, &base);
+		if (result != R_OK)
+			return result;
+		chain->numbers[chain->n - 1] = base;
+		memcpy(page, page - PAGE_BYTES, PAGE_BYTES);
+		cluster_apply(cluster, at, page);
+	}
+	chain->numbers[chain->n - 1] = number;
+	return R_OK;
+}
+
+int view_check_page(struct store_view *view, page_no number, const uint8_t *bytes)
+{
+	const uint8_t *expected;
+	int result = view_page_hash(view, number, &expected);
+
+	if (result == R_OK && !has_hash(view, bytes, expected))
+		result = R_DAMAGED;
+	return result;
+}
+
 int segment_read_page(struct store_view *view, const struct segment *segment, uint32_t place,
 		      const struct cluster *cluster, uint8_t *page)
 {
 	page_no base = segment->pages[place].base;
-	uint32_t at = segment->pages[place].at, depth;
+	uint32_t at = segment->pages[place].at;
 	int result;
 
 	if (!cluster->whole)
@@ -225,7 +272,7 @@ int segment_read_page(struct store_view *view, const struct segment *segment, ui
 	if (base == PAGE_ABSENT) {
 		memcpy(page, cluster_page(cluster, at), PAGE_BYTES);
 	} else {
-		result = assemble(view, base, page, &depth);
+		result = assemble(view, base, page);
 		if (result != R_OK)
 			return result;
 		cluster_apply(cluster, at, page);
@@ -233,7 +280,7 @@ int segment_read_page(struct store_view *view, const struct segment *segment, ui
 	return has_hash(view, page, segment_hash(segment, place)) ? R_OK : R_DAMAGED;
 }
 
-int view_base_page(struct store_view *view, page_no number, const uint8_t **page, uint32_t *depth)
+int view_page(struct store_view *view, page_no number, const uint8_t **page)
 {
 	uint8_t expected[HASH_BYTES];
 	const struct segment *segment;
@@ -241,7 +288,6 @@ int view_base_page(struct store_view *view, page_no number, const uint8_t **page
 	uint32_t place;
 	int result;
 
-	*depth = 0;
 	*page = zero_page;
 	if (number == PAGE_ABSENT || number == PAGE_ZERO)
 		return R_OK;
@@ -255,17 +301,10 @@ int view_base_page(struct store_view *view, page_no number, const uint8_t **page
 		if (result == R_OK)
 			*page = cluster_page(cluster, segment->pages[place].at);
 	} else {
-		result = assemble(view, number, view->cache->page, depth);
+		result = assemble(view, number, view->cache->page);
 		*page = view->cache->page;
 	}
 	if (result != R_OK)
 		return result;
 	return has_hash(view, *page, expected) ? R_OK : R_DAMAGED;
-}
-
-int view_page(struct store_view *view, page_no number, const uint8_t **page)
-{
-	uint32_t depth;
-
-	return view_base_page(view, number, page, &depth);
 }

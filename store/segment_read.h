@@ -5,7 +5,7 @@
 #include "store/store_internal.h"
 
 struct segment_place {
-	page_no number, base; /* base: PAGE_ABSENT if the page is stored in full */
+	page_no base; /* PAGE_ABSENT if the page is stored in full */
 	uint16_t cluster, at;
 };
 
@@ -19,8 +19,9 @@ struct segment_cluster {
 struct segment {
 	struct segment_record record;
 	uint32_t clusters;
-	uint8_t *header; /* record.header_bytes, and what the two below point to */
+	uint8_t *header; /* record.header_bytes, and what the three below point to */
 	struct segment_place *pages;
+	page_no *numbers; /* NULL: they have no gaps */
 	struct segment_cluster *cluster;
 };
 
@@ -72,9 +73,19 @@ int view_page_hash(struct store_view *view, page_no number, const uint8_t **hash
  * R_DAMAGED (not reported), R_FAILED. */
 int view_page_base(struct store_view *view, page_no number, page_no *base);
 
-/* The same as view_page() for a page that another is to be stored as a difference to; `*depth`
- * tells how many differences it is made of itself, 0 for a full page. */
-int view_base_page(struct store_view *view, page_no number, const uint8_t **page, uint32_t *depth);
+/* The pages that a page is made of: first the full one, last itself. */
+struct page_chain {
+	uint32_t n;
+	page_no numbers[CHAIN_WRITTEN_MAX + 1];
+	uint8_t pages[CHAIN_WRITTEN_MAX + 1][PAGE_BYTES];
+};
+
+/* Makes all of a stored page's chain, not verified.  R_OK; R_NOT_FOUND: it is longer than takes
+ * write them; R_DAMAGED (not reported); R_FAILED. */
+int view_page_chain(struct store_view *view, page_no number, struct page_chain *chain);
+
+/* Whether these are the bytes of a stored page.  R_OK, R_DAMAGED (not reported), R_FAILED. */
+int view_check_page(struct store_view *view, page_no number, const uint8_t *bytes);
 
 /*
  * Reads one page through an open segment, which the caller holds; its bases, if it has any, through

@@ -2,6 +2,7 @@
 
 #include "base/result.h"
 #include "base/warn.h"
+#include "store/base_choice.h"
 #include "store/cluster.h"
 #include "store/pack_write.h"
 #include "store/segment_encode.h"
@@ -49,8 +50,9 @@ struct slot {
 /* What one thread needs to make segments of slots. */
 struct press {
 	struct segment_encoder *encoder;
-	struct store_view *view; /* for bases; NULL before the first */
-	uint8_t *bases;		 /* SEGMENT_BYTES */
+	struct store_view *view; /* for bases; NULL before the first, as what follows */
+	struct base_chooser *chooser;
+	uint8_t *bases; /* SEGMENT_BYTES */
 };
 
 /*
@@ -112,6 +114,7 @@ static int press_open(const struct segment_writer *writer, struct press *press)
 static void press_close(struct press *press)
 {
 	store_view_close(press->view);
+	base_chooser_free(press->chooser);
 	segment_encoder_free(press->encoder);
 	free(press->bases);
 }
@@ -120,31 +123,30 @@ static int open_bases(const struct segment_writer *writer, struct press *press)
 {
 	size_t threads = writer->n_threads ? writer->n_threads : 1, bytes = BASES_BYTES / threads;
 
-	if (store_view_open(writer->store, &press->view) != R_OK)
+	press->chooser = base_chooser_new();
+	press->bases = malloc(SEGMENT_BYTES);
+	if (!press->bases)
+		warn("out of memory");
+	if (!press->chooser || !press->bases ||
+	    store_view_open(writer->store, &press->view) != R_OK)
 		return R_FAILED;
 	return view_keep_bases(press->view, bytes < BASES_BYTES_EACH ? bytes : BASES_BYTES_EACH,
 			       FULL_BASES_BYTES);
 }
 
-/* Reads a base to `to`.  R_NOT_FOUND: the page had better be stored in full, because the base
- * cannot be read or has a long chain under it already.  R_FAILED. */
-static int read_base(const struct segment_writer *writer, struct press *press, page_no base,
-		     uint8_t *to)
+/* Chooses the base of a page and reads it to `to`.  R_NOT_FOUND: there is none that is of use. */
+static int read_base(struct press *press, struct segment_page *page, page_no last, uint8_t *to)
 {
-	const uint8_t *page;
-	uint32_t depth;
+	const uint8_t *bytes;
 	int result;
 
-	if (!press->view && open_bases(writer, press) != R_OK)
-		return R_FAILED;
-	result = view_base_page(press->view, base, &page, &depth);
-	if (result == R_DAMAGED)
-		return R_NOT_FOUND;
-	if (result != R_OK)
+	result = base_choose(press->chooser, press->view, last, page->bytes, &page->base, &bytes);
+	if (result != R_OK) {
+		page->base = PAGE_ABSENT;
 		return result;
-	if (depth >= CHAIN_WRITTEN_MAX)
-		return R_NOT_FOUND;
-	memcpy(to, page, PAGE_BYTES);
+	}
+	memcpy(to, bytes, PAGE_BYTES);
+	page->base_bytes = to;
 	return R_OK;
 }
 
@@ -155,7 +157,7 @@ static int gather_pages(const struct segment_writer *writer, struct press *press
 	if (press->view)
 		view_begin_stretch(press->view);
 	for (uint32_t i = 0; i < slot->pages; i++) {
-		int result = R_NOT_FOUND;
+		int result;
 
 		pages[i] = (struct segment_page){
 			.number = slot->first + i,
@@ -166,17 +168,12 @@ static int gather_pages(const struct segment_writer *writer, struct press *press
 		};
 		if (slot->bases[i] == PAGE_ABSENT)
 			continue;
-		if (!press->bases && !(press->bases = malloc(SEGMENT_BYTES))) {
-			warn("out of memory");
+		if (!press->view && open_bases(writer, press) != R_OK)
 			return R_FAILED;
-		}
-		pages[i].base_bytes = press->bases + (size_t)i * PAGE_BYTES;
-		result =
-		    read_base(writer, press, slot->bases[i], press->bases + (size_t)i * PAGE_BYTES);
-		if (result == R_OK)
-			pages[i].base = slot->bases[i];
-		else if (result != R_NOT_FOUND)
-			return result;
+		result = read_base(press, &pages[i], slot->bases[i],
+				   press->bases + (size_t)i * PAGE_BYTES);
+		if (result == R_FAILED)
+			return R_FAILED;
 	}
 	return R_OK;
 }

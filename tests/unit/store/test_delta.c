@@ -20,6 +20,8 @@
 #define PAGES 700
 #define FIRST 1000ull
 
+static uint64_t words = 14; /* of each that changes: too many to be written again with others */
+
 /* Page `i` as it is at `time`: every third changes each time, every 31st altogether. */
 static void page_at(uint64_t time, uint64_t i, uint64_t *page)
 {
@@ -29,7 +31,7 @@ static void page_at(uint64_t time, uint64_t i, uint64_t *page)
 	}
 	scratch_page(7, i, page);
 	for (uint64_t t = 1; i % 3 == 0 && t <= time; t++)
-		for (uint64_t w = 0; w < 5; w++)
+		for (uint64_t w = 0; w < words; w++)
 			page[(t * 83 + i + w) % 512] = t * 1000003 + i;
 }
 
@@ -137,6 +139,32 @@ static void chains(void **state)
 	}
 	assert_true(deep);
 	assert_int_equal(scratch_verify(store, &verified), R_OK);
+	store_close(store);
+}
+
+/* Where a few words change each time, most of the changes are written again and again, so that no
+ * page has a long chain, nor has to be stored in full at the end of one. */
+static void short_chains(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct generation gen;
+	uint64_t full = 0;
+
+	words = 2;
+	for (uint64_t time = 0; time < 40; time++) {
+		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
+		if (time == 0)
+			full = gen.bytes_stored;
+		else
+			assert_true(gen.bytes_stored < full / 8);
+	}
+	for (uint64_t time = 0; time < 40; time += 13) {
+		struct reading reading = read_back(store, time + 1, time);
+
+		assert_int_equal(reading.damaged, 0);
+		assert_in_range(reading.deepest, time > 0, 1 + time / 6);
+	}
+	words = 14;
 	store_close(store);
 }
 
@@ -410,6 +438,7 @@ out:
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(short_chains, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(chains, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(format_2, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(gc_keeps_bases, scratch_setup, scratch_teardown),

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-static uint64_t words = 5; /* of each page change every time */
+static uint64_t words = 15; /* of each page change every time */
 
 /* Page `i` as it is at `time`. */
 static void drifting_page(uint64_t time, uint64_t i, uint64_t *page)
@@ -76,7 +76,7 @@ static void read_drifting(struct store *store, uint64_t generation, uint64_t tim
 /* What the last generations need of those that are forgotten shrinks to one page each. */
 static void detaches_from_forgotten_bases(void **state)
 {
-	const struct gc_options plain = { 0 };
+	const struct gc_options plain = { .max_unused_percent = 100 };
 	struct gc_options options = { .recompress = true };
 	struct store *store = scratch_open(*state);
 	uint64_t pages, bytes;
@@ -109,6 +109,36 @@ static void detaches_from_forgotten_bases(void **state)
 	store_close(store);
 }
 
+/* Where several pages that are kept are differences to one that is not, each would be stored in
+ * full in its place: it stays until one of them is left. */
+static void siblings_share_a_base(void **state)
+{
+	const struct gc_options options = { .recompress = true };
+	struct store *store = scratch_open(*state);
+	struct gc_result result;
+
+	words = 2; /* so few that all differ from the first */
+	for (uint64_t time = 0; time < 6; time++)
+		take_drifting(store, time);
+	for (uint64_t number = 1; number <= 4; number++) {
+		assert_int_equal(gc_forget(store, &number, 1, &options, &result), R_OK);
+		assert_in_range(result.pages_detached, 0, 50); /* nodes */
+	}
+	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
+	assert_in_range(scratch_stats(store).pages, 3 * DRIFTING, 3 * DRIFTING + 100);
+	scratch_verify_whole(store, 2);
+	read_drifting(store, 5, 4);
+	read_drifting(store, 6, 5);
+	assert_int_equal(gc_forget(store, &(uint64_t){ 5 }, 1, &options, &result), R_OK);
+	assert_in_range(result.pages_detached, DRIFTING, DRIFTING + 50);
+	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
+	assert_in_range(scratch_stats(store).pages, DRIFTING, DRIFTING + 100);
+	scratch_verify_whole(store, 1);
+	read_drifting(store, 6, 5);
+	words = 15;
+	store_close(store);
+}
+
 /* Without being told to recompress, gc does so once the differences are larger than the pages and
  * more of the store than may be unused: chains do not make a store grow without end. */
 static void chains_do_not_pile_up(void **state)
@@ -119,7 +149,6 @@ static void chains_do_not_pile_up(void **state)
 	uint64_t detached = 0, bytes, alone;
 	struct gc_result result;
 
-	words = 15;
 	take_drifting(store, 0);
 	alone = scratch_stats(store).bytes_packs;
 	for (uint64_t time = 1; time < 13; time++) {
@@ -143,7 +172,6 @@ static void chains_do_not_pile_up(void **state)
 	assert_int_equal(result.bytes_rewritten, 0);
 	assert_int_equal(result.bytes_dead_left, result.bytes_dead);
 	store_close(store);
-	words = 5;
 }
 
 /* A page that a kept generation reaches in the middle of a chain keeps what is below it. */
@@ -169,6 +197,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(detaches_from_forgotten_bases, scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(siblings_share_a_base, scratch_setup,
 						scratch_teardown),
 		cmocka_unit_test_setup_teardown(chains_do_not_pile_up, scratch_setup,
 						scratch_teardown),

@@ -409,22 +409,22 @@ static void rounds_of_a_cache(void **state)
 
 	(void)state;
 	assert_non_null(cache);
-	cluster_cache_round(cache);
+	cluster_cache_round(cache, 1);
 	for (page_no first = 1; first <= 40; first++)
 		cluster_cache_put(cache, cluster_of(first));
-	cluster_cache_round(cache);
+	cluster_cache_round(cache, 1);
 	for (page_no first = 1; first <= 40; first += 2)
 		assert_non_null(cluster_cache_find(cache, first, 0));
-	cluster_cache_round(cache);
+	cluster_cache_round(cache, 1);
 	for (page_no first = 1; first <= 40; first++)
 		assert_int_equal(cluster_cache_find(cache, first, 0) != NULL, first % 2);
 	for (page_no first = 101; first <= 200; first++)
 		cluster_cache_put(cache, cluster_of(first));
 	for (page_no first = 1; first <= 200; first++)
 		assert_int_equal(cluster_cache_find(cache, first, 0) != NULL, first > 100);
-	cluster_cache_round(cache);
-	cluster_cache_round(cache);
-	cluster_cache_round(cache);
+	cluster_cache_round(cache, 1);
+	cluster_cache_round(cache, 1);
+	cluster_cache_round(cache, 1);
 	for (page_no first = 101; first <= 200; first++)
 		assert_null(cluster_cache_find(cache, first, 0));
 	cluster_cache_free(cache);
