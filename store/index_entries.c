@@ -326,7 +326,7 @@ int index_sweep(struct index_txn *txn, enum index_db db, void *key, size_t key_s
 
 int index_meta_get(struct index_txn *txn, const char *name, uint64_t absent, uint64_t *value)
 {
-	unsigned char raw[8];
+	unsigned char raw[8] = { 0 };
 	int result = index_get(txn, DB_META, name, strlen(name), raw, sizeof(raw));
 
 	if (result == R_NOT_FOUND) {

@@ -185,13 +185,12 @@ static int follow(struct image_scan *scan, struct image_part *part, uint64_t amo
 static int follow_queue(struct image_scan *scan, struct image_part *part, uint64_t messages)
 {
 	const uint8_t *begin = scan->at;
-	struct image_part inner;
+	struct image_part inner = { .number = part->number };
 
 	for (uint64_t i = 0; i < messages; i++) {
 		struct image_payload payload;
 		int result;
 
-		inner.number = part->number;
 		result = framed(scan, &inner);
 		if (result != R_OK)
 			return result;

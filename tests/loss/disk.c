@@ -101,9 +101,17 @@ static size_t find(struct disk *disk, uint64_t inode, bool directory)
 	return disk->n++;
 }
 
+/* Valid until the next file is found. */
+static struct file *file_of(struct disk *disk, uint64_t inode, bool directory)
+{
+	size_t i = find(disk, inode, directory);
+
+	return &disk->files[i];
+}
+
 static struct naming *new_naming(struct disk *disk, uint64_t dir)
 {
-	struct file *file = &disk->files[find(disk, dir, true)];
+	struct file *file = file_of(disk, dir, true);
 
 	file->namings = grown(file->namings, file->n_namings, sizeof(*file->namings));
 	return &file->namings[file->n_namings++];
@@ -196,7 +204,7 @@ static void sync_file(struct file *file)
 
 static void add_change(struct disk *disk, const struct record *record, const uint8_t *data)
 {
-	struct file *file = &disk->files[find(disk, record->file, false)];
+	struct file *file = file_of(disk, record->file, false);
 	struct change *change;
 
 	file->changes = grown(file->changes, file->n_changes, sizeof(*file->changes));
@@ -251,7 +259,7 @@ void disk_apply(struct disk *disk, const struct record *record, const char *name
 		snprintf(naming->removed, sizeof(naming->removed), "%s", name);
 		break;
 	case CALL_SYNC:
-		sync_file(&disk->files[find(disk, record->file, false)]);
+		sync_file(file_of(disk, record->file, false));
 		break;
 	default:
 		add_change(disk, record, data);
