@@ -392,16 +392,6 @@ static void keep_messages(const struct fail *fail)
 	close(fd);
 }
 
-static void copy_ledger(const struct ledger *from, struct ledger *to)
-{
-	to->n = from->n;
-	to->entries = malloc((from->n + 1) * sizeof(*to->entries));
-	if (!to->entries)
-		exit(2);
-	if (from->n)
-		memcpy(to->entries, from->entries, from->n * sizeof(*to->entries));
-}
-
 /* True if the call was reached. */
 static bool one(struct fail *fail, long at)
 {
@@ -414,7 +404,7 @@ static bool one(struct fail *fail, long at)
 		copy_remove(fail->state);
 	else
 		copy_write(&fail->base, fail->state);
-	copy_ledger(&fail->ledger, &ledger);
+	ledger_copy(&fail->ledger, &ledger);
 	memset(told, 0, sizeof(*told));
 	say_before(fail, &ledger);
 	status = in_child(fail, at, NULL, false);

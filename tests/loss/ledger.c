@@ -103,6 +103,16 @@ void ledger_read(const char *path, struct ledger *ledger)
 	fclose(file);
 }
 
+void ledger_copy(const struct ledger *from, struct ledger *to)
+{
+	to->n = from->n;
+	to->entries = malloc((from->n + 1) * sizeof(*to->entries));
+	if (!to->entries)
+		exit(2);
+	if (from->n)
+		memcpy(to->entries, from->entries, from->n * sizeof(*to->entries));
+}
+
 void ledger_free(struct ledger *ledger)
 {
 	free(ledger->entries);

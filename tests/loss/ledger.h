@@ -31,6 +31,8 @@ void ledger_read(const char *path, struct ledger *ledger);
 
 /* Reads one line into the ledger; false if it is none. */
 bool ledger_line(struct ledger *ledger, const char *line);
+/* Makes `to`, which holds nothing, a ledger of its own; exits without memory. */
+void ledger_copy(const struct ledger *from, struct ledger *to);
 void ledger_free(struct ledger *ledger);
 
 /* Appends a line to the file; a preloaded recorder (record.c) is told as well. */

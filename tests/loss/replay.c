@@ -186,16 +186,6 @@ static void cut(struct replay *replay, const struct disk *disk, struct ledger *l
 	make_state(replay, disk, mode, seed);
 }
 
-static void copy_ledger(const struct ledger *from, struct ledger *to)
-{
-	to->n = from->n;
-	to->entries = malloc((from->n + 1) * sizeof(*to->entries));
-	if (!to->entries)
-		exit(2);
-	if (from->n)
-		memcpy(to->entries, from->entries, from->n * sizeof(*to->entries));
-}
-
 /* The calls at which power is cut `more` times over: those that follow others not yet synced. */
 static void run(struct replay *replay, unsigned long states, uint64_t seed)
 {
@@ -215,7 +205,7 @@ static void run(struct replay *replay, unsigned long states, uint64_t seed)
 		for (acc += states; acc >= replay->n; acc -= replay->n) {
 			unsigned long k = replay->checked;
 
-			copy_ledger(&ledger, &at);
+			ledger_copy(&ledger, &at);
 			cut(replay, disk, &at, i + 1, (enum loss_mode)((k + seed) % LOSS_MODES),
 			    seed * 1000003 + k);
 			ledger_free(&at);
