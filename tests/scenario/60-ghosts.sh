@@ -4,10 +4,10 @@
 # a restore that is killed leaves nothing behind.
 # timeout: 120
 . "$(dirname "$0")/lib.sh"
+. "$HERE/file_systems.sh"
 command -v python3 >/dev/null || skip "needs python3"
 
 # One folder for each file system, in the scenario's own mount namespace.
-FILE_SYSTEMS=
 have() { FILE_SYSTEMS="$FILE_SYSTEMS $1"; }
 make_loop() { # NAME MEGABYTES MKFS...
 	local name=$1 size=$2
@@ -28,15 +28,6 @@ make_loop btrfs 128 mkfs.btrfs -q -f
 mkdir "$W/lower" "$W/upper" "$W/work" "$W/overlay"
 mount -t overlay -o "lowerdir=$W/lower,upperdir=$W/upper,workdir=$W/work" none "$W/overlay" 2>/dev/null &&
 	have overlay
-unmount() {
-	local fs rc=$?
-	for pid in $STARTED_PIDS; do kill_tree "$pid" 2>/dev/null; done
-	cd /
-	for fs in $FILE_SYSTEMS; do umount -l "$W/$fs"; done
-	(exit $rc)
-	scenario_end
-}
-trap unmount EXIT
 
 # Restores of every kind of sparse file: one tree with a task on each file system.
 note "sparse"

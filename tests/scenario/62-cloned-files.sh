@@ -5,18 +5,9 @@
 # the room it writes to, the file is read as ever.
 # timeout: 120
 . "$(dirname "$0")/lib.sh"
+. "$HERE/file_systems.sh"
 command -v python3 >/dev/null || skip "needs python3"
 
-FILE_SYSTEMS=
-unmount() {
-	local fs rc=$?
-	for pid in $STARTED_PIDS; do kill_tree "$pid" 2>/dev/null; done
-	cd /
-	for fs in $FILE_SYSTEMS; do umount -l "$W/$fs"; done
-	(exit $rc)
-	scenario_end
-}
-trap unmount EXIT
 for fs in xfs btrfs; do
 	command -v mkfs.$fs >/dev/null || continue
 	truncate -s 1000M "$W/$fs.img" && mkdir "$W/$fs"
