@@ -14,14 +14,13 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
+#include "engine/proc/files/cachestat.h"
 
 /* What one call reads: long enough that calls do not count, short enough to stay in a cache. */
 #define WINDOW_PAGES 256u
 /* A hole up to this long is read, too, and left out, where the data is not in memory: the disk is
  * read in long pieces then. */
 #define BRIDGE_PAGES 2u
-/* cachestat(2), which the C library does not know. */
-#define SYS_CACHESTAT 451
 
 int contents_open(int fd)
 {
@@ -150,14 +149,9 @@ static int put_blindly(struct object_writer *writer, int fd, const struct conten
 /* Is at least half of it in memory?  Then reading holes only costs memory for their zeroes. */
 static bool is_cached(int fd, const struct contents_plan *plan)
 {
-	struct {
-		uint64_t off, len;
-	} range = { 0, 0 };
-	struct {
-		uint64_t cached, dirty, writeback, evicted, recently_evicted;
-	} stat = { 0 };
+	struct cache_pages stat;
 
-	return syscall(SYS_CACHESTAT, fd, &range, &stat, 0) == 0 && stat.cached >= plan->pages / 2;
+	return cache_pages_of(fd, &stat) && stat.cached >= plan->pages / 2;
 }
 
 /* How many runs from `first` on fit into one window, with holes between them worth reading. */

@@ -19,11 +19,11 @@
 #include <unistd.h>
 
 #include "base/result.h"
+#include "engine/proc/files/cachestat.h"
 
 /* <linux/magic.h> does not have it. */
 #define BCACHEFS_MAGIC 0xca451a4eu
-/* System calls that the C library does not know. */
-#define SYS_CACHESTAT 451
+/* The C library does not know it. */
 #define SYS_QUOTACTL_FD 443
 /* Extents of less than that on average are quicker to read than to clone. */
 #define EXTENT_MIN_BYTES (128u << 10)
@@ -57,15 +57,10 @@ void reflink_flush(int fd)
 /* Is so little of it not on the disk yet that writing that is quick? */
 static bool is_flushed(int fd, const struct stat *st)
 {
-	struct {
-		uint64_t off, len;
-	} range = { 0, 0 };
-	struct {
-		uint64_t cached, dirty, writeback, evicted, recently_evicted;
-	} stat = { 0 };
 	uint64_t pages = (uint64_t)st->st_size / PAGE, dirty;
+	struct cache_pages stat;
 
-	if (syscall(SYS_CACHESTAT, fd, &range, &stat, 0) != 0)
+	if (!cache_pages_of(fd, &stat))
 		return false;
 	dirty = stat.dirty + stat.writeback;
 	return dirty <= pages / PAGES_FOR_DIRTY ||
