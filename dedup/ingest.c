@@ -528,7 +528,9 @@ static void count_bytes(const struct segment_writer *writer, struct generation *
 
 int ingest_commit(struct ingest *ingest, struct generation *gen)
 {
+	struct store *store = ingest->store;
 	struct object directory;
+	size_t segments;
 
 	if (ingest->failed || ingest->open) {
 		warn("lineage %s: something of this generation could not be stored: take it again",
@@ -549,6 +551,8 @@ int ingest_commit(struct ingest *ingest, struct generation *gen)
 	count_bytes(ingest->classifier.writer, gen);
 	if (commit_generation(ingest->store, ingest->classifier.writer, &directory, gen) != R_OK)
 		return R_FAILED;
+	segment_writer_records(ingest->classifier.writer, &segments);
 	free_ingest(ingest, true);
+	commit_settle(store, segments);
 	return R_OK;
 }

@@ -160,8 +160,12 @@ int commit_generation(struct store *store, struct segment_writer *writer,
 		return result;
 	gen->number = commit.record.gen.number;
 	gen->bytes_index = commit.record.gen.bytes_index;
-	/* So much that merging keeps pace.  What fails here fails for the next take as well, which
-	 * will say so; this one is committed. */
-	hash_index_merge(store->index, MERGE_MIN + MERGE_SHARE * n * SEGMENT_PAGES);
 	return R_OK;
+}
+
+void commit_settle(struct store *store, size_t segments)
+{
+	size_t n = segments < BATCH_SEGMENTS ? segments : BATCH_SEGMENTS;
+
+	hash_index_merge(store->index, MERGE_MIN + MERGE_SHARE * n * SEGMENT_PAGES);
 }

@@ -18,4 +18,12 @@ int view_find_page(struct store_view *view, const uint8_t hash[HASH_BYTES], cons
 int commit_generation(struct store *store, struct segment_writer *writer,
 		      const struct object *directory, struct generation *gen);
 
+/*
+ * After a commit of `segments` segments: merges what has gathered in the table of hashes, so much
+ * that it keeps pace.  Not before the committer's view is closed: pages that a step leaves are free
+ * for the next one only if no view still reads them, and the index would grow by each step.  What
+ * fails here fails for the next take as well, which will say so; the generation is committed.
+ */
+void commit_settle(struct store *store, size_t segments);
+
 #endif

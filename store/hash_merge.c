@@ -13,8 +13,8 @@
 
 #define TIER_ENTRIES 4096u /* of the shortest tier; each next one is FANOUT times as long */
 #define FANOUT 4u
-/* Entries one transaction moves: 1.5 MiB written. */
-#define STEP_ENTRIES ((size_t)128 << 10)
+/* Entries one transaction moves: 0.8 MiB written, which may be as much of new file. */
+#define STEP_ENTRIES ((size_t)64 << 10)
 #define SOURCES_MAX 16
 
 struct source {
