@@ -267,7 +267,7 @@ static void let_go(struct store_view *view, const struct page_plan *page)
 			continue;
 		if (!part->own)
 			cluster_cache_take(view->cache->clusters, cluster);
-		cluster_free(cluster);
+		cluster_reuse(bulk->unpackers[0], cluster);
 		part->own = false;
 		part->cluster = NULL;
 	}

@@ -23,6 +23,8 @@ struct unpacker {
 	ZSTD_DCtx *zstd;
 	uint8_t *stored; /* SEGMENT_BYTES */
 	uint8_t *planes; /* the same, once there were any */
+	uint8_t *spare;	 /* of a cluster that went, or NULL, */
+	size_t spare_len;
 };
 
 struct cluster_cache {
@@ -51,6 +53,7 @@ void unpacker_free(struct unpacker *unpacker)
 	if (!unpacker)
 		return;
 	ZSTD_freeDCtx(unpacker->zstd);
+	room_put(unpacker->spare, unpacker->spare_len);
 	free(unpacker->stored);
 	free(unpacker->planes);
 	free(unpacker);
@@ -63,6 +66,26 @@ void cluster_free(struct cluster *cluster)
 	room_put(cluster->bytes, cluster->len);
 	free(cluster->words);
 	free(cluster);
+}
+
+void cluster_reuse(struct unpacker *unpacker, struct cluster *cluster)
+{
+	if (!cluster->delta && !unpacker->spare && cluster->bytes) {
+		unpacker->spare = cluster->bytes;
+		unpacker->spare_len = cluster->len;
+		cluster->bytes = NULL;
+	}
+	cluster_free(cluster);
+}
+
+static uint8_t *room_for(struct unpacker *unpacker, size_t len)
+{
+	uint8_t *room = unpacker->spare;
+
+	if (!room || len != unpacker->spare_len)
+		return room_get(len);
+	unpacker->spare = NULL;
+	return room;
 }
 
 /* Bytes the cluster has when unpacked; 0: none that make sense. */
@@ -126,7 +149,7 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 
 	if (len == 0)
 		return R_OK;
-	cluster->bytes = room_get(len);
+	cluster->bytes = room_for(unpacker, len);
 	cluster->len = len;
 	cluster->words = cluster->delta ? malloc(from->pages * sizeof(*cluster->words)) : NULL;
 	if (!cluster->bytes || (cluster->delta && !cluster->words)) {

@@ -42,6 +42,10 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place,
 		 struct cluster **cluster);
 void cluster_free(struct cluster *cluster);
 
+/* Frees it too; the next cluster of full pages that is as long is unpacked to its memory, while the
+ * processor has that. */
+void cluster_reuse(struct unpacker *unpacker, struct cluster *cluster);
+
 /* The full page at a place of a cluster that is whole. */
 const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at);
 

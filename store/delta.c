@@ -46,22 +46,32 @@ uint32_t delta_gather(const void *page, const void *base, uint8_t *bitmap, uint8
 	return (uint32_t)(to - words) / 8;
 }
 
-/* Counts the bits of all words side by side, as there may be no instruction for it: bytes of up to
- * 64, which are summed up in the end. */
+static inline uint32_t count(const uint8_t *bitmap)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < DELTA_BITMAP_BYTES; i += 8)
+		n += (uint32_t)__builtin_popcountll(get_le64(bitmap + i));
+	return n;
+}
+
+#ifdef __x86_64__
+/* By the instruction, which not all processors of this kind have. */
+__attribute__((target("popcnt"))) static uint32_t count_quickly(const uint8_t *bitmap)
+{
+	return count(bitmap);
+}
+
 uint32_t delta_bitmap_count(const uint8_t *bitmap)
 {
-	uint64_t sums = 0;
-
-	for (size_t i = 0; i < DELTA_BITMAP_BYTES; i += 8) {
-		uint64_t x = get_le64(bitmap + i);
-
-		x -= x >> 1 & UINT64_C(0x5555555555555555);
-		x = (x & UINT64_C(0x3333333333333333)) + (x >> 2 & UINT64_C(0x3333333333333333));
-		sums += (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-	}
-	sums = (sums & UINT64_C(0x00ff00ff00ff00ff)) + (sums >> 8 & UINT64_C(0x00ff00ff00ff00ff));
-	return (uint32_t)(sums * UINT64_C(0x0001000100010001) >> 48);
+	return __builtin_cpu_supports("popcnt") ? count_quickly(bitmap) : count(bitmap);
 }
+#else
+uint32_t delta_bitmap_count(const uint8_t *bitmap)
+{
+	return count(bitmap);
+}
+#endif
 
 /* Not memcpy(): the compiler would make of it an instruction that takes long to begin, as it sees
  * that whole words are copied. */

@@ -25,6 +25,10 @@
 #define SEGMENT_PAGES 256u /* 1 MiB before compression */
 #define SEGMENT_BYTES (SEGMENT_PAGES * PAGE_BYTES)
 
+/* Pages beyond, which no store comes to, are not found by hash and not the base of others. */
+#define PAGE_NO_BITS 48
+#define PAGE_NO_MAX ((UINT64_C(1) << PAGE_NO_BITS) - 1)
+
 #define PACK_MAGIC "SNAPPACK"
 #define PACK_HEADER_BYTES 64
 #define SEGMENT_MAGIC "SNAPSEG2"

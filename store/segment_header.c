@@ -90,7 +90,7 @@ static bool parse_bases(struct segment *segment, const uint8_t **at, const uint8
 			continue;
 		base += (page_no)unzigzag(step - 1);
 		/* Lower numbers only: so no chain of bases can be a ring. */
-		if (base <= PAGE_ZERO || base >= segment_number(segment, i))
+		if (base <= PAGE_ZERO || base >= segment_number(segment, i) || base > PAGE_NO_MAX)
 			return false;
 		segment->pages[i].base = base;
 	}
@@ -135,8 +135,8 @@ static bool place_pages(struct segment *segment)
 		}
 		if (cluster[delta] == segment->clusters)
 			return false;
-		segment->pages[i].cluster = (uint16_t)cluster[delta];
-		segment->pages[i].at = (uint16_t)at[delta]++;
+		segment->pages[i].cluster = (uint8_t)cluster[delta];
+		segment->pages[i].at = (uint8_t)at[delta]++;
 	}
 	return true;
 }

@@ -4,10 +4,13 @@
 
 #include "store/store_internal.h"
 
+/* Eight bytes, as who follows chains looks at one here and one there of many. */
 struct segment_place {
-	page_no base; /* PAGE_ABSENT if the page is stored in full */
-	uint16_t cluster, at;
+	page_no base : PAGE_NO_BITS; /* PAGE_ABSENT if the page is stored in full */
+	page_no cluster : 8, at : 8;
 };
+
+_Static_assert(sizeof(struct segment_place) == 8 && SEGMENT_PAGES <= 1 << 8, "a word for a place");
 
 struct segment_cluster {
 	uint32_t offset, bytes; /* in the body */

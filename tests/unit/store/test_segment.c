@@ -151,7 +151,9 @@ static void dense_and_full(void **state)
 
 static void sparse(void **state)
 {
-	const struct segment_coding coding = { .level = 3, .delta_level = 3, .cluster_pages = 256 };
+	const struct segment_coding coding = {
+		.level = 3, .delta_level = 3, .cluster_pages = 256, .delta_pages = 100
+	};
 	struct made *made = *state;
 	page_no number = 5;
 
@@ -169,7 +171,7 @@ static void mixed(void **state)
 {
 	struct made *made = *state;
 	struct segment segment;
-	uint64_t deltas = 0;
+	uint64_t deltas = 0, left = 0;
 
 	for (uint32_t i = 0; i < 250; i++) {
 		page_no base = i % 3 == 0 ? PAGE_ABSENT : 50000 - i * (i % 2 ? 13 : 101);
@@ -197,7 +199,14 @@ static void mixed(void **state)
 			made->pages[i].base = PAGE_ABSENT;
 		deltas += small;
 	}
-	assert_true(deltas > 100);
+	assert_true(deltas > segment_coding_take.delta_pages);
+	for (uint32_t i = 0; i < segment.clusters; i++) {
+		if (!codec_is_delta(segment.cluster[i].codec))
+			continue;
+		assert_in_range(segment.cluster[i].pages, deltas / 2, (deltas + 1) / 2);
+		left -= segment.cluster[i].pages;
+	}
+	assert_int_equal(left + deltas, 0);
 	segment_free(&segment);
 	check(made, 250);
 }
@@ -324,6 +333,18 @@ static void base_above(void **state)
 	check(made, 2);
 }
 
+/* Nor one that a place in memory has no room for. */
+static void base_too_high(void **state)
+{
+	struct made *made = *state;
+
+	make(made, 0, PAGE_NO_MAX + 1, PAGE_NO_MAX, 3);
+	make(made, 1, PAGE_NO_MAX + 2, PAGE_NO_MAX + 1, 3);
+	write_out(made, &segment_coding_take, 2);
+	made->pages[1].base = PAGE_ABSENT;
+	check(made, 2);
+}
+
 /* Whatever byte of the header is changed, it is refused, the checksum beside. */
 static void damaged_header(void **state)
 {
@@ -441,6 +462,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_lz4, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_above, setup, teardown),
+		cmocka_unit_test_setup_teardown(base_too_high, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_header, setup, teardown),
 		cmocka_unit_test_setup_teardown(forged_header, setup, teardown),
 	};
