@@ -260,12 +260,17 @@ static void drop_others(const struct store *store, const char *wanted)
 		closedir(dir);
 }
 
-/* A new key, and where it is to be found; nothing refers to it yet.  `old`, of a key file of the
- * same name, is kept in it for the time being. */
-static int make_kek(struct store *store, struct keys_file *file, const struct key_source *source,
-		    const struct keys_file *before, const uint8_t *old, uint8_t kek[KEY_BYTES])
+/* Whether a new key goes where the old one is. */
+static bool is_same_file(const struct keys_file *before, const struct keys_file *after)
 {
-	bool same;
+	return before && before->method == KEY_IN_FILE && after->method == KEY_IN_FILE &&
+	       strcmp(before->path, after->path) == 0;
+}
+
+/* A new key, and where it is to be found; nothing refers to it yet. */
+static int make_kek(struct store *store, struct keys_file *file, const struct key_source *source,
+		    const struct keys_file *before, uint8_t kek[KEY_BYTES])
+{
 	int result;
 
 	randombytes_buf(kek, KEY_BYTES);
@@ -283,19 +288,18 @@ static int make_kek(struct store *store, struct keys_file *file, const struct ke
 
 		sodium_bin2hex(digits, sizeof(digits), file->kek_id, KEY_ID_BYTES);
 		snprintf(file->path, sizeof(file->path), KEY_NAME_PREFIX "%s", digits);
-		return key_file_write(store, file->path, kek, NULL);
+		return key_file_write(store, file->path, kek);
 	}
 	result = set_path(file, source->file);
 	if (result != R_OK)
 		return result;
-	same = before && before->method == KEY_IN_FILE && strcmp(before->path, file->path) == 0;
-	if (same)
-		return key_file_write(store, file->path, kek, old);
+	if (is_same_file(before, file))
+		return key_file_add(store, file->path, kek);
 	/* One that is there may be the key of other stores: it is used as it is. */
 	result = key_file_read(store, file->path, NULL, false, kek);
 	if (result == R_NOT_FOUND) {
 		randombytes_buf(kek, KEY_BYTES);
-		result = key_file_write(store, file->path, kek, NULL);
+		result = key_file_write(store, file->path, kek);
 	}
 	kek_id_of(kek, file->kek_id);
 	return result;
@@ -316,7 +320,7 @@ static int first_keys(struct store *store, enum key_method method, const struct 
 
 	if (keys && kek) {
 		add_data_key(keys);
-		result = make_kek(store, &file, source, NULL, NULL, kek);
+		result = make_kek(store, &file, source, NULL, kek);
 	}
 	if (result == R_OK)
 		result = wrap(store, keys, kek, &file);
@@ -418,7 +422,7 @@ static int rewrap(struct store *store, const struct keys_file *before, const uin
 	if (result == R_OK && !(more = with_another(keys)))
 		result = R_FAILED;
 	if (result == R_OK)
-		result = make_kek(store, &after, source, before, old, kek);
+		result = make_kek(store, &after, source, before, kek);
 	if (result == R_OK)
 		result = wrap(store, more, kek, &after);
 	if (result == R_OK)
@@ -426,9 +430,10 @@ static int rewrap(struct store *store, const struct keys_file *before, const uin
 	/* The old key opens nothing any more. */
 	if (result == R_OK)
 		drop_others(store, method == KEY_IN_STORE ? after.path : "");
-	if (result == R_OK && method == KEY_IN_FILE && before->method == KEY_IN_FILE &&
-	    strcmp(before->path, after.path) == 0)
-		result = key_file_write(store, after.path, kek, NULL);
+	if (result == R_OK && is_same_file(before, &after))
+		note("key file %s: the old key stays in it, as another store may need it: remove "
+		     "its line when none does",
+		     after.path);
 	keys_file_free(&after);
 	store_keys_close(more);
 	store_keys_close(keys);

@@ -17,6 +17,7 @@
 
 #define FILE_MAX_BYTES (4u << 20)
 #define KEY_FILE_MAX_BYTES 65536
+#define KEY_LINE_BYTES (2 * KEY_BYTES + 1)
 #define SUM_BYTES 16
 
 static const char *const method_words[] = {
@@ -281,26 +282,13 @@ int key_file_read(struct store *store, const char *path, const uint8_t *id, bool
 	return result;
 }
 
-int key_file_write(struct store *store, const char *path, const uint8_t kek[KEY_BYTES],
-		   const uint8_t *second)
+/* Puts the text in place of the key file, at once. */
+static int replace_key_file(struct store *store, const char *path, const char *text, size_t len)
 {
-	static const char head[] =
-	    "# snap: key of a store's secrets; keep it, and keep it secret\n";
-	size_t room = sizeof(head) + 2 * (2 * KEY_BYTES + 1) + 1, len = sizeof(head) - 1;
-	char *text = sodium_malloc(room), name[KEY_PATH_MAX + 64];
 	const char *slash = strrchr(path, '/');
 	int dirfd = store->dirfd, result = R_FAILED;
+	char name[KEY_PATH_MAX + 64];
 
-	if (!text) {
-		warn("out of memory");
-		return R_FAILED;
-	}
-	memcpy(text, head, len);
-	for (const uint8_t *key = kek; key; key = key == kek ? second : NULL) {
-		sodium_bin2hex(text + len, 2 * KEY_BYTES + 1, key, KEY_BYTES);
-		len += 2 * KEY_BYTES;
-		text[len++] = '\n';
-	}
 	fault_point("key file write");
 	if (slash) {
 		snprintf(name, sizeof(name), "%.*s", (int)(slash - path + 1), path);
@@ -312,6 +300,85 @@ int key_file_write(struct store *store, const char *path, const uint8_t kek[KEY_
 		warn_errno("key file %s: cannot write", full_name(store, path, name, sizeof(name)));
 	if (slash && dirfd >= 0)
 		close(dirfd);
+	return result;
+}
+
+/* A line with the key at `to`, of KEY_LINE_BYTES. */
+static void put_key(char *to, const uint8_t kek[KEY_BYTES])
+{
+	sodium_bin2hex(to, KEY_LINE_BYTES, kek, KEY_BYTES);
+	to[KEY_LINE_BYTES - 1] = '\n';
+}
+
+int key_file_write(struct store *store, const char *path, const uint8_t kek[KEY_BYTES])
+{
+	static const char head[] =
+	    "# snap: key of a store's secrets; keep it, and keep it secret\n";
+	size_t len = sizeof(head) - 1;
+	char *text = sodium_malloc(len + KEY_LINE_BYTES);
+	int result;
+
+	if (!text) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	memcpy(text, head, len);
+	put_key(text + len, kek);
+	result = replace_key_file(store, path, text, len + KEY_LINE_BYTES);
+	sodium_free(text);
+	return result;
+}
+
+/* Where the first line begins that is no remark. */
+static size_t behind_remarks(const char *text)
+{
+	size_t at = 0;
+
+	while (text[at] == '#' && strchr(text + at, '\n'))
+		at = (size_t)(strchr(text + at, '\n') + 1 - text);
+	return at;
+}
+
+/* Reads all of the file to `text`, of KEY_FILE_MAX_BYTES and a NUL. */
+static int read_text(struct store *store, const char *path, char *text, size_t *len)
+{
+	char name[KEY_PATH_MAX + 64];
+	int fd = openat(store->dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, KEY_FILE_MAX_BYTES);
+
+	full_name(store, path, name, sizeof(name));
+	if (got < 0)
+		warn_errno("key file %s: cannot read", name);
+	else if (got + KEY_LINE_BYTES > KEY_FILE_MAX_BYTES)
+		warn("key file %s: no room for another key: remove what nobody needs, or name "
+		     "another file with --new-key-file",
+		     name);
+	if (fd >= 0)
+		close(fd);
+	if (got < 0 || got + KEY_LINE_BYTES > KEY_FILE_MAX_BYTES)
+		return R_FAILED;
+	*len = (size_t)got;
+	text[got] = '\0';
+	return R_OK;
+}
+
+int key_file_add(struct store *store, const char *path, const uint8_t kek[KEY_BYTES])
+{
+	char *text = sodium_malloc(KEY_FILE_MAX_BYTES + 1);
+	size_t len, at;
+	int result;
+
+	if (!text) {
+		warn("out of memory");
+		return R_FAILED;
+	}
+	result = read_text(store, path, text, &len);
+	if (result == R_OK) {
+		at = behind_remarks(text);
+		memmove(text + at + KEY_LINE_BYTES, text + at, len - at);
+		put_key(text + at, kek);
+		result = replace_key_file(store, path, text, len + KEY_LINE_BYTES);
+	}
 	sodium_free(text);
 	return result;
 }

@@ -44,8 +44,10 @@ void kek_id_of(const uint8_t kek[KEY_BYTES], uint8_t id[KEY_ID_BYTES]);
  */
 int key_file_read(struct store *store, const char *path, const uint8_t *id, bool quiet,
 		  uint8_t kek[KEY_BYTES]);
-/* Writes a key file of one key, or of two.  R_OK or R_FAILED. */
-int key_file_write(struct store *store, const char *path, const uint8_t kek[KEY_BYTES],
-		   const uint8_t *second);
+/* Writes a key file of one key.  R_OK or R_FAILED. */
+int key_file_write(struct store *store, const char *path, const uint8_t kek[KEY_BYTES]);
+/* Makes it the first key of a key file; all that is there stays, as it may be other stores'.  R_OK
+ * or R_FAILED. */
+int key_file_add(struct store *store, const char *path, const uint8_t kek[KEY_BYTES]);
 
 #endif

@@ -427,6 +427,38 @@ static void every_way(void **state)
 	unlink(path);
 }
 
+/* A key file may be that of several stores: a new key of one leaves the others theirs. */
+static void shared_file(void **state)
+{
+	struct store *store = scratch_open(*state), *other;
+	char *dir = scratch_make(), path[300];
+	struct key_source file = { .file = path };
+	struct store_keys *keys;
+	struct key_status status[2];
+	struct generation gen;
+
+	snprintf(path, sizeof(path), "%s.key", (char *)*state);
+	other = scratch_open(dir);
+	assert_int_equal(store_keys_init(store, KEY_IN_FILE, &file), R_OK);
+	assert_int_equal(store_keys_init(other, KEY_IN_FILE, &file), R_OK);
+	keys = open_keys(other);
+	take_sealed(other, keys, 40, false, &gen);
+	store_keys_close(keys);
+	for (int times = 0; times < 2; times++)
+		assert_int_equal(store_keys_rotate(store, &by_store, KEY_IN_FILE, &file), R_OK);
+	assert_int_equal(store_keys_status(store, &by_store, &status[0]), R_OK);
+	assert_int_equal(store_keys_status(other, &by_store, &status[1]), R_OK);
+	assert_true(status[0].available && status[1].available);
+	assert_memory_not_equal(status[0].id, status[1].id, KEY_ID_BYTES);
+	keys = open_keys(other);
+	assert_int_equal(read_back(other, keys, gen.number, 40), R_OK);
+	store_keys_close(keys);
+	store_close(other);
+	store_close(store);
+	scratch_remove(dir);
+	unlink(path);
+}
+
 static int rotate_child(const char *dir, void *arg)
 {
 	struct key_source file = { .file = arg };
@@ -481,6 +513,7 @@ int main(void)
 						scratch_teardown),
 		cmocka_unit_test_setup_teardown(mixed_up, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(other_keys, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(shared_file, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(every_way, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(killed, scratch_setup, scratch_teardown),
 	};
