@@ -8,12 +8,31 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t came;
 static volatile sig_atomic_t at_once;
 static volatile sig_atomic_t heir = -1; /* pidfd of the process that gets the signals */
 static volatile sig_atomic_t shared;	/* the terminal itself tells it of ^C */
+static volatile sig_atomic_t pokes;	/* waits are interrupted again and again */
+
+/* A signal that comes right before a wait begins does not interrupt it: the next one does. */
+#define POKE_US 50000
+
+static void on_poke(int number)
+{
+	(void)number;
+}
+
+static void poke(bool on)
+{
+	struct itimerval every = { 0 };
+
+	if (on)
+		every.it_value.tv_usec = every.it_interval.tv_usec = POKE_US;
+	setitimer(ITIMER_REAL, &every, NULL);
+}
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
@@ -31,6 +50,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
 		ending_ask(EXIT_SIGNAL + number);
 	}
 	came = number;
+	if (pokes)
+		poke(true);
+	errno = saved;
 }
 
 /* nohup and a shell's background jobs ask for signals to stay ignored. */
@@ -44,8 +66,22 @@ static void catch (int number)
 	sigaction(number, &action, NULL);
 }
 
+/* No SA_RESTART: the waits are to end. */
+static void allow_pokes(void)
+{
+	struct sigaction action = { .sa_handler = on_poke };
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &alarm, NULL);
+	pokes = sigaction(SIGALRM, &action, NULL) == 0;
+}
+
 void interrupt_install(enum command_kind kind)
 {
+	if (kind == COMMAND_REBUILDS)
+		allow_pokes();
 	at_once = kind != COMMAND_ENGINE && kind != COMMAND_REBUILDS && kind != COMMAND_LISTENS;
 	catch (SIGINT);
 	catch (SIGTERM);
@@ -59,6 +95,8 @@ void interrupt_hold(void)
 {
 	sigset_t held;
 
+	if (pokes)
+		poke(false);
 	sigemptyset(&held);
 	sigaddset(&held, SIGINT);
 	sigaddset(&held, SIGTERM);
@@ -87,6 +125,8 @@ static void hand_over(pid_t pid, bool share)
 	if (pid && came && heir >= 0) {
 		syscall(SYS_pidfd_send_signal, (int)heir, (int)came, NULL, 0);
 		came = 0;
+		if (pokes)
+			poke(false);
 	}
 	if (pid && !share) {
 		catch (SIGQUIT);

@@ -7,8 +7,8 @@
 /*
  * From here on the first of these signals makes interrupt_signal() true for commands that look into
  * or make processes or wait for a peer, which then undo what they began; a second one ends snap at
- * once.  The others are ended at once: their work survives a loss of power, so it survives this
- * too.
+ * once.  Those that make processes have their waits interrupted (EINTR) from then on every 50 ms.
+ * The others are ended at once: their work survives a loss of power, so it survives this too.
  */
 void interrupt_install(enum command_kind kind);
 

@@ -48,10 +48,11 @@ static int plan_files(struct rebuild *r, const struct restore_options *opts)
 	if (!r->files)
 		return R_FAILED;
 	if (rc == R_OK && opts->with_files)
-		rc = back_plan(r->view, r->gen.number, &r->back);
+		rc = back_plan(r->view, r->gen.number, r->progress, &r->back);
 	if (rc == R_OK) {
 		files_restore_set_back(r->files, r->back);
 		fds_restore_set_files(r->fds, r->files);
+		fds_restore_set_progress(r->fds, r->progress);
 	}
 	if (rc == R_OK)
 		fds_restore_set_keys(r->fds, r->store, r->keys);
@@ -143,6 +144,8 @@ static int each_task(struct rebuild *r, int (*step)(struct rebuild_task *t))
 
 		if (!has_space(r->tasks[i]))
 			continue;
+		if (stop_asked(r))
+			return R_FAILED;
 		rc = step(r->tasks[i]);
 		if (rc)
 			return rc;
@@ -263,11 +266,11 @@ int engine_restore(struct store *store, const struct restore_options *opts,
 		.store = store,
 		.foreground = opts->foreground,
 		.keys = opts->keys,
-		.progress = opts->progress,
 	};
 	uint64_t begun = now_ns();
 	int rc;
 
+	stop_begin(&r, opts->progress);
 	rc = store_view_open(store, &r.view);
 	if (rc)
 		return rc;

@@ -98,7 +98,7 @@ int inject_end(struct tracee *t, struct inject_site *site)
 
 /* Lets `t` run to the next entry or exit of a call.  Stops of other kinds on the way are passed
  * through: nothing but SIGSTOP and SIGKILL can arrive. */
-static int run_to_call_stop(struct tracee *t)
+static int run_to_call_stop(struct tracee *t, const struct inject_site *site)
 {
 	int signal = 0;
 	for (;;) {
@@ -106,7 +106,7 @@ static int run_to_call_stop(struct tracee *t)
 		if (rc)
 			return rc;
 		enum trace_stop stop;
-		rc = trace_wait(t, 0, &stop, &signal);
+		rc = trace_wait_asking(t, site, &stop, &signal);
 		if (rc || stop == STOP_SYSCALL)
 			return rc;
 		if (stop != STOP_SIGNAL)
@@ -124,14 +124,14 @@ static int call_once(struct tracee *t, struct inject_site *site, int64_t *ret, l
 {
 	int rc = enter(t, site);
 	if (rc == R_OK)
-		rc = run_to_call_stop(t);
+		rc = run_to_call_stop(t, site);
 	if (rc)
 		return rc;
 	struct arch_regs regs;
 	arch_call_load(&regs, &t->regs, site->syscall_ret, site->frame, nr, args);
 	if (arch_regs_set(t->tid, &regs) != R_OK)
 		return trace_failed(t, "set the registers of");
-	rc = run_to_call_stop(t);
+	rc = run_to_call_stop(t, site);
 	if (rc)
 		return rc;
 	if (arch_regs_get(t->tid, &regs) != R_OK)

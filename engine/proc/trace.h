@@ -60,6 +60,11 @@ struct inject_site {
 	uint64_t data;	   /* part of the area free for arguments of remote calls */
 	size_t data_bytes; /* at least 4096 */
 	bool disposable;   /* a tree under construction: killed with us, no frames needed */
+	/* Asked each time a signal to us interrupts the wait for a call, with how long it has gone
+	 * on since the first of them.  True: it is waited for no longer; R_FAILED, not reported.
+	 * NULL: it always is. */
+	bool (*give_up)(void *arg, uint64_t waited_ns);
+	void *give_up_arg;
 	/* inside inject*.c: */
 	uint64_t frame;
 	pid_t user;	/* the thread between inject_begin and inject_end */
@@ -136,7 +141,8 @@ int inject_leave(struct tracee *t, const struct inject_site *site);
 /*
  * Runs one system call in `t`.  `*ret` is what the kernel returned, -errno on failure (not
  * reported: the caller knows what it means).  A call broken off by our own doing is done over.
- * Waits for the call, however long it takes.  R_OK, R_NOT_FOUND if the thread died, R_FAILED.
+ * Waits for the call, however long it takes, unless site->give_up says no.  R_OK, R_NOT_FOUND if
+ * the thread died, R_FAILED.
  */
 int inject_syscall(struct tracee *t, struct inject_site *site, int64_t *ret, long nr, uint64_t a0,
 		   uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);

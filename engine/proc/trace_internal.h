@@ -11,11 +11,15 @@ enum trace_stop {
 	STOP_OTHER,   /* another PTRACE_EVENT_* */
 };
 
-/* Waits until `t` stops; `patience_ns` bounds the wait, 0 does not.  *signal is the signal of a
+/* Waits until `t` stops, at most `patience_ns`.  *signal is the signal of a
  * STOP_SIGNAL, or the stop signal of a group stop (0 for any other STOP_EVENT).  Keeps
  * group_stopped and in_signal.  R_OK; R_NOT_FOUND if the thread ended; R_BUSY if it did not stop in
  * time; R_FAILED (reported). */
 int trace_wait(struct tracee *t, uint64_t patience_ns, enum trace_stop *stop, int *signal);
+
+/* The same without a bound but what site->give_up sets. */
+int trace_wait_asking(struct tracee *t, const struct inject_site *site, enum trace_stop *stop,
+		      int *signal);
 
 /* Lets `t` go with `request` (PTRACE_CONT, PTRACE_SYSCALL), delivering `signal`.  R_OK,
  * R_NOT_FOUND, R_FAILED. */

@@ -127,25 +127,39 @@ static void classify(struct tracee *t, int status, enum trace_stop *stop, int *s
 	}
 }
 
-int trace_wait(struct tracee *t, uint64_t patience_ns, enum trace_stop *stop, int *signal)
+/* What became of a wait, as a result. */
+static int conclude(struct tracee *t, int rc, const siginfo_t *info, enum trace_stop *stop,
+		    int *signal)
 {
-	siginfo_t info;
-	int rc;
-	if (patience_ns)
-		rc = next_stop_patiently(t, &info, patience_ns);
-	else
-		while ((rc = next_stop(t->tid, &info)) < 0 && errno == EINTR)
-			;
-	if (rc == R_BUSY)
-		return R_BUSY;
 	if (rc) {
 		if (errno == ECHILD)
 			return R_NOT_FOUND;
 		warn_errno("cannot wait for thread %d of process %d", t->tid, t->pid);
 		return R_FAILED;
 	}
-	classify(t, info.si_status, stop, signal);
+	classify(t, info->si_status, stop, signal);
 	return R_OK;
+}
+
+int trace_wait(struct tracee *t, uint64_t patience_ns, enum trace_stop *stop, int *signal)
+{
+	siginfo_t info;
+	int rc = next_stop_patiently(t, &info, patience_ns);
+	return rc == R_BUSY ? R_BUSY : conclude(t, rc, &info, stop, signal);
+}
+
+int trace_wait_asking(struct tracee *t, const struct inject_site *site, enum trace_stop *stop,
+		      int *signal)
+{
+	uint64_t first = 0;
+	siginfo_t info;
+	int rc;
+	while ((rc = next_stop(t->tid, &info)) < 0 && errno == EINTR) {
+		first = first ? first : now_ns();
+		if (site->give_up && site->give_up(site->give_up_arg, now_ns() - first))
+			return R_FAILED;
+	}
+	return conclude(t, rc, &info, stop, signal);
 }
 
 int trace_resume(struct tracee *t, int request, int signal)

@@ -122,7 +122,28 @@ struct look {
 	char *now; /* our own groups, which every task is born into */
 };
 
-/* A group that is needed: it is there, or can be made again. */
+static bool file_says(const char *folder, const char *name, const char *word)
+{
+	char file[4096 + 32], *text;
+	size_t len;
+	bool says;
+
+	snprintf(file, sizeof(file), "%s/%s", folder, name);
+	if (io_read_file(AT_FDCWD, file, CGROUPFS_FILE_BYTES, &text, &len) != R_OK)
+		return false;
+	says = strstr(text, word);
+	free(text);
+	return says;
+}
+
+/* A task that enters one stands still, as in the middle of a call that never ends. */
+static bool is_frozen(const char *folder)
+{
+	return file_says(folder, "cgroup.events", "frozen 1") ||
+	       file_says(folder, "freezer.state", "FR"); /* FROZEN, FREEZING */
+}
+
+/* A group that is needed: it is there and not frozen, or can be made again. */
 static int look_at(const struct rebuild_thread *th, const char *controllers, const char *path,
 		   void *arg)
 {
@@ -137,8 +158,13 @@ static int look_at(const struct rebuild_thread *th, const char *controllers, con
 		     th->tid, path, hierarchy_name(controllers));
 		return R_UNSUPPORTED;
 	}
-	if (access(folder, F_OK) == 0)
+	if (access(folder, F_OK) == 0 && !is_frozen(folder))
 		return R_OK;
+	if (access(folder, F_OK) == 0) {
+		warn("task %d: control group %s of %s is frozen; thaw %s, then restore again",
+		     th->tid, path, hierarchy_name(controllers), folder);
+		return R_UNSUPPORTED;
+	}
 	if (cgroup_known(look->r, controllers, path))
 		return cgroup_plan(look->r, controllers, path);
 	warn("task %d: control group %s of %s is gone, and the generation does not tell how it was "

@@ -270,7 +270,7 @@ static void tell_wait(pid_t tid, int tries)
 
 /* What has ended is as good as free, but its number is not until its parent (init, mostly) has
  * reaped it: that is worth a wait. */
-static bool freed_soon(pid_t tid)
+static bool freed_soon(struct rebuild *r, pid_t tid)
 {
 	for (int i = 0; in_use(tid); i++) {
 		struct proc_status status;
@@ -278,7 +278,7 @@ static bool freed_soon(pid_t tid)
 
 		if (rc == R_OK && status.state != 'Z' && status.state != 'X')
 			return false;
-		if (i == VANISH_TRIES)
+		if (i == VANISH_TRIES || stop_asked(r))
 			return false;
 		tell_wait(tid, i);
 		usleep(VANISH_PAUSE_US);
@@ -300,8 +300,10 @@ int check_pids(struct rebuild *r, const struct restore_options *opts)
 				continue;
 			if (r->living && descends_from(tid, r->living))
 				continue;
-			if (freed_soon(tid))
+			if (freed_soon(r, tid))
 				continue;
+			if (stop_asked(r))
+				return R_FAILED;
 			warn("pid %d is in use; end that process%s, then restore again", tid,
 			     tid == r->root->pid && !opts->replace
 				 ? " (or give --replace if it is the target itself)"

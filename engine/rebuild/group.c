@@ -43,12 +43,8 @@ static int leave(struct rebuild_task *t)
 		warn_errno("helper %d: kill", t->pid);
 		return R_FAILED;
 	}
-	do {
-		if (waitpid(t->pid, &status, __WALL) < 0) {
-			warn_errno("helper %d: wait", t->pid);
-			return R_FAILED;
-		}
-	} while (!WIFEXITED(status) && !WIFSIGNALED(status));
+	if (stop_wait_end(t, &status) != R_OK)
+		return R_FAILED;
 	th->exists = false;
 	t->reaped = true;
 	return remote_must(&t->parent->threads[0], "wait4", SYS_wait4, (uint64_t)t->pid, 0, __WALL,

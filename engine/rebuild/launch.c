@@ -104,7 +104,7 @@ static int run_into_stop(struct rebuild_thread *th)
 	do {
 		rc = trace_resume(&th->tracee, PTRACE_CONT, signal);
 		if (rc == R_OK)
-			rc = trace_wait(&th->tracee, 0, &stop, &signal);
+			rc = trace_wait_asking(&th->tracee, &th->site, &stop, &signal);
 		if (rc == R_NOT_FOUND)
 			return lost(th);
 		if (rc)

@@ -18,6 +18,7 @@
  *   cgroup.c   control groups                       cgroup_make.c  those that are gone
  *   creds.c    identity, filters                      signals.c  actions, timers, pending signals
  *   launch.c   registers, the common start        xstate.c   extended registers
+ *   stop.c     interruptions
  */
 #ifndef SNAP_ENGINE_REBUILD_REBUILD_H
 #define SNAP_ENGINE_REBUILD_REBUILD_H
@@ -27,6 +28,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/progress.h"
 #include "base/result.h"
 #include "engine/proc/trace.h"
 #include "store/store.h"
@@ -127,7 +129,10 @@ struct rebuild {
 	struct generation gen;
 	bool foreground;
 	const struct key_source *keys;
-	const struct progress *progress;
+	const struct progress *progress; /* what every step tells and asks: stop_begin() */
+	const struct progress *callers;	 /* inside stop.c, as the next two */
+	struct progress asking;
+	bool told_it_goes_on;
 	pid_t living;		     /* root of the tree to be ended first, 0: none */
 	bool living_ended;	     /* there is no way back to it any more */
 	struct rebuild_task **tasks; /* parents before children; helpers behind all others */
@@ -223,6 +228,23 @@ int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
 		struct rebuild_thread *child);
 /* Kills and reaps whatever of the tree exists. */
 void spawn_abandon(struct rebuild *r);
+
+/* ---- stop.c ---- */
+
+/* From here on r->progress says when the work is to stop, of which `progress` (may be NULL) knows:
+ * never once the old target has been ended. */
+void stop_begin(struct rebuild *r, const struct progress *progress);
+/* Remote calls from this site, and of tasks that get it from there, are waited for no longer when
+ * the work is to stop, or is interrupted and stuck. */
+void stop_site(struct rebuild *r, struct inject_site *site);
+/* Is it to stop?  Then what was begun is undone, and the result is R_FAILED, not reported. */
+bool stop_asked(struct rebuild *r);
+/* Waits for the end of `t` as its tracer, handing it every signal it stops at.  Its parent is told
+ * and has the zombie from then on.  R_OK, R_FAILED (reported, or to stop). */
+int stop_wait_end(struct rebuild_task *t, int *status);
+/* Waits, whatever signals come, until nothing is left of a killed thread that is ours, a while at
+ * most: false. */
+bool stop_reap(pid_t tid);
 
 /* ---- group.c, zombie.c ---- */
 

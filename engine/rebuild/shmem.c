@@ -77,6 +77,9 @@ static int fill_run(uint64_t index, const page_no *numbers, size_t n, void *arg)
 			return R_DAMAGED;
 		}
 		r->pages_written += run;
+		if (!progress_tell(r->progress, "filling memory", r->pages_written,
+				   r->gen.bytes_logical / PAGE_BYTES, PROGRESS_PAGES))
+			return R_FAILED;
 		i += run;
 	}
 	return R_OK;

@@ -347,6 +347,7 @@ int spawn_tree(struct rebuild *r)
 		.data_bytes = r->data_bytes,
 		.disposable = true,
 	};
+	stop_site(r, &r->root->threads[0].site);
 	rc = make_root(r);
 	if (rc)
 		return rc;
@@ -376,13 +377,12 @@ void spawn_abandon(struct rebuild *r)
 		struct rebuild_task *t = r->tasks[i];
 
 		for (size_t k = t->n_threads; k-- > 0;) {
-			int status;
-
 			if (!t->threads[k].exists)
 				continue;
-			while (waitpid(t->threads[k].tid, &status, __WALL) > 0 &&
-			       !WIFEXITED(status) && !WIFSIGNALED(status))
-				;
+			if (!stop_reap(t->threads[k].tid))
+				warn("task %d thread %d: has been killed and waits inside the "
+				     "kernel (state D in ps); it ends when it is through",
+				     t->pid, t->threads[k].tid);
 			t->threads[k].exists = false;
 		}
 	}

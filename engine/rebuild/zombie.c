@@ -11,22 +11,6 @@
 #include "base/warn.h"
 #include "engine/proc/trace_internal.h"
 
-/* Waits for the end of `t` as its tracer, handing it every signal it stops at.  Its parent is told
- * and has the zombie from then on. */
-static int wait_end(struct rebuild_task *t, int *status)
-{
-	for (;;) {
-		if (waitpid(t->pid, status, __WALL) < 0) {
-			warn_errno("task %d: wait for its end", t->pid);
-			return R_FAILED;
-		}
-		if (!WIFSTOPPED(*status))
-			return R_OK;
-		ptrace(PTRACE_CONT, t->pid, 0,
-		       *status >> 16 ? 0 : (unsigned long)WSTOPSIG(*status));
-	}
-}
-
 static int die_by_signal(struct rebuild_task *t, int sig)
 {
 	struct rebuild_thread *th = &t->threads[0];
@@ -56,6 +40,7 @@ static int die(struct rebuild_task *t)
 	const TaskCoreEntry *tc = th->core->tc;
 	int sig = (int)(tc->exit_code & 0x7f), status = 0, rc;
 	int64_t ret;
+	pid_t got;
 
 	strncpy((char *)t->r->data, tc->comm, 16);
 	t->r->data[15] = 0;
@@ -72,7 +57,7 @@ static int die(struct rebuild_task *t)
 		rc = die_by_signal(t, sig);
 		if (rc)
 			return rc;
-		rc = wait_end(t, &status);
+		rc = stop_wait_end(t, &status);
 		if (rc)
 			return rc;
 	} else {
@@ -81,8 +66,10 @@ static int die(struct rebuild_task *t)
 		if (rc != R_NOT_FOUND)
 			return R_FAILED;
 		/* Whether the end itself has been reported yet depends on where it was noticed. */
-		while (waitpid(t->pid, &status, __WALL) > 0 && WIFSTOPPED(status))
-			ptrace(PTRACE_CONT, t->pid, 0, 0);
+		do
+			while ((got = waitpid(t->pid, &status, __WALL)) > 0 && WIFSTOPPED(status))
+				ptrace(PTRACE_CONT, t->pid, 0, 0);
+		while (got < 0 && errno == EINTR);
 	}
 	t->dead = true;
 	th->exists = false;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/progress.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/store.h"
@@ -31,6 +32,8 @@ struct fill {
 	page_no numbers[BATCH_PAGES];
 	uint64_t indexes[BATCH_PAGES];
 	size_t n;
+	const struct progress *progress;
+	uint64_t pages_done;
 };
 
 static int write_at(struct fill *fill, const char *from, uint64_t offset, uint64_t bytes)
@@ -124,7 +127,13 @@ static int flush_batch(struct fill *fill)
 	if (store_read_pages(fill->view, fill->numbers, fill->n, fill->pages, &bad) != R_OK)
 		return R_DAMAGED;
 	result = fill->map ? map_batch(fill) : write_batch(fill);
+	fill->pages_done += fill->n;
 	fill->n = 0;
+	if (result == R_OK &&
+	    !progress_tell(fill->progress, "filling files", fill->pages_done, 0, PROGRESS_PAGES)) {
+		errno = EINTR;
+		return R_FAILED;
+	}
 	return result;
 }
 
@@ -203,6 +212,7 @@ int contents_restore(struct fds_restore *restore, int fd, const char *name, uint
 	fill->fd = fd;
 	fill->size = size;
 	fill->ghost = ghost;
+	fill->progress = fds_restore_progress(restore);
 	result = R_DAMAGED;
 	if (store_object(fill->view, fds_restore_generation(restore), name, &object) != R_OK) {
 		warn("generation %llu: object %s is not there; run 'snap verify'",

@@ -330,7 +330,9 @@ static int epoll_finish(struct fds_restore *restore, struct restored_file *f,
 	child = fork();
 	if (child == 0)
 		add_all(restore, f, told);
-	if (child > 0 && waitpid(child, &status, 0) == child && status == 0)
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (child > 0 && status == 0)
 		result = R_OK;
 	if (result != R_OK) {
 		errno = told->error;

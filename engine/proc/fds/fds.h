@@ -221,6 +221,12 @@ struct fds_task {
 /* Reads the images of generation `gen`; `view` must stay open until fds_restore_end. */
 int fds_restore_begin(struct store_view *view, uint64_t gen, struct fds_restore **restore);
 
+/* Told how far contents are, and asked whether to go on (NULL: nobody); kept by the caller until
+ * fds_restore_end.  When not, the results are R_FAILED. */
+struct progress;
+void fds_restore_set_progress(struct fds_restore *restore, const struct progress *progress);
+const struct progress *fds_restore_progress(struct fds_restore *restore);
+
 /* What compares regular files and opens them: before fds_restore_check, kept by the caller until
  * fds_restore_end.  Without it they are opened as they are. */
 struct files_restore;

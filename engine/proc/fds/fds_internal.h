@@ -136,6 +136,7 @@ struct fds_restore {
 	size_t n_pids, room_pids;
 	struct fds_restore_kinds kinds;
 	struct files_restore *file_check;
+	const struct progress *progress;
 	const FileLockEntry **locks;
 	size_t n_locks, room_locks;
 };

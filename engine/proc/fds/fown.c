@@ -51,8 +51,11 @@ static int await(pid_t child)
 {
 	int status;
 
-	if (child < 0 || waitpid(child, &status, 0) != child)
+	if (child < 0)
 		return R_FAILED;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return R_FAILED;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return R_OK;
 	errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;

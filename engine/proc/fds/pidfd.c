@@ -116,7 +116,8 @@ static int pidfd_open_dead(struct fds_restore *restore, struct restored_file *f)
 	}
 	result = fds_restore_each_file(restore, open_if_same, &dead);
 	kill(dead.child, SIGKILL);
-	waitpid(dead.child, NULL, 0);
+	while (waitpid(dead.child, NULL, 0) < 0 && errno == EINTR)
+		;
 	return result;
 }
 

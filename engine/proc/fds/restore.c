@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/progress.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/keys.h"
@@ -318,7 +319,12 @@ int fds_restore_check(struct fds_restore *restore)
 		return result;
 	for (size_t i = 0; i < restore->n_files; i++) {
 		struct restored_file *f = &restore->files[i];
-		int one = f->kind->check ? f->kind->check(restore, f) : R_OK;
+		int one;
+
+		if (!progress_tell(restore->progress, "comparing files", i, restore->n_files,
+				   PROGRESS_ITEMS))
+			return R_FAILED;
+		one = f->kind->check ? f->kind->check(restore, f) : R_OK;
 
 		/* Go on, so that everything that is missing is named at once. */
 		if (one != R_OK)
@@ -375,7 +381,9 @@ struct restored_file *fds_restore_file(struct fds_restore *restore, uint32_t id)
 int fds_restore_open(struct fds_restore *restore)
 {
 	for (size_t i = 0; i < restore->n_files; i++) {
-		if (!fds_restore_file(restore, restore->files[i].id))
+		if (!progress_tell(restore->progress, "opening files", i, restore->n_files,
+				   PROGRESS_ITEMS) ||
+		    !fds_restore_file(restore, restore->files[i].id))
 			return R_FAILED;
 	}
 	for (size_t i = 0; i < restore->n_files; i++) {
@@ -457,6 +465,16 @@ void fds_restore_set_files(struct fds_restore *restore, struct files_restore *fi
 struct files_restore *fds_restore_files(struct fds_restore *restore)
 {
 	return restore->file_check;
+}
+
+void fds_restore_set_progress(struct fds_restore *restore, const struct progress *progress)
+{
+	restore->progress = progress;
+}
+
+const struct progress *fds_restore_progress(struct fds_restore *restore)
+{
+	return restore->progress;
 }
 
 struct store_view *fds_restore_view(struct fds_restore *restore)

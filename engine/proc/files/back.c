@@ -119,7 +119,8 @@ static int check_places(const struct back *back)
 	return rc;
 }
 
-int back_plan(struct store_view *view, uint64_t generation, struct back **out)
+int back_plan(struct store_view *view, uint64_t generation, const struct progress *progress,
+	      struct back **out)
 {
 	struct back *back = calloc(1, sizeof(*back));
 	struct object object;
@@ -134,6 +135,7 @@ int back_plan(struct store_view *view, uint64_t generation, struct back **out)
 	}
 	back->view = view;
 	back->generation = generation;
+	back->progress = progress;
 	rc = store_object(view, generation, image_kind(IMAGE_SNAP_DATA)->name, &object);
 	if (rc == R_NOT_FOUND) {
 		warn("generation %llu was taken without files; give take --with-files or "

@@ -13,12 +13,15 @@
 #include <stdint.h>
 
 struct back;
+struct progress;
 struct store_view;
 struct restore_result;
 
-/* Reads what there is to put back and checks that it can be.  R_OK, R_NOT_FOUND (nothing was stored
+/* Reads what there is to put back and checks that it can be; `progress` (may be NULL) is told how
+ * far back_put() is, and may make it fail.  R_OK, R_NOT_FOUND (nothing was stored
  * with this generation, reported), R_UNSUPPORTED (named), R_DAMAGED, R_FAILED. */
-int back_plan(struct store_view *view, uint64_t generation, struct back **back);
+int back_plan(struct store_view *view, uint64_t generation, const struct progress *progress,
+	      struct back **back);
 /* Is this path going to be put back? */
 bool back_has(const struct back *back, const char *path);
 /* Puts all of it back.  On failure (reported) back_undo() has to follow. */

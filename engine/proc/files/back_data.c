@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/progress.h"
 #include "base/result.h"
 #include "base/warn.h"
 
@@ -62,7 +63,11 @@ static int write_run(uint64_t index, const page_no *numbers, size_t n, void *arg
 	    io_pwrite_all(w->fd, pages, bytes, (off_t)at) != R_OK)
 		return R_FAILED;
 	w->done = at + bytes;
-	return R_OK;
+	if (progress_tell(w->back->progress, "putting files back", w->done, w->entry->size,
+			  PROGRESS_BYTES))
+		return R_OK;
+	errno = EINTR;
+	return R_FAILED;
 }
 
 int back_contents(struct back *back, const SnapDataEntry *entry, int fd)

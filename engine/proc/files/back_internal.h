@@ -26,6 +26,7 @@ struct back_step {
 struct back {
 	struct store_view *view;
 	uint64_t generation;
+	const struct progress *progress;
 	ProtobufCMessage **messages;
 	SnapDataEntry **entries; /* as in the image: folders before what is in them */
 	size_t n, room;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/progress.h"
 #include "base/result.h"
 #include "base/warn.h"
 
@@ -349,6 +350,11 @@ int back_put(struct back *back)
 	for (size_t i = 0; rc == R_OK && i < back->n; i++) {
 		struct place p;
 
+		if (!progress_tell(back->progress, "putting files back", i, back->n,
+				   PROGRESS_ITEMS)) {
+			rc = R_FAILED;
+			break;
+		}
 		rc = open_place(back, back->entries[i], &p);
 		if (rc == R_OK)
 			rc = put_entry(&p);

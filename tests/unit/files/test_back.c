@@ -61,7 +61,7 @@ static int plan(struct store *store, uint64_t generation, struct store_view **vi
 		struct back **back)
 {
 	assert_int_equal(store_view_open(store, view), R_OK);
-	return back_plan(*view, generation, back);
+	return back_plan(*view, generation, NULL, back);
 }
 
 static int plan_only(struct store *store, SnapDataEntry *entries, size_t n)

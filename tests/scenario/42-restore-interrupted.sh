@@ -1,0 +1,163 @@
+#!/bin/bash
+# A restore that is interrupted ends within a second and leaves nothing: while it fills memory, shared
+# memory or files, and while it waits for a task that stands still.  Afterwards the generation comes
+# back.
+# timeout: 120
+. "$(dirname "$0")/lib.sh"
+command -v python3 >/dev/null || skip "needs python3"
+processes() { set -- /proc/[0-9]*; echo $#; }
+milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+
+# background ARGS...: a restore, in $snap.
+background() {
+	"$SNAP" --no-progress restore "$@" >"$W/out" 2>"$W/err" &
+	snap=$!
+}
+
+# interrupted SIGNAL CODE WHAT: it ends at once, with that code, and no process stays.
+interrupted() {
+	local begun rc
+	begun=$(milliseconds)
+	kill -"$1" $snap 2>/dev/null || fail "$3: the restore was over already"
+	wait_for 10 gone $snap || fail "$3: does not end by SIG$1"
+	[ $(($(milliseconds) - begun)) -lt ${4:-1000} ] || fail "$3: took $(($(milliseconds) - begun)) ms to end"
+	wait $snap
+	rc=$?
+	[ $rc = "$2" ] || fail "$3: exit code $rc instead of $2: $(cat "$W/out" "$W/err")"
+	[ "$(processes)" -le "$before" ] || fail "$3: left a process"
+}
+
+# ---- shared memory, a memfd, a deleted file, files to be put back: enough to take a while
+cat >"$W/big.py" <<'PY'
+import mmap, os, sys, time
+kind = sys.argv[1]
+size = (400 if kind == "memfd" else 256) << 20
+block = os.urandom(1 << 20)
+def filled(write):
+    for at in range(0, size, 1 << 20):
+        write(at.to_bytes(8, "little") + block[8:])
+if kind == "shared":
+    m = mmap.mmap(-1, size)
+    filled(m.write)
+elif kind == "memfd":
+    f = open(os.memfd_create("big"), "wb+", buffering=0)
+    filled(f.write)
+else:
+    f = open("file", "wb+", buffering=0)
+    filled(f.write)
+    if kind == "deleted":
+        os.unlink("file")
+open("ready", "w").close()
+while not os.path.exists("judge"):
+    time.sleep(0.02)
+if kind != "shared":
+    m = mmap.mmap(f.fileno(), size)
+ok = all(m[at:at + (1 << 20)] == at.to_bytes(8, "little") + block[8:] for at in range(0, size, 1 << 20))
+open("verdict.new", "w").write("PASS" if ok else "FAIL")
+os.rename("verdict.new", "verdict")
+PY
+for kind in shared memfd deleted file; do
+	start_target "$W/$kind" python3 "$W/big.py" $kind
+	with=
+	[ $kind != file ] || with=--with-files
+	# shellcheck disable=SC2086
+	take_kill "$PID" $with
+	before=$(processes)
+	spoil() { [ $kind != file ] || echo something else >"$W/file/file"; }
+	spoil
+	begun=$(milliseconds)
+	# shellcheck disable=SC2086
+	restore "$GEN" $with
+	whole=$(($(milliseconds) - begun))
+	kill_tree "$PID"
+	wait_for 5 gone "$PID"
+	spoil
+	# shellcheck disable=SC2086
+	background --gen "$GEN" $with
+	sleep 0.1
+	interrupted TERM 143 "filling of $kind, which takes $whole ms" $((whole / 2))
+	if [ $kind = file ]; then
+		[ "$(cat "$W/file/file")" = "something else" ] || fail "what was in the file is not back"
+		[ -z "$(find "$W/file" -name '.snap-*')" ] || fail "something was left beside the file"
+	fi
+	# shellcheck disable=SC2086
+	restore "$GEN" $with
+	judge "$W/$kind" "$PID" "after a restore that was interrupted in filling $kind"
+	rm -rf "$W/$kind/file"
+done
+
+# ---- a task that stands still: its control group is frozen as it is being made
+unified=$(sed -n 's,^[^ ]* \([^ ]*\) cgroup2 .*,\1,p' /proc/mounts | head -n 1)
+group=$unified/snap-interrupted-$$
+if [ -z "$unified" ] || ! mkdir "$group" || [ ! -e "$group/cgroup.freeze" ]; then
+	rmdir "$group" 2>/dev/null
+	note "no control groups that can be frozen: waits for tasks are not tested"
+	exit 0
+fi
+end_group() {
+	local rc=$?
+	echo 0 >"$group/cgroup.freeze"
+	echo 1 >"$group/cgroup.kill"
+	wait_for 2 rmdir "$group"
+	(exit $rc)
+	scenario_end
+}
+trap end_group EXIT
+cat >"$W/eight.py" <<'PY'
+import os, sys, time
+memory = os.urandom(40 << 20)
+for i in range(7):
+    if os.fork() == 0:
+        while not os.path.exists("judge"):
+            time.sleep(0.02)
+        os._exit(len(memory) != 40 << 20)
+open("ready", "w").close()
+status = [os.wait()[1] for i in range(7)]
+open("verdict.new", "w").write("PASS" if not any(status) else "FAIL: %s" % status)
+os.rename("verdict.new", "verdict")
+PY
+start "$W/frozen" bash -c 'while [ ! -e go ]; do sleep 0.02; done; exec python3 "$1"' - "$W/eight.py"
+echo "$PID" >"$group/cgroup.procs"
+touch "$W/frozen/go"
+wait_for 20 test -e "$W/frozen/ready" || fail "the eight do not get ready"
+root=$PID
+take_kill "$root"
+before=$(processes)
+
+# hold: freezes the group as soon as a task of the restore has entered it.
+occupied() { read -r _ <"$group/cgroup.procs"; }
+over() { fail "the restore was over before it was held: $(cat "$W/out" "$W/err")"; }
+hold() {
+	until occupied; do alive $snap || over; done
+	echo 1 >"$group/cgroup.freeze"
+	sleep 0.5
+	alive $snap || over
+}
+thaw() { echo 0 >"$group/cgroup.freeze"; }
+background --gen "$GEN"
+hold
+interrupted TERM 143 "waiting for a task"
+gone "$root" || fail "the root is still there"
+thaw
+background --gen "$GEN"
+hold
+interrupted HUP 129 "waiting for a task"
+
+# Frozen from the beginning.
+code 4 restore --gen "$GEN"
+grep -q "is frozen; thaw $group" "$W/err" || fail "the frozen group is not named: $(cat "$W/err")"
+thaw
+
+# With the old target gone it goes on, but not for ever.
+restore "$GEN"
+first=$PID
+background --gen "$GEN" --replace
+while occupied; do alive $snap || over; done
+hold
+interrupted TERM 143 "replacing" 8000
+grep -q "the restore goes on" "$W/err" || fail "not told that it goes on: $(cat "$W/err")"
+grep -q "process $first, which was to be replaced, has been ended" "$W/err" || fail "not told what is left: $(cat "$W/err")"
+thaw
+
+restore "$GEN"
+judge "$W/frozen" "$PID" "after restores that were interrupted"
