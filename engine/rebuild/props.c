@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <linux/mempolicy.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -20,6 +22,11 @@
 #endif
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
+#define PR_GET_IO_FLUSHER 58
+#endif
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67
+#define PR_GET_MEMORY_MERGE 68
 #endif
 
 /* What sched_setattr(2) takes, first version. */
@@ -39,6 +46,45 @@ static int proc_write(pid_t pid, const char *file, const char *text)
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
 	return io_write_file(AT_FDCWD, path, text, strlen(text));
+}
+
+/* ---- of us ---- */
+
+/* One thing that every child has of its parent, and images tell where it is not the default. */
+struct passed_on {
+	const char *what;
+	int get, usual; /* prctl that asks for it, and its answer where there is nothing to shed */
+	int set, arg2, arg3;
+};
+
+static const struct passed_on passed_on[] = {
+	{ "PR_SET_THP_DISABLE", PR_GET_THP_DISABLE, 0, PR_SET_THP_DISABLE, 0, 0 },
+	{ "PR_SET_MEMORY_MERGE", PR_GET_MEMORY_MERGE, 0, PR_SET_MEMORY_MERGE, 0, 0 },
+	{ "PR_MCE_KILL", PR_MCE_KILL_GET, PR_MCE_KILL_DEFAULT, PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0 },
+	{ "PR_SET_IO_FLUSHER", PR_GET_IO_FLUSHER, 0, PR_SET_IO_FLUSHER, 0, 0 },
+};
+
+int props_shed(struct rebuild_thread *th)
+{
+	unsigned long own = (unsigned long)personality(0xffffffff);
+	int rc = R_OK, policy = MPOL_DEFAULT;
+
+	if (own)
+		rc = remote_must(th, "personality", SYS_personality, 0, 0, 0, 0, 0, 0);
+	for (size_t i = 0; rc == R_OK && i < sizeof(passed_on) / sizeof(*passed_on); i++) {
+		const struct passed_on *p = &passed_on[i];
+		int now = prctl(p->get, 0, 0, 0, 0);
+
+		/* -1: a kernel that has no such thing. */
+		if (now >= 0 && now != p->usual)
+			rc = remote_must(th, p->what, SYS_prctl, (uint64_t)p->set,
+					 (uint64_t)p->arg2, (uint64_t)p->arg3, 0, 0, 0);
+	}
+	if (rc == R_OK && syscall(SYS_get_mempolicy, &policy, NULL, 0, NULL, 0) == 0 &&
+	    policy != MPOL_DEFAULT)
+		rc = remote_must(th, "set_mempolicy", SYS_set_mempolicy, MPOL_DEFAULT, 0, 0, 0, 0,
+				 0);
+	return rc;
 }
 
 /* ---- of the process ---- */
@@ -211,7 +257,8 @@ static int set_schedule(struct rebuild_thread *th)
 	/* By itself first: a real-time policy does not take one along. */
 	if (setpriority(PRIO_PROCESS, (id_t)th->tid, tc->sched_nice))
 		return -1;
-	if (!tc->sched_policy && !(extra && extra->sched_flags))
+	if (!tc->sched_policy && !(extra && extra->sched_flags) &&
+	    sched_getscheduler(th->tid) == SCHED_OTHER)
 		return 0;
 	/* In images of CRIU's a bit of the policy, as sched_getscheduler(2) tells it. */
 	attr.policy = tc->sched_policy & ~(uint32_t)SCHED_RESET_ON_FORK;
@@ -241,7 +288,7 @@ static void set_from_outside(struct rebuild_thread *th)
 	if (extra->has_affinity &&
 	    syscall(SYS_sched_setaffinity, th->tid, extra->affinity.len, extra->affinity.data) < 0)
 		warn_errno("task %d thread %d: processor affinity", th->task->pid, th->tid);
-	if (extra->ioprio &&
+	if (extra->has_ioprio &&
 	    syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, th->tid, extra->ioprio) < 0)
 		warn_errno("task %d thread %d: input/output priority", th->task->pid, th->tid);
 }

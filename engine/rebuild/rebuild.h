@@ -309,6 +309,8 @@ void cgroup_end(struct rebuild *r, bool undo);
 int cgroup_join(struct rebuild_thread *th);
 /* Root, working directory, umask: while the prepared descriptors are there. */
 int props_folders(struct rebuild_task *t);
+/* What the root, and all that come of it, would have of us and not of the images. */
+int props_shed(struct rebuild_thread *root);
 int props_set(struct rebuild_task *t);
 int props_thread(struct rebuild_thread *th);
 int creds_set(struct rebuild_thread *th);

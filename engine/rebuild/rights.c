@@ -9,6 +9,11 @@
 #include <unistd.h>
 
 #include "base/warn.h"
+#include "engine/proc/stat.h"
+
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66
+#endif
 
 /* What a new task begins with: ours. */
 static int read_own(struct rebuild_rights *own)
@@ -100,8 +105,37 @@ static int check_thread(const struct rebuild_thread *th)
 	return R_UNSUPPORTED;
 }
 
+/* Tells of what new tasks get of us, cannot shed, and one of these had not. */
+static void tell_kept(struct rebuild *r)
+{
+	bool no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) > 0;
+	bool mdwe = prctl(PR_GET_MDWE, 0, 0, 0, 0) > 0;
+
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		const struct rebuild_task *t = r->tasks[i];
+		const CoreEntry *core = t->threads[0].core;
+
+		if (!t->mm || !core->thread_core)
+			continue;
+		if (no_new_privs && core->thread_core->creds &&
+		    !core->thread_core->creds->no_new_privs) {
+			warn("task %d: will have no_new_privs, as snap has it here; restore "
+			     "without (NoNewPrivileges= of a service) to have it as it was",
+			     t->pid);
+			no_new_privs = false;
+		}
+		if (mdwe && t->extra && !t->extra->mdwe) {
+			warn("task %d: will be denied memory both writable and executable, as snap "
+			     "is here (PR_SET_MDWE); restore without to have it as it was",
+			     t->pid);
+			mdwe = false;
+		}
+	}
+}
+
 int rights_check(struct rebuild *r)
 {
+	struct proc_status status;
 	int rc = read_own(&r->rights);
 
 	if (rc != R_OK)
@@ -117,6 +151,14 @@ int rights_check(struct rebuild *r)
 		     r->root->pid);
 		return R_UNSUPPORTED;
 	}
+	/* Every new task has our filters, which are only ever suspended for a tracer without any.
+	 */
+	if (proc_status_read(getpid(), 0, &status) == R_OK && status.seccomp) {
+		warn("snap itself runs under a seccomp filter here, and so no process can be "
+		     "rebuilt; run it without (SystemCallFilter= of a service, the profile of a "
+		     "container), nothing was changed");
+		return R_UNSUPPORTED;
+	}
 	/* Neither is a program with file capabilities traced without that right, nor a child of it;
 	 * and nobody with fewer capabilities may trace it all the same. */
 	if (lacks(&r->rights, CAP_SYS_PTRACE) && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) {
@@ -127,5 +169,7 @@ int rights_check(struct rebuild *r)
 		for (size_t k = 0; rc == R_OK && k < r->tasks[i]->n_threads; k++)
 			if (r->tasks[i]->mm)
 				rc = check_thread(&r->tasks[i]->threads[k]);
+	if (rc == R_OK)
+		tell_kept(r);
 	return rc;
 }

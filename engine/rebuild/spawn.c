@@ -172,6 +172,8 @@ static int take_root(struct rebuild *r)
 				 0, 0, 0);
 	if (rc == R_OK)
 		rc = reset_signals(th);
+	if (rc == R_OK)
+		rc = props_shed(th);
 	if (rc == R_NOT_FOUND) {
 		warn("task %d: ended at once", th->tid);
 		rc = R_FAILED;
