@@ -20,7 +20,8 @@ struct wanted {
 struct part {
 	struct cluster_place place;
 	struct cluster *cluster;
-	bool own; /* unpacked in this round, not in the cache yet */
+	uint8_t *to; /* all of it is wanted there, and nowhere else; or NULL */
+	bool own;    /* unpacked in this round, not in the cache yet */
 	int result;
 	uint32_t chained; /* 1 + the next one in the same bucket */
 	uint32_t left;	  /* links to it of pages that are not made yet */
@@ -68,6 +69,14 @@ struct bulk *bulk_of(struct store_view *view);
 
 /* All but the reserved numbers, sorted.  NULL: out of memory, reported. */
 struct wanted *bulk_wanted(const page_no *numbers, size_t n, bool sort, size_t *n_wanted);
+
+/* Finds out where a page and its bases lie; where those that visit pages have its base at hand,
+ * that is the page alone.  R_BUSY: not in this round. */
+int bulk_plan_page(struct store_view *view, const struct wanted *wanted);
+
+/* For a caller who is alone, once all of the round is planned: clusters that can be unpacked to
+ * where their pages are wanted will be, which saves copying them. */
+void bulk_plan_places(struct bulk *bulk);
 
 /* Makes the page at `to`: of its whole chain, or, if it has a parent, of that one's bytes.  R_OK;
  * R_DAMAGED: something of it cannot be had; R_FAILED. */

@@ -13,8 +13,8 @@
 
 #define CLUSTERS_BYTES ((size_t)32 << 20) /* kept from round to round */
 #define PIECE_PAGES 32u
-#define FETCH_AHEAD 2u /* pages */
-#define ROUNDS_KEPT 8u
+#define FETCH_AHEAD 4u /* pages */
+#define ROUNDS_KEPT 32u
 
 void bulk_free(struct bulk *bulk)
 {
@@ -61,139 +61,22 @@ err0:
 	return NULL;
 }
 
-static size_t unpacked_bytes(const struct segment_cluster *cluster)
-{
-	/* Differences are half as long as pages at most. */
-	return (size_t)cluster->pages * PAGE_BYTES / (codec_is_delta(cluster->codec) ? 2 : 1);
-}
-
-/* The part that is the page's cluster, made if it is new in this round. */
-static int find_part(struct store_view *view, const struct segment *segment, uint32_t index,
-		     uint32_t *found)
-{
-	struct bulk *bulk = view->cache->bulk;
-	page_no first = segment->record.first;
-	uint32_t *bucket = &bulk->buckets[(first / 16 + index) % BUCKETS];
-	struct part *part;
-	int fd = -1, result;
-
-	for (uint32_t i = *bucket; i; i = bulk->parts[i - 1].chained) {
-		if (bulk->parts[i - 1].place.first == first &&
-		    bulk->parts[i - 1].place.index == index) {
-			*found = i - 1;
-			return R_OK;
-		}
-	}
-	part = &bulk->parts[bulk->n_parts];
-	part->cluster = cluster_cache_find(view->cache->clusters, first, index);
-	part->own = !part->cluster;
-	if (part->own) {
-		result = cached_pack(view, segment->record.pack, &fd);
-		if (result != R_OK)
-			return result;
-		/* What the round will read from stays open until it has. */
-		view->cache->packs_held = true;
-		bulk->bytes += unpacked_bytes(&segment->cluster[index]);
-	}
-	part->place = cluster_place_of(segment, index, fd);
-	part->result = R_OK;
-	part->left = 0;
-	part->chained = *bucket;
-	*found = (uint32_t)bulk->n_parts++;
-	*bucket = *found + 1;
-	return R_OK;
-}
-
-/* 1 + the page of this round that has the number; 0: there is none. */
-static uint32_t planned(const struct bulk *bulk, page_no number)
-{
-	size_t low = 0, high = bulk->n_pages;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (bulk->pages[mid].number < number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < bulk->n_pages && bulk->pages[low].number == number ? (uint32_t)low + 1 : 0;
-}
-
-/* The page itself or one below it.  Gives the number of what it differs from. */
-static int plan_link(struct store_view *view, struct page_plan *page, size_t n_links,
-		     page_no *number)
-{
-	struct link *link = &view->cache->bulk->links[n_links];
-	const struct segment *segment;
-	uint32_t place;
-	int result = view_segment(view, *number, &segment, &place);
-
-	if (result == R_OK)
-		result = find_part(view, segment, segment->pages[place].cluster, &link->part);
-	if (result != R_OK)
-		return result;
-	if (n_links == page->first) {
-		memcpy(page->hash, segment_hash(segment, place), HASH_BYTES);
-		page->base = segment->pages[place].base;
-	}
-	view->cache->bulk->parts[link->part].left++;
-	link->at = segment->pages[place].at;
-	*number = segment->pages[place].base;
-	return R_OK;
-}
-
-/* Finds out where the page and its bases lie; where those that visit pages have its base at hand,
- * that is the page alone.  R_BUSY: not in this round. */
-static int plan_page(struct store_view *view, const struct wanted *wanted)
-{
-	struct bulk *bulk = view->cache->bulk;
-	struct page_plan *page = &bulk->pages[bulk->n_pages];
-	page_no number = wanted->number;
-	size_t n_links = bulk->n_links;
-	int result = R_OK;
-
-	*page =
-	    (struct page_plan){ .number = number, .at = wanted->at, .first = (uint32_t)n_links };
-	while (result == R_OK && number != PAGE_ABSENT && !page->parent) {
-		if (page->depth++ > CHAIN_MAX)
-			result = R_DAMAGED;
-		else
-			result = plan_link(view, page, n_links, &number);
-		if (result != R_OK)
-			break;
-		n_links++;
-		if (bulk->visit && number != PAGE_ABSENT)
-			page->parent = planned(bulk, number);
-	}
-	if (page->parent)
-		page->depth += bulk->pages[page->parent - 1].depth;
-	if (result == R_OK && page->depth > CHAIN_MAX + 1)
-		result = R_DAMAGED;
-	if (result == R_DAMAGED)
-		page->result = R_DAMAGED;
-	else if (result != R_OK)
-		return result;
-	page->n = (uint32_t)(n_links - page->first);
-	bulk->n_links = n_links;
-	bulk->n_pages++;
-	return R_OK;
-}
-
 static void unpack_part(size_t i, unsigned int worker, void *arg)
 {
 	struct bulk *bulk = arg;
 	struct part *part = &bulk->parts[i];
 
 	if (part->own)
-		part->result = cluster_read(bulk->unpackers[worker], &part->place, &part->cluster);
+		part->result =
+		    cluster_read(bulk->unpackers[worker], &part->place, NULL, &part->cluster);
 }
 
 /* For a caller who is alone: has the cluster at hand. */
 static void need_part(struct bulk *bulk, struct part *part)
 {
 	if (part->own && !part->cluster && part->result == R_OK)
-		part->result = cluster_read(bulk->unpackers[0], &part->place, &part->cluster);
+		part->result =
+		    cluster_read(bulk->unpackers[0], &part->place, part->to, &part->cluster);
 }
 
 int bulk_assemble(struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
@@ -212,10 +95,10 @@ int bulk_assemble(struct bulk *bulk, const struct page_plan *page, const uint8_t
 			return part->result;
 		if (!part->cluster->whole)
 			return R_DAMAGED;
-		if (i == 0 && !parent)
-			memcpy(to, cluster_page(part->cluster, link->at), PAGE_BYTES);
-		else
+		if (i > 0 || parent)
 			cluster_apply(part->cluster, link->at, to);
+		else if (cluster_page(part->cluster, link->at) != to)
+			memcpy(to, cluster_page(part->cluster, link->at), PAGE_BYTES);
 	}
 	return R_OK;
 }
@@ -277,6 +160,7 @@ static void make_alone(struct store_view *view)
 {
 	struct bulk *bulk = view->cache->bulk;
 
+	bulk_plan_places(bulk);
 	for (size_t i = 0; i < bulk->n_pages; i++) {
 		if (i + FETCH_AHEAD < bulk->n_pages)
 			bulk_fetch_ahead(bulk, &bulk->pages[i + FETCH_AHEAD]);
@@ -381,11 +265,11 @@ int bulk_run(struct store_view *view, const struct wanted *wanted, size_t n, siz
 		return R_FAILED;
 	begin_round(bulk);
 	for (size_t i = 0; result == R_OK && i < n; i++) {
-		result = plan_page(view, &wanted[i]);
+		result = bulk_plan_page(view, &wanted[i]);
 		if (result == R_BUSY) {
 			result = do_round(view, bad);
 			if (result == R_OK)
-				result = plan_page(view, &wanted[i]);
+				result = bulk_plan_page(view, &wanted[i]);
 			if (result == R_BUSY)
 				result = read_alone(view, &wanted[i], bad);
 		}

@@ -17,7 +17,7 @@
 #define BUCKETS 1024u
 #define LINE_BYTES 64u
 /* What lies behind these the processor fetches by itself, as it sees the order. */
-#define FETCH_LINES 8u
+#define FETCH_LINES 16u
 
 struct unpacker {
 	ZSTD_DCtx *zstd;
@@ -63,14 +63,14 @@ void cluster_free(struct cluster *cluster)
 {
 	if (!cluster)
 		return;
-	room_put(cluster->bytes, cluster->len);
-	free(cluster->words);
+	if (!cluster->lent)
+		room_put(cluster->bytes, cluster->len);
 	free(cluster);
 }
 
 void cluster_reuse(struct unpacker *unpacker, struct cluster *cluster)
 {
-	if (!cluster->delta && !unpacker->spare && cluster->bytes) {
+	if (!cluster->delta && !cluster->lent && !unpacker->spare) {
 		unpacker->spare = cluster->bytes;
 		unpacker->spare_len = cluster->len;
 		cluster->bytes = NULL;
@@ -142,17 +142,17 @@ static bool unpack_lz4(const struct unpacker *unpacker, const struct segment_clu
 				   (int)(from->bytes - LZ4_LENGTH_BYTES), (int)len) == (int)len;
 }
 
-static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
+static int unpack(struct unpacker *unpacker, const struct segment_cluster *from, uint8_t *to,
 		  struct cluster *cluster)
 {
 	size_t len = unpacked_size(from, unpacker->stored);
 
 	if (len == 0)
 		return R_OK;
-	cluster->bytes = room_for(unpacker, len);
+	cluster->bytes = to ? to : room_for(unpacker, len);
+	cluster->lent = to != NULL;
 	cluster->len = len;
-	cluster->words = cluster->delta ? malloc(from->pages * sizeof(*cluster->words)) : NULL;
-	if (!cluster->bytes || (cluster->delta && !cluster->words)) {
+	if (!cluster->bytes) {
 		warn("out of memory");
 		return R_FAILED;
 	}
@@ -188,11 +188,13 @@ struct cluster_place cluster_place_of(const struct segment *segment, uint32_t in
 	};
 }
 
-int cluster_read(struct unpacker *unpacker, const struct cluster_place *place,
+int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, uint8_t *to,
 		 struct cluster **cluster)
 {
 	const struct segment_cluster *from = &place->cluster;
-	struct cluster *new = calloc(1, sizeof(*new));
+	bool delta = codec_is_delta(from->codec);
+	size_t len = sizeof(struct cluster) + (delta ? from->pages * sizeof(uint32_t) : 0);
+	struct cluster *new = calloc(1, len);
 	int result;
 
 	if (!new) {
@@ -201,14 +203,14 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place,
 	}
 	new->first = place->first;
 	new->index = place->index;
-	new->delta = codec_is_delta(from->codec);
+	new->delta = delta;
 	new->pages = from->pages;
-	new->size_bytes = sizeof(*new) + from->pages * sizeof(*new->words);
+	new->size_bytes = len;
 	result = io_pread_all(place->fd, unpacker->stored, from->bytes, (off_t)place->offset);
 	if (result == R_FAILED && errno != EIO)
 		warn_errno("cannot read pack %016lx", (unsigned long)place->pack);
 	else
-		result = result == R_OK ? unpack(unpacker, from, new) : R_OK;
+		result = result == R_OK ? unpack(unpacker, from, to, new) : R_OK;
 	if (result == R_OK)
 		*cluster = new;
 	else

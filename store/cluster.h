@@ -13,13 +13,14 @@ struct cluster {
 	uint32_t pages;
 	uint8_t *bytes;			   /* of a cluster that is whole */
 	size_t len;			   /* of these */
-	uint32_t *words;		   /* of differences: where those of each page begin */
+	bool lent;			   /* they are somebody else's */
 	size_t size_bytes;		   /* what keeping it costs */
 	uint64_t used[SEGMENT_PAGES / 64]; /* pages that somebody has had, a bit for each, */
 	uint32_t n_used;		   /* and how many these are */
 	uint64_t round;			   /* of the cache, when it was used last */
 	struct cluster *newer, *older;	   /* among those kept */
 	struct cluster *chained;	   /* in the same bucket */
+	uint32_t words[];		   /* of differences: where those of each page begin */
 };
 
 /* What one thread needs for unpacking. */
@@ -37,8 +38,9 @@ struct cluster_place {
 };
 struct cluster_place cluster_place_of(const struct segment *segment, uint32_t index, int fd);
 
-/* Reads a cluster.  R_OK (damage shows in ->whole), or R_FAILED.  Freed with cluster_free(). */
-int cluster_read(struct unpacker *unpacker, const struct cluster_place *place,
+/* Reads a cluster, if `to` is not NULL to there: room for its pages, if it is one of full pages.
+ * R_OK (damage shows in ->whole), or R_FAILED.  Freed with cluster_free(). */
+int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, uint8_t *to,
 		 struct cluster **cluster);
 void cluster_free(struct cluster *cluster);
 

@@ -71,7 +71,7 @@ static int check_clusters(struct unpacker *unpacker, int fd, const struct segmen
 		struct cluster_place place = cluster_place_of(segment, i, fd);
 		struct cluster *cluster;
 
-		if (cluster_read(unpacker, &place, &cluster) != R_OK)
+		if (cluster_read(unpacker, &place, NULL, &cluster) != R_OK)
 			return R_FAILED;
 		*whole = cluster->whole;
 		cluster_free(cluster);

@@ -147,7 +147,7 @@ static int cached_cluster(struct store_view *view, const struct segment *segment
 		if (result != R_OK)
 			return result;
 		where = cluster_place_of(segment, index, fd);
-		result = cluster_read(view->cache->unpacker, &where, &cluster);
+		result = cluster_read(view->cache->unpacker, &where, NULL, &cluster);
 		if (result != R_OK)
 			return result;
 		cluster_cache_put(cache, cluster);

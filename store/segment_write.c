@@ -454,7 +454,7 @@ static int load_own(struct segment_writer *writer, const struct segment_record *
 		return R_FAILED;
 	}
 	where = cluster_place_of(&writer->loaded, writer->loaded.pages[at].cluster, fd);
-	return cluster_read(writer->unpacker, &where, &writer->loaded_cluster);
+	return cluster_read(writer->unpacker, &where, NULL, &writer->loaded_cluster);
 }
 
 int segment_writer_page(struct segment_writer *writer, struct store_view *view, page_no number,

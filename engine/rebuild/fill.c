@@ -22,7 +22,7 @@
  * meets another, two threads decompress the same ones; so there are no more stretches than threads
  * to begin with, and who is done takes over half of what another has left.
  */
-#define BATCH_PAGES 512		/* of one read and one write: a processor has them at hand */
+#define BATCH_PAGES 128 /* of one read and one write: half a MiB, which a processor has at hand */
 #define WINDOW_PAGES (1u << 20) /* gathered at once: 4 GiB of the task, 16 MiB here */
 #define THREADS_MAX 4
 #define SHARED_MIN (8 * BATCH_PAGES) /* less is left to who has it */

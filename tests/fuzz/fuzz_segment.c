@@ -41,7 +41,7 @@ static void use_segment(const struct segment *segment, int fd)
 		struct cluster_place place = cluster_place_of(segment, i, fd);
 		struct cluster *cluster;
 
-		if (cluster_read(unpacker, &place, &cluster) != R_OK)
+		if (cluster_read(unpacker, &place, NULL, &cluster) != R_OK)
 			continue;
 		if (cluster->whole)
 			use_cluster(segment, cluster, i);

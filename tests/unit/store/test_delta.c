@@ -383,14 +383,43 @@ static int gather(uint64_t index, const page_no *numbers, size_t n, void *arg)
 	return 0;
 }
 
-/* All pages of a generation in one call, in any order, some twice, zeroes among them; and a damaged
- * one is named while the others are right. */
+/* What the pages of generation 11 are, zeroes among them, and behind these those of the first one.
+ */
+static void check_pages(const struct numbers *all, size_t n, const uint8_t *pages)
+{
+	uint64_t expected[512];
+
+	for (size_t i = 0; i < n; i++) {
+		page_at(i < 2 * PAGES ? 10 : 0, all->index[i], expected);
+		if (all->list[i] == PAGE_ZERO)
+			memset(expected, 0, sizeof(expected));
+		assert_memory_equal(pages + i * PAGE_BYTES, expected, PAGE_BYTES);
+	}
+}
+
+/* Reads the first `n` by one of so many readers: as one of several it is alone, and does all by
+ * itself. */
+static int read_as_one_of(struct store *store, unsigned int readers, const struct numbers *all,
+			  size_t n, uint8_t *pages, page_no *bad)
+{
+	struct store_view *view;
+	int result;
+
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	store_view_one_of(view, readers);
+	memset(pages, 0xa5, n * PAGE_BYTES);
+	result = store_read_pages(view, all->list, n, pages, bad);
+	store_view_close(view);
+	return result;
+}
+
+/* All pages of a generation in one call, first in order, then in any, some twice, zeroes among
+ * them; and a damaged one is named while the others are right. */
 static void many_at_once(void **state)
 {
 	struct store *store = scratch_open(*state);
 	struct numbers *all = calloc(1, sizeof(*all));
 	uint8_t *pages = malloc(sizeof(all->list) / sizeof(all->list[0]) * PAGE_BYTES);
-	uint64_t expected[512];
 	struct store_view *view;
 	struct generation gen;
 	struct object object;
@@ -403,33 +432,36 @@ static void many_at_once(void **state)
 	assert_int_equal(store_view_open(store, &view), R_OK);
 	assert_int_equal(store_object(view, 11, "pages-1", &object), R_OK);
 	assert_int_equal(store_object_walk(view, &object, 0, UINT64_MAX, gather, all), 0);
+	all->n = 2 * PAGES;
+	assert_int_equal(store_object(view, 1, "pages-1", &object), R_OK);
+	assert_int_equal(store_object_walk(view, &object, 0, UINT64_MAX, gather, all), 0);
+	store_view_close(view);
 	for (size_t i = 0; i < PAGES; i++) {
 		size_t other = i * 577 % PAGES;
 
 		all->list[PAGES + i] = i % 50 ? all->list[other] : PAGE_ZERO;
 		all->index[PAGES + i] = all->index[other];
 	}
-	assert_int_equal(store_read_pages(view, all->list, 2 * PAGES, pages, &bad), R_OK);
-	for (size_t i = 0; i < 2 * PAGES; i++) {
-		page_at(10, all->index[i], expected);
-		if (all->list[i] == PAGE_ZERO)
-			memset(expected, 0, sizeof(expected));
-		assert_memory_equal(pages + i * PAGE_BYTES, expected, PAGE_BYTES);
+	for (unsigned int readers = 1; readers <= 2; readers++) {
+		for (size_t n = PAGES; n <= 3 * PAGES; n += PAGES) {
+			assert_int_equal(read_as_one_of(store, readers, all, n, pages, &bad), R_OK);
+			check_pages(all, n, pages);
+		}
 	}
-	store_view_close(view);
+	if (HASH_BITS == 128) /* a hash that is short does not find all damage */
+		damage_pack(*state, 1, 64 + 4500 + 20000, 2000);
+	for (unsigned int readers = 1; HASH_BITS == 128 && readers <= 2; readers++) {
+		size_t whole = 0;
 
-	if (HASH_BITS < 128)
-		goto out; /* a hash that short does not find all damage */
-	damage_pack(*state, 1, 64 + 4500 + 20000, 2000);
-	assert_int_equal(store_view_open(store, &view), R_OK);
-	assert_int_equal(store_read_pages(view, all->list, 2 * PAGES, pages, &bad), R_DAMAGED);
-	for (size_t i = 0; i < PAGES && all->list[i] != bad; i++) {
-		page_at(10, all->index[i], expected);
-		assert_memory_equal(pages + i * PAGE_BYTES, expected, PAGE_BYTES);
+		assert_int_equal(read_as_one_of(store, readers, all, PAGES, pages, &bad),
+				 R_DAMAGED);
+		while (all->list[whole] != bad)
+			assert_in_range(++whole, 1, PAGES - 1);
+		check_pages(all, whole, pages);
+		assert_int_equal(store_view_open(store, &view), R_OK);
+		assert_int_equal(store_read_pages(view, &bad, 1, pages, &bad), R_DAMAGED);
+		store_view_close(view);
 	}
-	assert_int_equal(store_read_pages(view, &bad, 1, pages, &bad), R_DAMAGED);
-	store_view_close(view);
-out:
 	free(pages);
 	free(all);
 	store_close(store);

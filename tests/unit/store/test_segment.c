@@ -104,7 +104,7 @@ static void check(struct made *made, uint32_t n)
 		assert_int_equal(segment_number(&segment, i), made->pages[i].number);
 		assert_memory_equal(segment_hash(&segment, i), made->hashes[i], HASH_BYTES);
 		where = cluster_place_of(&segment, place->cluster, made->fd);
-		assert_int_equal(cluster_read(unpacker, &where, &cluster), R_OK);
+		assert_int_equal(cluster_read(unpacker, &where, NULL, &cluster), R_OK);
 		assert_true(cluster->whole);
 		assert_int_equal(cluster->delta, place->base != PAGE_ABSENT);
 		if (cluster->delta) {
@@ -305,7 +305,7 @@ static void bad_lz4(void **state)
 	where = cluster_place_of(&segment, 0, made->fd);
 	for (uint32_t cut = 1; cut < where.cluster.bytes; cut++) {
 		where.cluster.bytes -= cut;
-		assert_int_equal(cluster_read(unpacker, &where, &cluster), R_OK);
+		assert_int_equal(cluster_read(unpacker, &where, NULL, &cluster), R_OK);
 		assert_false(cluster->whole);
 		cluster_free(cluster);
 		where.cluster.bytes += cut;
@@ -313,7 +313,7 @@ static void bad_lz4(void **state)
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		put_le32(raw, lengths[i]);
 		assert_int_equal(pwrite(made->fd, raw, 4, (off_t)where.offset), 4);
-		assert_int_equal(cluster_read(unpacker, &where, &cluster), R_OK);
+		assert_int_equal(cluster_read(unpacker, &where, NULL, &cluster), R_OK);
 		assert_false(cluster->whole);
 		cluster_free(cluster);
 	}
