@@ -80,6 +80,13 @@ static int load_registers(struct rebuild_thread *th)
 	return R_OK;
 }
 
+static int set_mask(struct rebuild_thread *th, uint64_t mask)
+{
+	int rc = trace_mask_set(&th->tracee, mask);
+
+	return rc == R_NOT_FOUND ? lost(th) : rc;
+}
+
 static uint64_t mask_of(const struct rebuild_thread *th)
 {
 	const ThreadCoreEntry *tc = th->core->thread_core;
@@ -125,8 +132,7 @@ static int stop_task(struct rebuild_task *t)
 	}
 	/* The other stop signals can be blocked, and still are. */
 	if (sig != SIGSTOP) {
-		int rc =
-		    trace_mask_set(&t->threads[0].tracee, TRACE_ALL_SIGNALS & ~(1ull << (sig - 1)));
+		int rc = set_mask(&t->threads[0], TRACE_ALL_SIGNALS & ~(1ull << (sig - 1)));
 
 		if (rc)
 			return rc;
@@ -154,7 +160,7 @@ static int prepare(struct rebuild_task *t)
 	if (rc == R_OK && t->kind == TASK_STOPPED)
 		rc = stop_task(t);
 	for (size_t i = 0; rc == R_OK && i < t->n_threads; i++)
-		rc = trace_mask_set(&t->threads[i].tracee, mask_of(&t->threads[i]));
+		rc = set_mask(&t->threads[i], mask_of(&t->threads[i]));
 	return rc;
 }
 

@@ -21,6 +21,10 @@ static int die_by_signal(struct rebuild_task *t, int sig)
 	if (rc)
 		return rc;
 	rc = trace_mask_set(&th->tracee, 0);
+	if (rc == R_NOT_FOUND) {
+		warn("task %d: ended before it was to", t->pid);
+		return R_FAILED;
+	}
 	if (rc)
 		return rc;
 	if (kill(t->pid, sig)) {

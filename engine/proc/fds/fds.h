@@ -326,6 +326,10 @@ int fds_restore_each(struct fds_restore *restore, enum image_kind_id image,
 bool fds_restore_has_pid(struct fds_restore *restore, pid_t pid);
 struct store_view *fds_restore_view(struct fds_restore *restore);
 uint64_t fds_restore_generation(struct fds_restore *restore);
+/* A call made by the task; `*ret` is what the kernel returned.  R_OK, R_FAILED (reported, or
+ * interrupted). */
+int fds_try(const struct fds_task *task, int64_t *ret, long nr, uint64_t a0, uint64_t a1,
+	    uint64_t a2);
 /* A call made by the task, which has to succeed: R_OK with its result in `*ret`, or R_FAILED, which
  * is reported with `what`. */
 int fds_call(const struct fds_task *task, const char *what, int64_t *ret, long nr, uint64_t a0,

@@ -121,8 +121,7 @@ static int remote(const struct fds_task *task, const FileLockEntry *lock, long n
 {
 	int64_t ret;
 
-	if (inject_syscall(task->tracee, task->site, &ret, nr, (uint64_t)lock->fd, a1, a2, 0, 0,
-			   0) != R_OK)
+	if (fds_try(task, &ret, nr, (uint64_t)lock->fd, a1, a2) != R_OK)
 		return R_FAILED;
 	if (ret >= 0)
 		return R_OK;

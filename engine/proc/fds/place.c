@@ -35,10 +35,20 @@ int late_prepare(struct fds_restore *restore)
 	return R_OK;
 }
 
+int fds_try(const struct fds_task *task, int64_t *ret, long nr, uint64_t a0, uint64_t a1,
+	    uint64_t a2)
+{
+	int result = inject_syscall(task->tracee, task->site, ret, nr, a0, a1, a2, 0, 0, 0);
+
+	if (result == R_NOT_FOUND)
+		warn("pid %d: ended while its files were being restored", (int)task->pid);
+	return result == R_OK ? R_OK : R_FAILED;
+}
+
 int fds_call(const struct fds_task *task, const char *what, int64_t *ret, long nr, uint64_t a0,
 	     uint64_t a1, uint64_t a2)
 {
-	if (inject_syscall(task->tracee, task->site, ret, nr, a0, a1, a2, 0, 0, 0) != R_OK)
+	if (fds_try(task, ret, nr, a0, a1, a2) != R_OK)
 		return R_FAILED;
 	if (*ret >= 0)
 		return R_OK;
