@@ -13,6 +13,7 @@
 #include "base/warn.h"
 #include "engine/engine.h"
 #include "engine/image/image.h"
+#include "engine/proc/files/restore.h"
 #include "engine/proc/freeze.h"
 #include "engine/proc/stat.h"
 
@@ -328,14 +329,21 @@ int replace_living(struct rebuild *r)
 {
 	struct tree tree;
 	pid_t tid = 0;
-	int rc;
+	int rc, files;
 
-	/* Held still first, so that it cannot make children while it is being ended. */
+	/* Held still first, so that it neither makes children while it is being ended, nor writes
+	 * to files that have been compared. */
 	rc = tree_freeze(r->living, &tree);
-	if (rc == R_OK)
-		rc = tree_kill(&tree);
 	if (rc && rc != R_NOT_FOUND)
 		return rc;
+	files = files_restore_again(r->files);
+	if (files != R_OK) {
+		if (rc == R_OK)
+			tree_release(&tree);
+		return files;
+	}
+	if (rc == R_OK && tree_kill(&tree) != R_OK)
+		return R_FAILED;
 	r->living_ended = true;
 	for (int i = 0; i < VANISH_TRIES; i++) {
 		if (!any_in_use(r, &tid))

@@ -19,6 +19,8 @@
 struct decision {
 	const char *name; /* as in the images */
 	uint64_t ino;
+	const RegFileEntry *reg;
+	struct cookie seen; /* what it was found to be */
 	char *path;	    /* where it is now, if elsewhere */
 	const char *stored; /* object to open a copy of; NULL: the file itself */
 	int result;
@@ -152,7 +154,7 @@ static struct decision *decision_new(struct files_restore *files, const RegFileE
 		files->room_decisions = room;
 	}
 	files->decisions[files->n_decisions] =
-	    (struct decision){ .name = reg->name, .ino = more ? more->ino : 0 };
+	    (struct decision){ .name = reg->name, .reg = reg, .ino = more ? more->ino : 0 };
 	return &files->decisions[files->n_decisions++];
 }
 
@@ -288,6 +290,7 @@ static int decide(struct files_restore *files, struct decision *d, const RegFile
 		rc = try_renamed(d, &then, more, &now, &differences);
 	if (rc != R_OK)
 		return rc;
+	d->seen = now;
 	bad = differences & ~(unsigned int)DIFFERS_TOLD_ONLY;
 	if (!bad) {
 		if (differences || d->path)
@@ -329,6 +332,48 @@ int files_restore_check(struct files_restore *files, const RegFileEntry *reg)
 		return R_UNSUPPORTED;
 	}
 	return d->result == R_UNSUPPORTED ? R_UNSUPPORTED : R_OK;
+}
+
+/* Has nobody written to it since it was compared? */
+static bool is_as_seen(const struct decision *d)
+{
+	struct cookie now = { 0 };
+	struct statx stx;
+
+	if (d->stored)
+		return true;
+	if (statx(AT_FDCWD, d->path ? d->path : d->name, AT_SYMLINK_NOFOLLOW,
+		  STATX_BASIC_STATS | STATX_BTIME, &stx) != 0)
+		return false;
+	cookie_of_statx(&stx, &now);
+	return cookie_same_stat(&d->seen, &now);
+}
+
+int files_restore_again(struct files_restore *files)
+{
+	int rc = R_OK;
+
+	for (size_t i = 0; rc != R_FAILED && i < files->n_decisions; i++) {
+		struct decision *d = &files->decisions[i];
+		int one;
+
+		if (back_has(files->back, d->name) || is_as_seen(d))
+			continue;
+		free(d->path);
+		d->path = NULL;
+		one = decide(files, d, d->reg);
+		/* Whether the stored contents will do for all who have it open is not asked twice.
+		 */
+		if (one == R_OK && d->stored) {
+			warn("%s: was written to after it had been compared; restore again",
+			     d->name);
+			one = R_UNSUPPORTED;
+		}
+		if (one != R_OK)
+			rc = one;
+	}
+	files_restore_conclude(files);
+	return rc;
 }
 
 void files_restore_conclude(const struct files_restore *files)

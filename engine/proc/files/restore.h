@@ -33,6 +33,10 @@ int files_restore_check(struct files_restore *files, const RegFileEntry *reg);
 /* After all were checked: says what can be done about those refused, if any. */
 void files_restore_conclude(const struct files_restore *files);
 
+/* Those written to since they were compared are compared once more: as long as the target to be
+ * replaced ran, it may have done so.  As files_restore_check() and files_restore_conclude(). */
+int files_restore_again(struct files_restore *files);
+
 /* Opens it with `flags`; -1 after reporting. */
 int files_restore_open(struct files_restore *files, struct fds_restore *restore,
 		       const RegFileEntry *reg, int flags);
