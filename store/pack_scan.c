@@ -8,12 +8,14 @@
 #include "store/varint.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define WINDOW_BYTES ((size_t)256 << 10)
 #define MAGIC_BYTES 8
+#define BLOCK_BYTES 4096
 
 /* The last number of a header's pages, which have gaps. */
 static bool last_number(const uint8_t *header, struct segment_record *record)
@@ -79,25 +81,39 @@ static int check_clusters(struct unpacker *unpacker, int fd, const struct segmen
 	return R_OK;
 }
 
-/* Moves `*offset` to the next place that begins like a segment; false at the end. */
-static bool next_magic(int fd, uint8_t *window, uint64_t *offset)
+/* Moves `*offset` to the next place that begins like a segment, over blocks of the disk that cannot
+ * be read, whose bytes are added to `*unread_bytes`.  R_OK, R_NOT_FOUND at the end, R_FAILED,
+ * reported. */
+static int next_magic(int fd, uint64_t pack, uint8_t *window, uint64_t *offset,
+		      uint64_t *unread_bytes)
 {
 	for (;;) {
 		off_t data = lseek(fd, (off_t)*offset, SEEK_DATA); /* over holes */
+		ssize_t got = data < 0 ? -1 : pread(fd, window, WINDOW_BYTES, data);
 		const uint8_t *found;
-		ssize_t got;
 
-		if (data < 0)
-			return false;
-		got = pread(fd, window, WINDOW_BYTES, data);
-		if (got < MAGIC_BYTES)
-			return false;
+		if (data < 0 && errno == ENXIO)
+			return R_NOT_FOUND;
+		if (data >= 0 && got < 0 && errno == EIO) {
+			*offset = (uint64_t)data - (uint64_t)data % BLOCK_BYTES + BLOCK_BYTES;
+			*unread_bytes += *offset - (uint64_t)data;
+			continue;
+		}
+		if (got < 0) {
+			warn_errno("cannot read pack %016" PRIx64, pack);
+			return R_FAILED;
+		}
+		if (got == 0)
+			return R_NOT_FOUND;
 		found = memmem(window, (size_t)got, SEGMENT_MAGIC, MAGIC_BYTES);
 		if (found) {
 			*offset = (uint64_t)data + (uint64_t)(found - window);
-			return true;
+			return R_OK;
 		}
-		*offset = (uint64_t)data + (uint64_t)got - MAGIC_BYTES + 1;
+		/* One that begins in the last bytes is looked for again, unless they are all. */
+		*offset = (uint64_t)data + (uint64_t)got;
+		if (got >= MAGIC_BYTES)
+			*offset -= MAGIC_BYTES - 1;
 	}
 }
 
@@ -126,7 +142,8 @@ static int scan_one(const uint8_t *secret, int fd, uint64_t pack, uint64_t offse
 }
 
 int pack_scan(const uint8_t *secret, int fd, uint64_t pack,
-	      int (*fn)(const struct segment *segment, bool whole, void *arg), void *arg)
+	      int (*fn)(const struct segment *segment, bool whole, void *arg), void *arg,
+	      uint64_t *unread_bytes)
 {
 	struct unpacker *unpacker = unpacker_new();
 	uint8_t *window = malloc(WINDOW_BYTES);
@@ -137,7 +154,9 @@ int pack_scan(const uint8_t *secret, int fd, uint64_t pack,
 		warn("out of memory");
 		result = R_FAILED;
 	}
-	while (result == R_OK && next_magic(fd, window, &offset)) {
+	*unread_bytes = 0;
+	while (result == R_OK &&
+	       (result = next_magic(fd, pack, window, &offset, unread_bytes)) == R_OK) {
 		result = scan_one(secret, fd, pack, offset, unpacker, fn, arg, &bytes);
 		if (result == R_OK)
 			offset += bytes;
@@ -148,5 +167,5 @@ int pack_scan(const uint8_t *secret, int fd, uint64_t pack,
 	}
 	unpacker_free(unpacker);
 	free(window);
-	return result;
+	return result == R_NOT_FOUND ? R_OK : result;
 }

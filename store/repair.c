@@ -33,7 +33,7 @@ struct scanned {
 	struct hash_entry *hashes;
 	size_t n_hashes, room_hashes;
 	bool want_whole; /* segments that can be unpacked, or the others */
-	uint64_t pack, bytes;
+	uint64_t pack, bytes, unread_bytes;
 };
 
 struct repair {
@@ -154,7 +154,8 @@ static int put_scanned(struct index_txn *txn, void *arg)
 			return R_FAILED;
 		pack.segments++;
 	}
-	if (pack.segments == 0)
+	/* One that the index does not know is removed, but another disk may read it. */
+	if (pack.segments == 0 && s->unread_bytes == 0)
 		return R_OK;
 	pack_record_encode(&pack, pack_raw);
 	if (index_put_u64(txn, DB_PACK, s->pack, pack_raw, sizeof(pack_raw)) != R_OK)
@@ -174,15 +175,20 @@ static int enter_pack(struct repair *repair, uint64_t pack)
 	s->n = s->n_hashes = 0;
 	s->pack = pack;
 	s->bytes = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
-	result = pack_scan(repair->store->secret, fd, pack, gather, s);
+	result = pack_scan(repair->store->secret, fd, pack, gather, s, &s->unread_bytes);
 	close(fd);
+	if (s->unread_bytes > 0 && s->want_whole)
+		warn("%s/packs/%016" PRIx64 ".pack: %" PRIu64
+		     " bytes of it cannot be read, and segments that begin there are lost: check "
+		     "the disk",
+		     repair->store->dir, pack, s->unread_bytes);
 	for (size_t i = 0; i < s->n; i++)
 		if (s->records[i].last >= repair->next_page)
 			repair->next_page = s->records[i].last + 1;
 	if (pack >= repair->next_pack)
 		repair->next_pack = pack + 1;
 	repair->segments += s->n;
-	if (result == R_OK && s->n > 0)
+	if (result == R_OK && (s->n > 0 || s->unread_bytes > 0))
 		result = index_write(repair->store->index, put_scanned, repair);
 	return result;
 }
@@ -204,7 +210,7 @@ static int list_packs(struct repair *repair)
 	dir = pack_list(repair->store);
 	if (!dir)
 		return R_FAILED;
-	while ((entry = readdir(dir))) {
+	while (errno = 0, (entry = readdir(dir))) {
 		if (!pack_number(entry->d_name, &pack))
 			continue;
 		if (grow((void **)&repair->packs, repair->n_packs, &room, sizeof(pack)) != R_OK) {
@@ -212,6 +218,12 @@ static int list_packs(struct repair *repair)
 			return R_FAILED;
 		}
 		repair->packs[repair->n_packs++] = pack;
+	}
+	/* The next writer removes packs that the new index does not know. */
+	if (errno) {
+		warn_errno("%s/packs: cannot list", repair->store->dir);
+		closedir(dir);
+		return R_FAILED;
 	}
 	closedir(dir);
 	if (repair->n_packs > 1)

@@ -126,12 +126,13 @@ static int count_segment(const struct segment *segment, bool whole, void *arg)
 static void try_pack(const uint8_t *data, size_t len)
 {
 	static const uint8_t secret[SECRET_BYTES];
+	uint64_t unread_bytes;
 	size_t n = 0;
 	int fd;
 
 	put_file("index-copy", data, len);
 	fd = openat(dirfd, "index-copy", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || pack_scan(secret, fd, 1, count_segment, &n) == R_FAILED)
+	if (fd < 0 || pack_scan(secret, fd, 1, count_segment, &n, &unread_bytes) == R_FAILED)
 		abort();
 	close(fd);
 }

@@ -1,0 +1,164 @@
+/* An index made anew while the disk fails: only what cannot be read is lost. */
+#include "scratch.h"
+
+#include "base/result.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PAGES 2000
+#define BLOCK 4096
+
+static off_t bad_at = -1; /* the block of any file that cannot be read */
+static bool all_bad, no_list;
+
+ssize_t __real_pread64(int fd, void *buf, size_t len, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset)
+{
+	if (all_bad) {
+		errno = EIO;
+		return -1;
+	}
+	if (bad_at >= 0 && offset < bad_at + BLOCK && offset + (off_t)len > bad_at) {
+		if (offset < bad_at)
+			return __real_pread64(fd, buf, (size_t)(bad_at - offset), offset);
+		errno = EIO;
+		return -1;
+	}
+	return __real_pread64(fd, buf, len, offset);
+}
+
+struct dirent *__real_readdir64(DIR *dir);
+struct dirent *__wrap_readdir64(DIR *dir);
+struct dirent *__wrap_readdir64(DIR *dir)
+{
+	if (!no_list)
+		return __real_readdir64(dir);
+	errno = EIO;
+	return NULL;
+}
+
+static int teardown(void **state)
+{
+	bad_at = -1;
+	all_bad = no_list = false;
+	return scratch_teardown(state);
+}
+
+static void lose_index(const char *dir)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/index/data.mdb", dir);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void take_and_lose_index(const char *dir)
+{
+	struct store *store = scratch_open(dir);
+	struct generation gen;
+
+	assert_int_equal(scratch_take(store, "a", 1, PAGES, &gen), R_OK);
+	store_close(store);
+	lose_index(dir);
+}
+
+static bool is_full(const uint8_t *segment)
+{
+	return segment[8] == 0 && segment[9] == 1;
+}
+
+/* A block in which there is nothing but segments of memory: those are full. */
+static off_t block_of_data(const char *dir)
+{
+	static uint8_t pack[8 << 20];
+	const uint8_t *at = pack, *before = NULL, *end;
+	char path[300];
+	FILE *in;
+
+	snprintf(path, sizeof(path), "%s/packs/0000000000000001.pack", dir);
+	in = fopen(path, "re");
+	assert_non_null(in);
+	end = pack + fread(pack, 1, sizeof(pack), in);
+	fclose(in);
+	for (; (at = memmem(at, (size_t)(end - at), "SNAPSEG2", 8)); before = at++)
+		if (before && is_full(before) && is_full(at))
+			return (at - pack) / BLOCK * BLOCK;
+	fail();
+	return -1;
+}
+
+/* The segments behind a block that cannot be read are found. */
+static void bad_block(void **state)
+{
+	struct store_verify_result result;
+	struct store *store;
+	bool rebuilt;
+
+	take_and_lose_index(*state);
+	bad_at = block_of_data(*state);
+	assert_int_equal(store_repair_index(*state, &rebuilt), R_OK);
+	assert_true(rebuilt);
+	store = scratch_open(*state);
+	assert_int_equal(scratch_verify(store, &result), R_DAMAGED);
+	assert_in_range(result.damaged, 1, 2 * 256);
+	assert_in_range(result.pages, PAGES / 2, PAGES);
+	bad_at = -1;
+	store_close(store);
+}
+
+/* A pack of which nothing can be read stays: the cause may be a cable. */
+static void nothing_read(void **state)
+{
+	struct store *store;
+	bool rebuilt;
+
+	take_and_lose_index(*state);
+	all_bad = true;
+	assert_int_equal(store_repair_index(*state, &rebuilt), R_OK);
+	store_close(scratch_open(*state));
+	all_bad = false;
+	lose_index(*state);
+	assert_int_equal(store_repair_index(*state, &rebuilt), R_OK);
+	store = scratch_open(*state);
+	scratch_verify_whole(store, 1);
+	store_close(store);
+}
+
+/* Packs that could not be listed would be taken for those of interrupted takes, and removed. */
+static void unlisted(void **state)
+{
+	struct store *store;
+	bool rebuilt;
+
+	take_and_lose_index(*state);
+	no_list = true;
+	assert_int_equal(store_repair_index(*state, &rebuilt), R_FAILED);
+	assert_false(rebuilt);
+	no_list = false;
+	assert_int_equal(store_repair_index(*state, &rebuilt), R_OK);
+	assert_true(rebuilt);
+	store = scratch_open(*state);
+	scratch_verify_whole(store, 1);
+	store_close(store);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(bad_block, scratch_setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_read, scratch_setup, teardown),
+		cmocka_unit_test_setup_teardown(unlisted, scratch_setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
