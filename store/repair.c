@@ -11,6 +11,7 @@
 #include "store/walked.h"
 #include "store/pack.h"
 #include "store/pack_scan.h"
+#include "store/repair_choice.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,23 +27,29 @@
 /* Page numbers passed over, in case the copy is older than the last takes: never twice the same. */
 #define PAGES_SPARE ((uint64_t)1 << 24)
 
-/* One pack while it is entered. */
-struct scanned {
+struct repair_pack {
+	uint64_t number, bytes, unread_bytes;
+	size_t begin, end; /* its segments among those found */
+};
+
+/* One pack while it is entered: its segments that are, and their hashes. */
+struct entered {
+	const struct repair_pack *pack;
 	struct segment_record *records;
 	size_t n, room;
 	struct hash_entry *hashes;
 	size_t n_hashes, room_hashes;
-	bool want_whole; /* segments that can be unpacked, or the others */
-	uint64_t pack, bytes, unread_bytes;
 };
 
 struct repair {
 	struct store *store; /* of which only the directories, secret and new index are there */
 	struct index_copy copy;
-	struct scanned scanned;
-	uint64_t *packs;
+	struct repair_pack *packs; /* the newest first */
 	size_t n_packs;
-	uint64_t next_page, next_pack, segments;
+	struct found *found;
+	size_t n_found, room_found;
+	struct entered entered;
+	uint64_t next_page, next_pack;
 };
 
 /* Looks at the index in a process of its own, which may crash; a signal means damage. */
@@ -90,25 +97,69 @@ static int grow(void **list, size_t n, size_t *room, size_t size)
 	return R_OK;
 }
 
-static int gather(const struct segment *segment, bool whole, void *arg)
+static int note_found(const struct segment *segment, bool whole, void *arg)
 {
-	struct scanned *s = arg;
+	struct repair *repair = arg;
 
-	if (whole != s->want_whole)
-		return R_OK;
-	if (grow((void **)&s->records, s->n, &s->room, sizeof(*s->records)) != R_OK)
+	if (grow((void **)&repair->found, repair->n_found, &repair->room_found,
+		 sizeof(*repair->found)) != R_OK)
 		return R_FAILED;
-	s->records[s->n++] = segment->record;
-	if (segment->record.flags & SEGMENT_SEALED)
-		return R_OK;
-	for (uint32_t i = 0; i < segment->record.pages; i++) {
-		if (grow((void **)&s->hashes, s->n_hashes, &s->room_hashes, sizeof(*s->hashes)) !=
-		    R_OK)
-			return R_FAILED;
-		s->hashes[s->n_hashes].prefix = hash_prefix(segment_hash(segment, i));
-		s->hashes[s->n_hashes++].number = segment_number(segment, i);
-	}
+	repair->found[repair->n_found++] =
+	    (struct found){ .record = segment->record, .whole = whole };
+	if (segment->record.last >= repair->next_page)
+		repair->next_page = segment->record.last + 1;
 	return R_OK;
+}
+
+static int scan_pack(struct repair *repair, struct repair_pack *pack)
+{
+	struct stat st;
+	int fd, result;
+
+	result = pack_open(repair->store, pack->number, false, &fd);
+	if (result != R_OK)
+		return R_FAILED;
+	pack->bytes = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	pack->begin = repair->n_found;
+	result = pack_scan(repair->store->secret, fd, pack->number, note_found, repair,
+			   &pack->unread_bytes);
+	pack->end = repair->n_found;
+	close(fd);
+	if (pack->unread_bytes > 0)
+		warn("%s/packs/%016" PRIx64 ".pack: %" PRIu64
+		     " bytes of it cannot be read, and segments that begin there are lost: check "
+		     "the disk",
+		     repair->store->dir, pack->number, pack->unread_bytes);
+	if (pack->number >= repair->next_pack)
+		repair->next_pack = pack->number + 1;
+	return result;
+}
+
+/* Has the record and the hashes of a segment entered with those of its pack.  One that cannot be
+ * read any more is passed over. */
+static int gather(struct repair *repair, int fd, const struct segment_record *record)
+{
+	struct entered *e = &repair->entered;
+	struct segment segment;
+	int result = segment_load(repair->store->secret, fd, record, &segment);
+
+	if (result != R_OK)
+		return result == R_DAMAGED ? R_OK : result;
+	result = grow((void **)&e->records, e->n, &e->room, sizeof(*e->records));
+	if (result == R_OK)
+		e->records[e->n++] = *record;
+	for (uint32_t i = 0; result == R_OK && i < record->pages; i++) {
+		if (record->flags & SEGMENT_SEALED)
+			break;
+		result =
+		    grow((void **)&e->hashes, e->n_hashes, &e->room_hashes, sizeof(*e->hashes));
+		if (result != R_OK)
+			break;
+		e->hashes[e->n_hashes].prefix = hash_prefix(segment_hash(&segment, i));
+		e->hashes[e->n_hashes++].number = segment_number(&segment, i);
+	}
+	segment_free(&segment);
+	return result;
 }
 
 /* Whether a segment with some of these numbers is there already: of a newer pack, into which gc has
@@ -129,75 +180,65 @@ static int overlaps(struct index_txn *txn, const struct segment_record *record, 
 	return result == R_NOT_FOUND ? R_OK : result;
 }
 
-static int put_scanned(struct index_txn *txn, void *arg)
+static int put_entered(struct index_txn *txn, void *arg)
 {
 	struct repair *repair = arg;
-	struct scanned *s = &repair->scanned;
+	struct entered *e = &repair->entered;
 	uint8_t raw[SEGMENT_RECORD_BYTES], pack_raw[PACK_RECORD_BYTES];
-	struct pack_record pack = { .bytes = s->bytes };
+	struct pack_record pack = { .bytes = e->pack->bytes };
 	int result;
 
-	result = index_get_u64(txn, DB_PACK, s->pack, pack_raw, sizeof(pack_raw));
+	result = index_get_u64(txn, DB_PACK, e->pack->number, pack_raw, sizeof(pack_raw));
 	if (result == R_OK)
 		pack_record_decode(pack_raw, &pack);
 	if (result == R_FAILED)
 		return R_FAILED;
-	for (size_t i = 0; i < s->n; i++) {
+	for (size_t i = 0; i < e->n; i++) {
 		bool found;
 
-		if (overlaps(txn, &s->records[i], &found) != R_OK)
+		if (overlaps(txn, &e->records[i], &found) != R_OK)
 			return R_FAILED;
 		if (found)
 			continue;
-		segment_record_encode(&s->records[i], raw);
-		if (index_put_u64(txn, DB_SEGMENT, s->records[i].first, raw, sizeof(raw)) != R_OK)
+		segment_record_encode(&e->records[i], raw);
+		if (index_put_u64(txn, DB_SEGMENT, e->records[i].first, raw, sizeof(raw)) != R_OK)
 			return R_FAILED;
 		pack.segments++;
 	}
 	/* One that the index does not know is removed, but another disk may read it. */
-	if (pack.segments == 0 && s->unread_bytes == 0)
+	if (pack.segments == 0 && e->pack->unread_bytes == 0)
 		return R_OK;
 	pack_record_encode(&pack, pack_raw);
-	if (index_put_u64(txn, DB_PACK, s->pack, pack_raw, sizeof(pack_raw)) != R_OK)
+	if (index_put_u64(txn, DB_PACK, e->pack->number, pack_raw, sizeof(pack_raw)) != R_OK)
 		return R_FAILED;
-	return s->n_hashes ? hash_index_add(txn, s->hashes, s->n_hashes) : R_OK;
+	return e->n_hashes ? hash_index_add(txn, e->hashes, e->n_hashes) : R_OK;
 }
 
-static int enter_pack(struct repair *repair, uint64_t pack)
+/* Enters those of its segments that are whole, or the others. */
+static int enter_pack(struct repair *repair, const struct repair_pack *pack, bool whole)
 {
-	struct scanned *s = &repair->scanned;
-	struct stat st;
+	struct entered *e = &repair->entered;
 	int fd, result;
 
-	result = pack_open(repair->store, pack, false, &fd);
+	e->pack = pack;
+	e->n = e->n_hashes = 0;
+	result = pack_open(repair->store, pack->number, false, &fd);
 	if (result != R_OK)
 		return R_FAILED;
-	s->n = s->n_hashes = 0;
-	s->pack = pack;
-	s->bytes = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
-	result = pack_scan(repair->store->secret, fd, pack, gather, s, &s->unread_bytes);
+	for (size_t i = pack->begin; result == R_OK && i < pack->end; i++)
+		if (repair->found[i].whole == whole && !repair->found[i].leftover)
+			result = gather(repair, fd, &repair->found[i].record);
 	close(fd);
-	if (s->unread_bytes > 0 && s->want_whole)
-		warn("%s/packs/%016" PRIx64 ".pack: %" PRIu64
-		     " bytes of it cannot be read, and segments that begin there are lost: check "
-		     "the disk",
-		     repair->store->dir, pack, s->unread_bytes);
-	for (size_t i = 0; i < s->n; i++)
-		if (s->records[i].last >= repair->next_page)
-			repair->next_page = s->records[i].last + 1;
-	if (pack >= repair->next_pack)
-		repair->next_pack = pack + 1;
-	repair->segments += s->n;
-	if (result == R_OK && (s->n > 0 || s->unread_bytes > 0))
-		result = index_write(repair->store->index, put_scanned, repair);
+	if (result == R_OK && (e->n > 0 || pack->unread_bytes > 0))
+		result = index_write(repair->store->index, put_entered, repair);
 	return result;
 }
 
 static int newest_first(const void *a, const void *b)
 {
-	const uint64_t *x = a, *y = b;
+	const struct repair_pack *x = a, *y = b;
 
-	return (*x < *y) - (*x > *y);
+	return (x->number < y->number) - (x->number > y->number);
 }
 
 static int list_packs(struct repair *repair)
@@ -213,11 +254,12 @@ static int list_packs(struct repair *repair)
 	while (errno = 0, (entry = readdir(dir))) {
 		if (!pack_number(entry->d_name, &pack))
 			continue;
-		if (grow((void **)&repair->packs, repair->n_packs, &room, sizeof(pack)) != R_OK) {
+		if (grow((void **)&repair->packs, repair->n_packs, &room, sizeof(*repair->packs)) !=
+		    R_OK) {
 			closedir(dir);
 			return R_FAILED;
 		}
-		repair->packs[repair->n_packs++] = pack;
+		repair->packs[repair->n_packs++] = (struct repair_pack){ .number = pack };
 	}
 	/* The next writer removes packs that the new index does not know. */
 	if (errno) {
@@ -257,16 +299,17 @@ static int put_head(struct index_txn *txn, void *arg)
 
 static int fill_index(struct repair *repair)
 {
-	if (list_packs(repair) != R_OK)
-		return R_FAILED;
+	int result = list_packs(repair);
+
+	for (size_t i = 0; result == R_OK && i < repair->n_packs; i++)
+		result = scan_pack(repair, &repair->packs[i]);
+	if (result == R_OK)
+		result = mark_leftovers(repair->store, repair->found, repair->n_found);
 	/* Those that can be unpacked first: another one with the same pages may be a leftover. */
-	for (int whole = 1; whole >= 0; whole--) {
-		repair->scanned.want_whole = whole;
-		for (size_t i = 0; i < repair->n_packs; i++)
-			if (enter_pack(repair, repair->packs[i]) != R_OK)
-				return R_FAILED;
-	}
-	return index_write(repair->store->index, put_head, repair);
+	for (int whole = 1; result == R_OK && whole >= 0; whole--)
+		for (size_t i = 0; result == R_OK && i < repair->n_packs; i++)
+			result = enter_pack(repair, &repair->packs[i], whole);
+	return result == R_OK ? index_write(repair->store->index, put_head, repair) : R_FAILED;
 }
 
 static int clear_room(struct store *store, const char *room, bool gone)
@@ -378,8 +421,9 @@ int store_repair_index(const char *dir, bool *rebuilt)
 		result = repair_locked(&repair, path, rebuilt);
 	}
 	index_copy_free(&repair.copy);
-	free(repair.scanned.records);
-	free(repair.scanned.hashes);
+	free(repair.found);
+	free(repair.entered.records);
+	free(repair.entered.hashes);
 	free(repair.packs);
 	if (lock >= 0)
 		close(lock);

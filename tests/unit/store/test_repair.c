@@ -152,12 +152,62 @@ static void unlisted(void **state)
 	store_close(store);
 }
 
+static int forget_first(const char *dir, void *arg)
+{
+	static const uint64_t one = 1;
+	const struct gc_options options = { .recompress = arg != NULL };
+	struct gc_result result;
+	struct store *store;
+
+	if (store_open(dir, false, true, &store) != R_OK)
+		return 1;
+	return gc_forget(store, &one, 1, &options, &result) == R_OK ? 0 : 1;
+}
+
+/* What a gc was copying when it was killed does not take the place of what it copied from. */
+static void kill_and_repair(bool recompress)
+{
+	int code = -1, kills = 0;
+
+	for (long fault = 1; code != 0; fault += scratch_step()) {
+		char *dir = scratch_make();
+		struct store *store = scratch_open(dir);
+		struct generation gen;
+		struct store_verify_result result;
+		bool rebuilt;
+
+		assert_int_equal(scratch_take(store, "a", 1, PAGES, &gen), R_OK);
+		assert_int_equal(scratch_take_changed(store, "a", 1, 2, 2, PAGES, &gen), R_OK);
+		store_close(store);
+		code = scratch_child(forget_first, dir, recompress ? dir : NULL, fault);
+		assert_true(code == 0 || code == -1);
+		kills += code == -1;
+		lose_index(dir);
+		assert_int_equal(store_repair_index(dir, &rebuilt), R_OK);
+		store = scratch_open(dir);
+		if (scratch_verify(store, &result) != R_OK)
+			fail_msg("killed at point %ld: %lu pages lost", fault,
+				 (unsigned long)result.damaged);
+		store_close(store);
+		scratch_remove(dir);
+	}
+	assert_true(kills > 10 / scratch_step());
+}
+
+static void beside_leftovers(void **state)
+{
+	(void)state;
+	kill_and_repair(false);
+	kill_and_repair(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(bad_block, scratch_setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_read, scratch_setup, teardown),
 		cmocka_unit_test_setup_teardown(unlisted, scratch_setup, teardown),
+		cmocka_unit_test(beside_leftovers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
