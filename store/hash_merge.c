@@ -117,10 +117,18 @@ static int load(struct index_txn *txn, struct source *source)
 	return R_OK;
 }
 
+static int same_key(const void *key, const void *value, size_t size, void *arg)
+{
+	(void)value;
+	(void)size;
+	return memcmp(key, arg, HASH_KEY_BYTES) == 0 ? R_OK : R_NOT_FOUND;
+}
+
 /* Takes the blocks that have been moved out of the old run, so that the next one comes first. */
 static int consume(struct index_txn *txn, struct source *source)
 {
 	struct block rest = { .n = source->block.n - source->at };
+	int result;
 
 	if (index_del(txn, DB_HASH, source->block.key, HASH_KEY_BYTES) != R_OK)
 		return R_FAILED;
@@ -128,7 +136,10 @@ static int consume(struct index_txn *txn, struct source *source)
 		return R_OK;
 	memcpy(rest.entries, source->block.entries + source->at, rest.n * sizeof(rest.entries[0]));
 	block_key(rest.key, source->run.id, rest.entries[0].prefix);
-	return block_put(txn, &rest);
+	/* The next block may begin with the prefix this one ends with.  It stays; what is left here
+	 * was not found behind it anyway. */
+	result = index_look(txn, DB_HASH, rest.key, HASH_KEY_BYTES, false, same_key, rest.key);
+	return result == R_NOT_FOUND ? block_put(txn, &rest) : result;
 }
 
 static struct source *least(struct step *step)

@@ -313,11 +313,12 @@ int index_sweep(struct index_txn *txn, enum index_db db, void *key, size_t key_s
 		result = index_failed(index_db_names[db], rc);
 	} else {
 		result = sweep_entries(txn, db, cursor, &k, most, fn, arg);
-		if (result == R_OK && k.mv_size == key_size) {
-			if (memcmp(k.mv_data, key, key_size) < 0)
-				result = index_failed(index_db_names[db], MDB_CORRUPTED);
+		/* A caller would go round on a key that does not move on. */
+		if (result == R_OK &&
+		    (k.mv_size != key_size || memcmp(k.mv_data, key, key_size) < 0))
+			result = index_failed(index_db_names[db], MDB_CORRUPTED);
+		if (result == R_OK)
 			memmove(key, k.mv_data, key_size);
-		}
 		mdb_cursor_close(cursor);
 	}
 	index_leave(txn->index);

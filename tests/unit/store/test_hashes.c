@@ -2,6 +2,7 @@
 #include "store/hash_block.h"
 #include "store/hash_filter.h"
 
+#include "base/endian.h"
 #include "base/result.h"
 #include "scratch.h"
 
@@ -275,6 +276,90 @@ static void filters(void **state)
 	assert_null(hash_filter_new(UINT64_C(1) << 40));
 }
 
+static int add_equal_at_border(struct index_txn *txn, void *arg)
+{
+	struct hash_entry entries[3 * BLOCK_ENTRIES];
+
+	(void)arg;
+	for (size_t i = 0; i < 3 * BLOCK_ENTRIES; i++)
+		entries[i] = (struct hash_entry){ 10 + i, 2 + i };
+	entries[BLOCK_ENTRIES].prefix = entries[BLOCK_ENTRIES - 1].prefix;
+	for (uint64_t run = 0; run < 4; run++) {
+		if (hash_index_add(txn, entries, 3 * BLOCK_ENTRIES) != R_OK)
+			return R_FAILED;
+		/* The other runs come behind the first in order of hash. */
+		for (size_t i = 0; i < 3 * BLOCK_ENTRIES; i++)
+			entries[i].prefix += 100000;
+	}
+	return R_OK;
+}
+
+/* A merge that stops between two equal hashes, which two blocks share, takes neither away. */
+static void stops_between_equal(void **state)
+{
+	struct index *index = ((struct fixture *)*state)->index;
+	struct hash_runs *runs = hash_runs_new();
+	struct index_txn *txn;
+
+	assert_non_null(runs);
+	assert_int_equal(index_write(index, add_equal_at_border, NULL), R_OK);
+	assert_int_equal(hash_index_merge(index, BLOCK_ENTRIES - 1), R_OK);
+	assert_int_equal(index_read_begin(index, &txn), R_OK);
+	for (uint64_t i = 0; i < 3 * BLOCK_ENTRIES; i++) {
+		uint8_t hash[HASH_BYTES] = { 0 };
+		page_no number;
+		size_t got;
+
+		put_be64(hash, (10 + i) << 16);
+		assert_int_equal(hash_index_find(txn, runs, hash, &number, 1, &got), R_OK);
+		assert_int_equal(got, i == BLOCK_ENTRIES ? 0 : 1);
+	}
+	index_read_end(txn);
+	hash_runs_free(runs);
+}
+
+static int put_short_key(struct index_txn *txn, void *arg)
+{
+	uint8_t key[HASH_KEY_BYTES], value[BLOCK_ENTRY_BYTES] = { 0 };
+	int result = R_OK;
+
+	(void)arg;
+	for (uint64_t i = 0; result == R_OK && i < 3; i++) {
+		block_key(key, 1, i);
+		result = index_put(txn, DB_HASH, key, sizeof(key), value, sizeof(value), true);
+	}
+	return result == R_OK ? index_put(txn, DB_HASH, "zz", 2, value, sizeof(value), true)
+			      : result;
+}
+
+static enum sweep keep_all(const void *key, const void *value, size_t size, void *arg)
+{
+	(void)key;
+	(void)value;
+	(void)size;
+	(void)arg;
+	return SWEEP_KEEP;
+}
+
+/* A key of another length is damage, wherever a pass stops: it must not go round for ever. */
+static void short_key(void **state)
+{
+	struct index *index = ((struct fixture *)*state)->index;
+	struct index_txn *txn;
+
+	assert_int_equal(index_write(index, put_short_key, NULL), R_OK);
+	assert_int_equal(index_read_begin(index, &txn), R_OK);
+	for (size_t most = 1; most <= 4; most++) {
+		uint8_t key[HASH_KEY_BYTES] = { 0 };
+		int result = R_OK;
+
+		for (int calls = 0; result == R_OK && calls < 5; calls++)
+			result = index_sweep(txn, DB_HASH, key, sizeof(key), most, keep_all, NULL);
+		assert_int_equal(result, R_FAILED);
+	}
+	index_read_end(txn);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +368,8 @@ int main(void)
 		cmocka_unit_test(filters),
 		cmocka_unit_test_setup_teardown(drops, setup, teardown),
 		cmocka_unit_test_setup_teardown(equal_hashes, setup, teardown),
+		cmocka_unit_test_setup_teardown(stops_between_equal, setup, teardown),
+		cmocka_unit_test_setup_teardown(short_key, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
