@@ -43,7 +43,8 @@ static void print_tracking(const struct checking *c)
 		printf("tracking: not possible here (%s): every take reads everything\n",
 		       tracking.reason);
 	else if (tracking.generation)
-		printf("tracking: what it writes is noted since generation %llu of %s\n",
+		printf("tracking: what it writes is noted since %s %llu of %s\n",
+		       tracking.predump ? "pre-dump" : "generation",
 		       (unsigned long long)tracking.generation, tracking.lineage);
 	else if (c->pid)
 		printf("tracking: what it writes is not noted yet; the next take reads "
@@ -64,9 +65,11 @@ static json_t *json_of_check(struct checking *c, bool good)
 			   "findings", c->findings, "tracking", tracking_word(&tracking));
 	if (object && *tracking.reason)
 		json_object_set_new(object, "tracking_reason", json_string(tracking.reason));
-	if (object && tracking.generation)
+	if (object && tracking.generation) {
 		json_object_set_new(object, "tracking_since",
 				    json_integer((json_int_t)tracking.generation));
+		json_object_set_new(object, "tracking_predump", json_boolean(tracking.predump));
+	}
 	return object;
 }
 

@@ -11,6 +11,7 @@
 /* Pages of one object that follow each other and are lost; n 0: none. */
 struct loss {
 	uint64_t generation, first, n;
+	bool predump;
 	char object[256];
 };
 
@@ -29,16 +30,21 @@ static void show_progress(uint64_t done, uint64_t total, void *arg)
 	progress_tell(f->progress, "verifying", done, total, PROGRESS_PAGES);
 }
 
+static const char *record_word(bool predump)
+{
+	return predump ? "pre-dump" : "generation";
+}
+
 /* Objects of memory are addressed by address, all others by offset. */
 static void print_damage(const struct store_damage *d)
 {
 	if (d->generation == 0)
 		printf("damaged: index: %s\n", d->reason);
 	else if (!d->object)
-		printf("damaged: generation %llu: %s\n", (unsigned long long)d->generation,
-		       d->reason);
+		printf("damaged: %s %llu: %s\n", record_word(d->predump),
+		       (unsigned long long)d->generation, d->reason);
 	else
-		printf("damaged: generation %llu, object %s, %s 0x%llx: %s\n",
+		printf("damaged: %s %llu, object %s, %s 0x%llx: %s\n", record_word(d->predump),
 		       (unsigned long long)d->generation, d->object,
 		       strncmp(d->object, "pages-", 6) ? "offset" : "address",
 		       (unsigned long long)d->index * PAGE_BYTES, d->reason);
@@ -48,9 +54,9 @@ static void print_damage(const struct store_damage *d)
 static void print_loss(struct loss *loss)
 {
 	if (loss->n)
-		printf("given up: generation %llu, object %s, %s 0x%llx to 0x%llx (%llu page%s)\n",
-		       (unsigned long long)loss->generation, loss->object,
-		       strncmp(loss->object, "pages-", 6) ? "offset" : "address",
+		printf("given up: %s %llu, object %s, %s 0x%llx to 0x%llx (%llu page%s)\n",
+		       record_word(loss->predump), (unsigned long long)loss->generation,
+		       loss->object, strncmp(loss->object, "pages-", 6) ? "offset" : "address",
 		       (unsigned long long)loss->first * PAGE_BYTES,
 		       (unsigned long long)(loss->first + loss->n) * PAGE_BYTES - 1,
 		       (unsigned long long)loss->n, loss->n == 1 ? "" : "s");
@@ -59,13 +65,14 @@ static void print_loss(struct loss *loss)
 
 static void add_loss(struct loss *loss, const struct store_damage *d)
 {
-	if (loss->n && loss->generation == d->generation && strcmp(loss->object, d->object) == 0 &&
-	    loss->first + loss->n == d->index) {
+	if (loss->n && loss->generation == d->generation && loss->predump == d->predump &&
+	    strcmp(loss->object, d->object) == 0 && loss->first + loss->n == d->index) {
 		loss->n++;
 		return;
 	}
 	print_loss(loss);
 	loss->generation = d->generation;
+	loss->predump = d->predump;
 	loss->first = d->index;
 	loss->n = 1;
 	snprintf(loss->object, sizeof(loss->object), "%s", d->object);
@@ -87,9 +94,10 @@ static void on_damage(const struct store_damage *d, void *arg)
 		print_damage(d);
 		return;
 	}
-	object = json_pack("{s:I, s:s?, s:I, s:I, s:s}", "generation", (json_int_t)d->generation,
-			   "object", d->object, "address", (json_int_t)(d->index * PAGE_BYTES),
-			   "page", (json_int_t)d->number, "reason", d->reason);
+	object = json_pack("{s:I, s:b, s:s?, s:I, s:I, s:s}", "generation",
+			   (json_int_t)d->generation, "predump", d->predump, "object", d->object,
+			   "address", (json_int_t)(d->index * PAGE_BYTES), "page",
+			   (json_int_t)d->number, "reason", d->reason);
 	if (!object || json_array_append_new(f->damaged, object) < 0)
 		f->failed = true;
 }

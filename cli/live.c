@@ -24,6 +24,9 @@ int live_report(const struct options *options, const struct live_result *result)
 	if (options->json) {
 		object = json_generation(gen);
 		if (object) {
+			json_object_set_new(
+			    object, "generation",
+			    json_integer((json_int_t)store_number_shown(gen->number)));
 			json_object_set_new(object, "predump", json_boolean(gen->predump));
 			json_object_set_new(object, "parent", json_boolean(result->parent));
 			json_object_set_new(object, "files",
@@ -34,7 +37,7 @@ int live_report(const struct options *options, const struct live_result *result)
 		return output_json(object);
 	}
 	printf("%s %llu\n", gen->predump ? "pre-dump" : "generation",
-	       (unsigned long long)gen->number);
+	       (unsigned long long)store_number_shown(gen->number));
 	note("%zu image%s, %s of memory and files%s", result->files, result->files == 1 ? "" : "s",
 	     words_bytes(bytes, gen->bytes_logical),
 	     result->parent ? ", part of which is as in the dump before" : "");

@@ -22,7 +22,7 @@ static int find_newest(struct store_view *view, const char *lineage, uint64_t *g
 	if (result != R_OK && result != R_NOT_FOUND)
 		return R_FAILED;
 	result = store_predump_latest(view, lineage, &last);
-	if (result == R_OK && last.number > *generation)
+	if (result == R_OK && store_predump_is_newer(&last, *generation))
 		*predump = last.number;
 	return result == R_OK || result == R_NOT_FOUND ? R_OK : R_FAILED;
 }

@@ -89,9 +89,13 @@ int take_in_kept(struct object_writer *writer, uint64_t index, size_t n)
 		page_no number = old ? old[(index + i) % NODE_ENTRIES] : PAGE_ABSENT;
 
 		if (number == PAGE_ABSENT) {
-			warn("object %s: page %" PRIu64 " is not in generation %" PRIu64
+			uint64_t newest = ingest_newest_number(ingest);
+
+			warn("object %s: page %" PRIu64 " is not in %s %" PRIu64
 			     " as it should be: take it again",
-			     writer->name, index + i, ingest_newest_number(ingest));
+			     writer->name, index + i,
+			     ingest->last_predump ? "pre-dump" : "generation",
+			     store_number_shown(newest));
 			writer->failed = true;
 			return R_FAILED;
 		}

@@ -52,7 +52,7 @@ struct predump_round {
 struct predump_summary {
 	struct predump_round rounds[PREDUMP_ROUNDS_MAX];
 	size_t n;	 /* rounds; 0: there was no pre-dump */
-	uint64_t number; /* of what they left in the store */
+	uint64_t number; /* of what they left in the store, as shown */
 };
 
 /* Whether writes between takes are noted, so that the next one reads only what was written. */
@@ -247,7 +247,8 @@ int engine_check(pid_t pid, enum tcp_policy tcp,
 /* What a take would find of tracking. */
 struct track_check {
 	bool works;	     /* this machine can note writes between takes */
-	uint64_t generation; /* that they are noted since; 0: they are not noted now */
+	uint64_t generation; /* as shown, since which they are; 0: they are not noted now */
+	bool predump;	     /* it is a pre-dump */
 	char lineage[64];    /* of it; "" */
 	char reason[160];    /* why it does not work; "" */
 };

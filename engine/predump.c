@@ -117,7 +117,7 @@ int engine_predump(struct store *store, const struct take_options *opts,
 		if (rc != R_OK)
 			break;
 		summary->n++;
-		summary->number = r.gen.number;
+		summary->number = store_number_shown(r.gen.number);
 		if (!r.tracks || round->left_bytes <= LEFT_ENOUGH_BYTES ||
 		    round->left_bytes > LEFT_SHARE_OF(round->read_bytes))
 			break;

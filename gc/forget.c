@@ -23,6 +23,15 @@ struct forgetting {
 /* A pre-dump that no take has followed in this time was made in vain. */
 #define PREDUMP_NS ((int64_t)24 * 3600 * 1000000000)
 
+/* Whether `gen` is of the lineage of the pre-dump and was committed after it. */
+static bool follows(const struct generation *gen, const struct generation *predump)
+{
+	if (strcmp(gen->lineage, predump->lineage) != 0)
+		return false;
+	return gen->predump ? gen->number > predump->number
+			    : !store_predump_is_newer(predump, gen->number);
+}
+
 /* No plan speaks of pre-dumps: each is forgotten when the next take, or pre-dump, is there. */
 static void decide_predumps(struct forgetting *f)
 {
@@ -35,8 +44,8 @@ static void decide_predumps(struct forgetting *f)
 			continue;
 		f->predumps++;
 		*forget = f->now_ns - gen->time_ns > PREDUMP_NS;
-		for (size_t k = i + 1; !*forget && k < f->n; k++)
-			*forget = strcmp(f->all[k].record.gen.lineage, gen->lineage) == 0;
+		for (size_t k = 0; !*forget && k < f->n; k++)
+			*forget = follows(&f->all[k].record.gen, gen);
 	}
 }
 

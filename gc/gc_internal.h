@@ -6,19 +6,20 @@
 #include "store/page_set.h"
 #include "store/store_reap.h"
 
-/* Every page that generations below number `upto` reach, with the bases they need.  Generations
- * forgotten since they were marked only make it too large. */
+/* Every page that generations below number `upto` and pre-dumps below `predumps_upto` reach, with
+ * the bases they need.  Those forgotten since they were marked only make it too large. */
 struct marks {
 	struct visited visited;
 	/* Those of them that no generation reaches, which only differences need. */
 	struct page_set bases;
-	uint64_t upto;
-	/* A generation came and went between two looks: which pages it reached is not known. */
+	uint64_t upto, predumps_upto; /* 0: nothing is marked yet */
+	/* A generation or pre-dump came and went between two looks: which pages it reached is not
+	 * known. */
 	bool missed;
 };
 
-/* Adds what the generations of the view from marks->upto on reach.  R_OK, R_DAMAGED (reported: the
- * marks cannot be trusted), R_FAILED. */
+/* Adds what the generations and pre-dumps of the view from there on reach.  R_OK, R_DAMAGED
+ * (reported: the marks cannot be trusted), R_FAILED. */
 int mark_generations(struct store_view *view, struct marks *marks);
 
 /* How much of each pack is dead, about: the pages of a segment share its bytes alike.  Only of

@@ -83,7 +83,11 @@ static int mark_generation(struct marking *marking, const struct reap_generation
 		    store_object_each(marking->view, generation->gen.number, mark_object, marking);
 	if (result == R_OK && marking->marks->visited.failed)
 		result = R_FAILED;
-	if (result == R_DAMAGED)
+	if (result == R_DAMAGED && generation->gen.predump)
+		warn("what was read ahead of %s has a damaged tree, so nothing is reclaimed before "
+		     "the next take of it",
+		     generation->gen.lineage);
+	else if (result == R_DAMAGED)
 		warn("generation %" PRIu64 " has a damaged tree, so nothing is reclaimed: run snap "
 		     "verify, then forget what it names",
 		     generation->gen.number);
@@ -179,14 +183,16 @@ static int mark_added_bases(struct marking *marking)
 	return result;
 }
 
-static int mark_from(struct marking *marking, uint64_t upto)
+/* Marks what has a number from `from` on and below `end`; `upto` is the next to be given there. */
+static int mark_from(struct marking *marking, uint64_t from, uint64_t end, uint64_t upto)
 {
 	struct marks *marks = marking->marks;
 	struct reap_generation generation;
-	uint64_t next = marks->upto;
+	uint64_t next = from;
 	int result;
 
-	while ((result = reap_generation_next(marking->view, next, &generation)) == R_OK) {
+	while ((result = reap_generation_next(marking->view, next, &generation)) == R_OK &&
+	       generation.gen.number < end) {
 		result = mark_generation(marking, &generation);
 		if (result != R_OK)
 			return result;
@@ -194,7 +200,7 @@ static int mark_from(struct marking *marking, uint64_t upto)
 			marks->missed = true;
 		next = generation.gen.number + 1;
 	}
-	if (result != R_NOT_FOUND)
+	if (result != R_OK && result != R_NOT_FOUND)
 		return result;
 	if (marks->upto > 0 && next != upto)
 		marks->missed = true;
@@ -204,21 +210,26 @@ static int mark_from(struct marking *marking, uint64_t upto)
 int mark_generations(struct store_view *view, struct marks *marks)
 {
 	struct marking marking = { .view = view, .marks = marks, .listing = marks->upto > 0 };
-	uint64_t upto;
+	uint64_t upto, predumps;
 	int result;
 
-	if (reap_next_generation(view, &upto) != R_OK)
+	if (reap_next_numbers(view, &upto, &predumps) != R_OK)
 		return R_FAILED;
-	if (upto == marks->upto)
+	if (upto == marks->upto && predumps == marks->predumps_upto)
 		return R_OK;
-	result = mark_from(&marking, upto);
+	result = mark_from(&marking, marks->upto, PREDUMP_FIRST, upto);
+	if (result == R_OK)
+		result = mark_from(&marking, marks->upto > 0 ? marks->predumps_upto : PREDUMP_FIRST,
+				   UINT64_MAX, predumps);
 	if (result == R_OK && marking.listing)
 		result = mark_added_bases(&marking);
 	else if (result == R_OK)
 		result = reap_bases(view, any_marked, mark_base, marks);
 	free(marking.added);
-	if (result == R_OK)
+	if (result == R_OK) {
 		marks->upto = upto;
+		marks->predumps_upto = predumps;
+	}
 	return result;
 }
 

@@ -127,8 +127,7 @@ static int put_all(struct index_txn *txn, void *arg)
 
 	if (put_segments(txn, commit) != R_OK ||
 	    pack_writer_put(segment_writer_packs(commit->writer), txn) != R_OK ||
-	    index_meta_get(txn, "next_generation", 1, &gen->number) != R_OK ||
-	    index_meta_put(txn, "next_generation", gen->number + 1) != R_OK)
+	    generation_number(commit->store, txn, gen) != R_OK)
 		return R_FAILED;
 	commit->record.commit_txn = index_txn_id(txn);
 	gen->bytes_index = bytes_index(commit);

@@ -72,6 +72,7 @@ void hole_record_decode(const uint8_t *raw, struct hole_record *record)
 /* The numbers of a generation in the order of the record, so that both ways share one list. */
 #define GENERATION_NUMBERS 13
 #define AT_NUMBERS 72
+#define AT_BEFORE 176
 #define AT_LINEAGE 208
 #define AT_CHECKSUM 200
 
@@ -110,6 +111,7 @@ void generation_record_encode(const struct generation_record *record, uint8_t *r
 	memcpy(raw + 56, gen->boot_id, sizeof(gen->boot_id));
 	for (size_t i = 0; i < GENERATION_NUMBERS; i++)
 		put_le64(raw + AT_NUMBERS + 8 * i, numbers[i]);
+	put_le64(raw + AT_BEFORE, gen->before);
 	memcpy(raw + AT_LINEAGE, gen->lineage, LINEAGE_NAME_MAX);
 	raw[GENERATION_RECORD_BYTES - 1] = 0;
 	put_le64(raw + AT_CHECKSUM, generation_checksum(gen->number, raw));
@@ -140,5 +142,6 @@ void generation_record_decode(uint64_t number, const uint8_t *raw, struct genera
 	memcpy(gen->boot_id, raw + 56, sizeof(gen->boot_id));
 	for (size_t i = 0; i < GENERATION_NUMBERS; i++)
 		*numbers[i] = get_le64(raw + AT_NUMBERS + 8 * i);
+	gen->before = get_le64(raw + AT_BEFORE);
 	memcpy(gen->lineage, raw + AT_LINEAGE, LINEAGE_NAME_MAX - 1);
 }

@@ -6,9 +6,10 @@
 
 /* What new stores are made as; those of FORMAT_OLDEST and later are read, and written as they are.
  */
-#define FORMAT_VERSION 3
+#define FORMAT_VERSION 4
 #define FORMAT_OLDEST 2
-#define FORMAT_LZ4 3 /* the first with CODEC_DELTA_LZ4 */
+#define FORMAT_LZ4 3	  /* the first with CODEC_DELTA_LZ4 */
+#define FORMAT_PREDUMPS 4 /* the first that counts pre-dumps apart */
 #define HASH_BYTES 16
 /* Bits of the hash that are not zero.  Fewer are for tests: that nothing relies on hashes alone. */
 #ifdef SNAP_HASH_BITS
@@ -28,6 +29,13 @@
 /* Pages beyond, which no store comes to, are not found by hash and not the base of others. */
 #define PAGE_NO_BITS 48
 #define PAGE_NO_MAX ((UINT64_C(1) << PAGE_NO_BITS) - 1)
+
+/*
+ * Numbers from here on are of pre-dumps that are counted apart, so that generations have no gaps by
+ * them.  No store comes to so many generations, and machines that read JSON have whole numbers up
+ * to twice that.
+ */
+#define PREDUMP_FIRST (UINT64_C(1) << 52)
 
 #define PACK_MAGIC "SNAPPACK"
 #define PACK_HEADER_BYTES 64

@@ -30,6 +30,25 @@ int generation_read(struct index_txn *txn, uint64_t number, struct generation_re
 	return result;
 }
 
+int generation_next_numbers(struct index_txn *txn, uint64_t *generation, uint64_t *predump)
+{
+	return index_meta_get(txn, "next_generation", 1, generation) == R_OK
+		   ? index_meta_get(txn, "next_predump", PREDUMP_FIRST + 1, predump)
+		   : R_FAILED;
+}
+
+int generation_number(struct store *store, struct index_txn *txn, struct generation *gen)
+{
+	bool apart = gen->predump && store->version >= FORMAT_PREDUMPS;
+	uint64_t generation, predump;
+
+	if (generation_next_numbers(txn, &generation, &predump) != R_OK)
+		return R_FAILED;
+	gen->number = apart ? predump : generation;
+	gen->before = apart ? generation : 0;
+	return index_meta_put(txn, apart ? "next_predump" : "next_generation", gen->number + 1);
+}
+
 int generation_write(struct index_txn *txn, const struct generation_record *record)
 {
 	uint8_t raw[GENERATION_RECORD_BYTES];
@@ -129,6 +148,22 @@ int store_generation_latest(struct store_view *view, const char *lineage, struct
 int store_predump_latest(struct store_view *view, const char *lineage, struct generation *gen)
 {
 	return latest(view, lineage, true, gen);
+}
+
+bool store_predump_is_newer(const struct generation *predump, uint64_t generation)
+{
+	/* Before they were counted apart, they had numbers of generations. */
+	return (predump->before ? predump->before : predump->number) > generation;
+}
+
+bool store_number_is_apart(uint64_t number)
+{
+	return number >= PREDUMP_FIRST;
+}
+
+uint64_t store_number_shown(uint64_t number)
+{
+	return store_number_is_apart(number) ? number - PREDUMP_FIRST : number;
 }
 
 int store_generation_each(struct store_view *view,

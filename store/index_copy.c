@@ -21,9 +21,14 @@
 #define AT_GENERATION 32
 #define AT_UUID 40
 #define AT_SECRET 56
-#define HEAD_BYTES (AT_SECRET + SECRET_BYTES)
+#define AT_PREDUMP (AT_SECRET + SECRET_BYTES) /* from FORMAT_PREDUMPS on */
 #define ENTRY_BYTES (8 + GENERATION_RECORD_BYTES)
 #define CHECKSUM_BYTES 8
+
+static size_t head_bytes(unsigned int version)
+{
+	return version < FORMAT_PREDUMPS ? AT_PREDUMP : AT_PREDUMP + 8;
+}
 
 /* The lock of a file is that of a process; this one is among its threads. */
 static pthread_mutex_t renewing = PTHREAD_MUTEX_INITIALIZER;
@@ -48,15 +53,16 @@ static int put_generations(struct index_txn *txn, uint8_t *to, size_t n)
 /* The bytes of the copy as the transaction sees the index. */
 static int encode(struct store *store, struct index_txn *txn, uint8_t **bytes, size_t *len)
 {
-	uint64_t n, page, pack, generation;
+	uint64_t n, page, pack, generation, predump;
+	size_t head = head_bytes(store->version);
 	uint8_t *raw;
 
 	if (index_count(txn, DB_GENERATION, &n) != R_OK ||
 	    index_meta_get(txn, "next_page", PAGE_ZERO + 1, &page) != R_OK ||
 	    index_meta_get(txn, "next_pack", 1, &pack) != R_OK ||
-	    index_meta_get(txn, "next_generation", 1, &generation) != R_OK)
+	    generation_next_numbers(txn, &generation, &predump) != R_OK)
 		return R_FAILED;
-	*len = HEAD_BYTES + n * ENTRY_BYTES + CHECKSUM_BYTES;
+	*len = head + n * ENTRY_BYTES + CHECKSUM_BYTES;
 	*bytes = raw = calloc(1, *len);
 	if (!raw) {
 		warn("out of memory");
@@ -70,7 +76,9 @@ static int encode(struct store *store, struct index_txn *txn, uint8_t **bytes, s
 	put_le64(raw + AT_GENERATION, generation);
 	memcpy(raw + AT_UUID, store->uuid, UUID_BYTES);
 	memcpy(raw + AT_SECRET, store->secret, SECRET_BYTES);
-	if (put_generations(txn, raw + HEAD_BYTES, n) != R_OK) {
+	if (store->version >= FORMAT_PREDUMPS)
+		put_le64(raw + AT_PREDUMP, predump);
+	if (put_generations(txn, raw + head, n) != R_OK) {
 		free(raw);
 		return R_FAILED;
 	}
@@ -134,18 +142,20 @@ void index_copy_renew(struct store *store)
 
 static bool decode(const uint8_t *raw, size_t len, struct index_copy *copy)
 {
-	size_t n;
+	size_t n, head;
 
-	if (len < HEAD_BYTES + CHECKSUM_BYTES || memcmp(raw, COPY_MAGIC, 8) != 0 ||
+	if (len < AT_PREDUMP + CHECKSUM_BYTES || memcmp(raw, COPY_MAGIC, 8) != 0 ||
 	    get_le32(raw + 8) < FORMAT_OLDEST || get_le32(raw + 8) > FORMAT_VERSION ||
 	    get_le64(raw + len - CHECKSUM_BYTES) != XXH3_64bits(raw, len - CHECKSUM_BYTES))
 		return false;
 	n = get_le32(raw + AT_COUNT);
-	if (len != HEAD_BYTES + n * ENTRY_BYTES + CHECKSUM_BYTES)
+	head = head_bytes(get_le32(raw + 8));
+	if (len != head + n * ENTRY_BYTES + CHECKSUM_BYTES)
 		return false;
 	copy->next_page = get_le64(raw + AT_PAGE);
 	copy->next_pack = get_le64(raw + AT_PACK);
 	copy->next_generation = get_le64(raw + AT_GENERATION);
+	copy->next_predump = head > AT_PREDUMP ? get_le64(raw + AT_PREDUMP) : 0;
 	memcpy(copy->uuid, raw + AT_UUID, UUID_BYTES);
 	memcpy(copy->secret, raw + AT_SECRET, SECRET_BYTES);
 	copy->generations = calloc(n + 1, sizeof(*copy->generations));
@@ -154,7 +164,7 @@ static bool decode(const uint8_t *raw, size_t len, struct index_copy *copy)
 		return false;
 	}
 	for (size_t i = 0; i < n; i++) {
-		const uint8_t *entry = raw + HEAD_BYTES + i * ENTRY_BYTES;
+		const uint8_t *entry = raw + head + i * ENTRY_BYTES;
 
 		generation_record_decode(get_le64(entry), entry + 8, &copy->generations[i]);
 	}

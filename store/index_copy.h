@@ -10,6 +10,7 @@
 
 struct index_copy {
 	uint64_t next_page, next_pack, next_generation;
+	uint64_t next_predump; /* 0: they are not counted apart */
 	uint8_t uuid[UUID_BYTES], secret[SECRET_BYTES];
 	struct generation_record *generations;
 	size_t n_generations;

@@ -69,9 +69,9 @@ int reap_oldest_view(struct store *store, uint64_t *txn)
 	return index_oldest_reader(store->index, txn);
 }
 
-int reap_next_generation(struct store_view *view, uint64_t *number)
+int reap_next_numbers(struct store_view *view, uint64_t *generation, uint64_t *predump)
 {
-	return index_meta_get(view->txn, "next_generation", 1, number);
+	return generation_next_numbers(view->txn, generation, predump);
 }
 
 int reap_spares(struct store_view *view, uint64_t *spares)

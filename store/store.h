@@ -27,7 +27,7 @@ struct object {
 /* The facts of one generation that are known without reading its objects. */
 #define LINEAGE_NAME_MAX 64
 struct generation {
-	uint64_t number; /* given at commit, never reused */
+	uint64_t number; /* given at commit, never reused; see store_number_shown() */
 	char lineage[LINEAGE_NAME_MAX];
 	int64_t time_ns; /* CLOCK_REALTIME at the moment the tree was frozen */
 	uint32_t root_pid;
@@ -38,6 +38,9 @@ struct generation {
 	/* Memory read ahead of a take: what the next one builds on.  It cannot be restored, and
 	 * only store_predump_latest() finds it. */
 	bool predump;
+	/* Of a pre-dump that is counted apart: the number that the next generation, of whatever
+	 * lineage, was to get when it was committed. */
+	uint64_t before;
 	uint64_t frozen_ns, wall_ns;
 	uint64_t pages_scanned, pages_new, pages_shared, pages_zero;
 	uint64_t bytes_logical; /* of all objects, absent pages not counted */
@@ -102,6 +105,12 @@ int store_generation(struct store_view *view, uint64_t number, struct generation
 int store_generation_latest(struct store_view *view, const char *lineage, struct generation *gen);
 /* The same for what was read ahead of a take of the lineage, and not yet forgotten by gc. */
 int store_predump_latest(struct store_view *view, const char *lineage, struct generation *gen);
+/* Whether a pre-dump was committed after that generation. */
+bool store_predump_is_newer(const struct generation *predump, uint64_t generation);
+/* What a person sees: pre-dumps that are counted apart have numbers above all generations, and are
+ * told from 1 on. */
+uint64_t store_number_shown(uint64_t number);
+bool store_number_is_apart(uint64_t number);
 
 /* Calls `fn` for each generation in ascending order of number until it returns non-zero, which is
  * then the result. */
@@ -188,7 +197,8 @@ int store_generation_pin(struct store *store, uint64_t number, bool pinned);
 /* What verification found wrong, and where: an object's page, or with `object` NULL the generation
  * itself, or with `generation` 0 the store's index. */
 struct store_damage {
-	uint64_t generation;
+	uint64_t generation; /* as shown; `predump`: of a pre-dump */
+	bool predump;
 	const char *object;
 	uint64_t index;	    /* page index within the object: address >> 12, or file offset >> 12 */
 	page_no number;	    /* of the damaged page or tree node */

@@ -42,6 +42,12 @@ struct store_view {
 /* Frees what store/object.c keeps in a view. */
 void directory_free(struct directory *directory);
 
+/* The numbers that the next generation and the next pre-dump get; the latter is of use only in
+ * stores that count them apart. */
+int generation_next_numbers(struct index_txn *txn, uint64_t *generation, uint64_t *predump);
+/* Gives the generation or pre-dump that is being committed its number. */
+int generation_number(struct store *store, struct index_txn *txn, struct generation *gen);
+
 /* The whole record of a generation in any transaction.  R_OK, R_NOT_FOUND, R_DAMAGED (reported),
  * R_FAILED. */
 int generation_read(struct index_txn *txn, uint64_t number, struct generation_record *record);

@@ -35,8 +35,9 @@ uint64_t reap_txn(const struct reap *reap);
 /* The lowest transaction an open view of any process sees; UINT64_MAX: there is none. */
 int reap_oldest_view(struct store *store, uint64_t *txn);
 
-/* The number the next generation will get. */
-int reap_next_generation(struct store_view *view, uint64_t *number);
+/* The numbers the next generation and the next pre-dump will get; those of pre-dumps that are
+ * counted apart are PREDUMP_FIRST and above. */
+int reap_next_numbers(struct store_view *view, uint64_t *generation, uint64_t *predump);
 
 /* How often pages whose hash was dropped have been brought back, by any gc. */
 int reap_spares(struct store_view *view, uint64_t *spares);

@@ -37,7 +37,7 @@ struct verify {
 	struct batch *batch;   /* of pages to be read; NULL without `data` */
 	uint64_t total_pages, read;
 	/* Where the walk is. */
-	uint64_t generation;
+	struct generation generation;
 	const char *object; /* NULL: the directory */
 	bool directory_bad;
 };
@@ -45,7 +45,8 @@ struct verify {
 static void tell(struct verify *verify, uint64_t index, page_no number, const char *reason)
 {
 	struct store_damage damage = {
-		.generation = verify->generation,
+		.generation = store_number_shown(verify->generation.number),
+		.predump = verify->generation.predump,
 		.object = verify->object,
 		.index = index,
 		.number = number,
@@ -243,7 +244,7 @@ static int verify_generation(struct verify *verify, const struct generation_reco
 {
 	int result;
 
-	verify->generation = record->gen.number;
+	verify->generation = record->gen;
 	verify->directory_bad = false;
 	if (!verify->telling)
 		verify->result->generations++;

@@ -164,7 +164,7 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 		memcpy(data + 1, "SNAPCOPY", 8);
 		put_le32(data + 9, FORMAT_VERSION);
 		put_le32(data + 13, 2);
-		len = 1 + 56 + SECRET_BYTES;
+		len = 1 + 56 + SECRET_BYTES + 8;
 		for (int k = 0; k < 2; k++, len += 8 + GENERATION_RECORD_BYTES) {
 			put_le64(data + len, 7);
 			generation_record_encode(&record, data + len + 8);

@@ -54,5 +54,8 @@ for last in 1 2 3; do
 	take "$PID" ${TAKE_OPTIONS:-}
 	[ "$(field tracking_misses "$W/take.json")" = 0 ] || fail "pages were kept that had changed: $(cat "$W/take.json")"
 done
+# A killed take has no number, whatever it had read ahead.
+snap_json "$W/ls.json" ls || fail "ls: $(cat "$W/ls.json.err")"
+[ "$(grep -o '"generation"' "$W/ls.json" | wc -l)" = "$GEN" ] || fail "numbers of generations have gaps: $(cat "$W/ls.json")"
 judge "$W/a" "$PID" "after snap was killed $inside times"
 snap_json "$W/verify.json" verify --data || fail "verify --data: $(cat "$W/verify.json.err")"

@@ -49,7 +49,8 @@ void engine_check_tracking(pid_t pid, struct track_check *check)
 		check->works = false;
 		snprintf(check->reason, sizeof(check->reason), "%s", reason);
 	} else if (track_record_look(path, &record)) {
-		check->generation = record.point.generation;
+		check->generation = store_number_shown(record.point.generation);
+		check->predump = store_number_is_apart(record.point.generation);
 		memcpy(check->lineage, record.point.lineage, sizeof(check->lineage));
 	}
 }

@@ -1,8 +1,10 @@
 #include "scratch.h"
 
 #include "base/result.h"
+#include "store/format.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,6 +67,23 @@ struct store *scratch_open(const char *dir)
 
 	assert_int_equal(store_open(dir, true, true, &store), R_OK);
 	return store;
+}
+
+void scratch_make_older(const char *dir, unsigned int version)
+{
+	char path[300], text[16], now[16];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/snap-store", dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, text, 13, 0), 13);
+	text[13] = '\0';
+	snprintf(now, sizeof(now), "snap-store %d\n", FORMAT_VERSION);
+	assert_string_equal(text, now);
+	snprintf(now, sizeof(now), "snap-store %u\n", version);
+	assert_int_equal(pwrite(fd, now, 13, 0), 13);
+	close(fd);
 }
 
 void scratch_page(uint64_t seed, uint64_t i, void *page)

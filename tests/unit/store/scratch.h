@@ -16,6 +16,10 @@ int scratch_teardown(void **state);
 /* Opens the store of `dir`, making it; asserts. */
 struct store *scratch_open(const char *dir);
 
+/* Makes of an empty store that is not open one that an earlier snap made, of that format; asserts.
+ */
+void scratch_make_older(const char *dir, unsigned int version);
+
 /* Page `i` of the content `seed`: compressible, different for each pair. */
 void scratch_page(uint64_t seed, uint64_t i, void *page);
 

@@ -168,21 +168,6 @@ static void short_chains(void **state)
 	store_close(store);
 }
 
-/* Makes of an empty store one that an earlier snap made. */
-static void make_older(const char *dir, unsigned int version)
-{
-	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
-	char text[100], digit = (char)('0' + version);
-
-	fd = openat(dirfd, "snap-store", O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, text, 13, 0), 13);
-	assert_memory_equal(text, "snap-store 3\n", 13);
-	assert_int_equal(pwrite(fd, &digit, 1, 11), 1);
-	close(fd);
-	close(dirfd);
-}
-
 /* A store of format 2 is read and written as such: nothing in it is new. */
 static void format_2(void **state)
 {
@@ -195,7 +180,7 @@ static void format_2(void **state)
 	int fd;
 
 	store_close(store);
-	make_older(*state, 2);
+	scratch_make_older(*state, 2);
 	store = scratch_open(*state);
 	for (uint64_t time = 0; time < 4; time++) {
 		struct reading reading;

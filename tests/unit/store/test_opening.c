@@ -46,7 +46,7 @@ static void other_formats(void **state)
 	struct store *store = scratch_open(*state);
 
 	store_close(store);
-	put_file(*state, "snap-store", "snap-store 4\nuuid 00\nsomething: new\n");
+	put_file(*state, "snap-store", "snap-store 5\nuuid 00\nsomething: new\n");
 	assert_int_equal(store_open(*state, false, false, &store), R_FAILED);
 	assert_int_equal(store_open(*state, true, true, &store), R_FAILED);
 	put_file(*state, "snap-store", "snap-store 1\nuuid 0123456789abcdef0123456789abcdef\n");
