@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The second of the two choices RFC 9106 recommends: 64 MiB, three passes; about 0.2 s. */
@@ -241,21 +242,38 @@ static int lock_keys(const struct store *store)
 	return -1;
 }
 
-/* Key files of the folder that an interrupted change has left, or that `keys` no longer names. */
-static void drop_others(const struct store *store, const char *wanted)
+/* Whether it is a name that a key of the store's own gets; others are not snap's to remove. */
+static bool is_own_name(const char *name)
 {
-	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
+	size_t len = strlen(KEY_NAME_PREFIX);
 
+	return strncmp(name, KEY_NAME_PREFIX, len) == 0 &&
+	       strspn(name + len, "0123456789abcdef") == 2 * KEY_ID_BYTES &&
+	       name[len + 2 * KEY_ID_BYTES] == '\0';
+}
+
+/* Key files of the folder that an interrupted change has left, or that `keys` no longer names.  The
+ * file it does name may be one of the folder, however it is called. */
+static void drop_others(const struct store *store, const struct keys_file *keys)
+{
+	struct stat wanted = { 0 }, st;
+	struct dirent *entry;
+	DIR *dir;
+	int fd;
+
+	if (keys->method != KEY_PASSPHRASE && fstatat(store->dirfd, keys->path, &wanted, 0))
+		return;
+	fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir && fd >= 0)
 		close(fd);
-	while (dir && (entry = readdir(dir)))
-		if (strncmp(entry->d_name, KEY_NAME_PREFIX, strlen(KEY_NAME_PREFIX)) == 0 &&
-		    strcmp(entry->d_name, wanted) != 0) {
-			fault_point("key file unlink");
-			unlinkat(store->dirfd, entry->d_name, 0);
-		}
+	while (dir && (entry = readdir(dir))) {
+		if (!is_own_name(entry->d_name) || fstatat(store->dirfd, entry->d_name, &st, 0) ||
+		    (st.st_ino == wanted.st_ino && st.st_dev == wanted.st_dev))
+			continue;
+		fault_point("key file unlink");
+		unlinkat(store->dirfd, entry->d_name, 0);
+	}
 	if (dir)
 		closedir(dir);
 }
@@ -327,7 +345,7 @@ static int first_keys(struct store *store, enum key_method method, const struct 
 	if (result == R_OK)
 		result = keys_file_write(store, &file);
 	if (result == R_OK)
-		drop_others(store, method == KEY_IN_STORE ? file.path : "");
+		drop_others(store, &file);
 	keys_file_free(&file);
 	sodium_free(kek);
 	store_keys_close(keys);
@@ -429,7 +447,7 @@ static int rewrap(struct store *store, const struct keys_file *before, const uin
 		result = keys_file_write(store, &after);
 	/* The old key opens nothing any more. */
 	if (result == R_OK)
-		drop_others(store, method == KEY_IN_STORE ? after.path : "");
+		drop_others(store, &after);
 	if (result == R_OK && is_same_file(before, &after))
 		note("key file %s: the old key stays in it, as another store may need it: remove "
 		     "its line when none does",

@@ -459,6 +459,34 @@ static void shared_file(void **state)
 	unlink(path);
 }
 
+/* A key file that the user keeps in the store's folder is not taken for a leftover. */
+static void file_in_folder(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct key_source file = { .file = NULL };
+	struct key_status status;
+	char path[300], own[KEY_PATH_MAX + 300];
+
+	snprintf(path, sizeof(path), "%s/key-mine", (char *)*state);
+	file.file = path;
+	assert_int_equal(store_keys_init(store, KEY_IN_FILE, &file), R_OK);
+	assert_int_equal(store_keys_status(store, &by_store, &status), R_OK);
+	assert_true(status.available);
+	/* One of the store's own, named as the user's. */
+	assert_int_equal(store_keys_rotate(store, &by_store, KEY_IN_STORE, &by_store), R_OK);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(store_keys_status(store, &by_store, &status), R_OK);
+	snprintf(own, sizeof(own), "%s/%s", (char *)*state, status.file);
+	file.file = own;
+	assert_int_equal(store_keys_rotate(store, &by_store, KEY_IN_FILE, &file), R_OK);
+	assert_int_equal(store_keys_status(store, &by_store, &status), R_OK);
+	assert_true(status.available);
+	/* Nobody needs it any more. */
+	assert_int_equal(store_keys_rotate(store, &by_store, KEY_IN_STORE, &by_store), R_OK);
+	assert_int_equal(access(own, F_OK), -1);
+	store_close(store);
+}
+
 static int rotate_child(const char *dir, void *arg)
 {
 	struct key_source file = { .file = arg };
@@ -514,6 +542,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(mixed_up, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(other_keys, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(shared_file, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(file_in_folder, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(every_way, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(killed, scratch_setup, scratch_teardown),
 	};
