@@ -126,6 +126,8 @@ static bool next_entry(const struct directory *directory, size_t *at, char *name
 	object->height = get_le32(entry + 2);
 	object->root = get_le64(entry + 6);
 	object->length_bytes = get_le64(entry + 14);
+	if (object->height > TREE_HEIGHT_MAX)
+		return false;
 	memcpy(name, entry + DIRECTORY_ENTRY_BYTES, name_len);
 	name[name_len] = '\0';
 	*at += DIRECTORY_ENTRY_BYTES + name_len;
@@ -135,7 +137,8 @@ static bool next_entry(const struct directory *directory, size_t *at, char *name
 /* Its pages are as they were written, but make no directory. */
 static int bad_directory(uint64_t generation)
 {
-	warn("the directory of generation %" PRIu64 " does not end with an entry: run snap verify",
+	warn("the directory of generation %" PRIu64 " has something that is no entry: run snap "
+	     "verify",
 	     generation);
 	return R_DAMAGED;
 }

@@ -211,9 +211,33 @@ static void lost_pack(void **state)
 	store_close(store);
 }
 
+/* A directory that says what cannot be is told of, and a take does without what it names. */
+static void impossible_height(void **state)
+{
+	const struct object odd = { .root = 2, .height = 1000, .length_bytes = PAGE_BYTES };
+	struct store *store = scratch_open(*state);
+	struct store_view *view;
+	struct generation gen = { 0 };
+	struct ingest *ingest;
+	struct object object;
+
+	assert_int_equal(ingest_begin(store, "a", &ingest), R_OK);
+	assert_int_equal(object_take_over(ingest, "pages-1", &odd, 0), R_OK);
+	assert_int_equal(ingest_commit(ingest, &gen), R_OK);
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	assert_int_equal(store_object(view, gen.number, "pages-1", &object), R_DAMAGED);
+	store_view_close(view);
+	assert_int_equal(scratch_take(store, "a", 1, PAGES, &gen), R_OK);
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	scratch_check(view, gen.number, 1, PAGES);
+	store_view_close(view);
+	store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(impossible_height, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(flipped_bytes, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(one_cluster, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(healed, scratch_setup, scratch_teardown),
