@@ -45,7 +45,7 @@ scenario_end() {
 		kill_tree "$pid" 2>/dev/null
 	done
 	if [ $rc != 0 ] && [ $rc != 77 ]; then
-		for f in "$W"/*.err "$W"/*/out; do
+		for f in "$W"/*.err "$W"/*/out "$W"/*/verdict; do
 			[ -s "$f" ] && { echo "---- $f"; tail -n 20 "$f"; }
 		done
 		[ -n "${SCENARIO_KEEP:-}" ] && { echo "kept: $W"; exit $rc; }
