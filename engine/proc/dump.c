@@ -306,6 +306,23 @@ static int collect_task(struct dump_ctx *ctx, struct dump_task *t)
 	return rc == R_OK ? collect_task_core(ctx, t) : rc;
 }
 
+/* Its parent is told whose it was (si_uid). */
+static int zombie_creds(struct dump_ctx *ctx, const struct dump_task *t, ThreadCoreEntry **out)
+{
+	ThreadCoreEntry *part = dump_alloc(ctx, sizeof(*part));
+	struct proc_status status;
+
+	if (!part)
+		return R_FAILED;
+	if (proc_status_read(t->task->pid, 0, &status) != R_OK) {
+		warn("pid %d: cannot read whose it was", t->task->pid);
+		return R_FAILED;
+	}
+	thread_core_entry__init(part);
+	*out = part;
+	return dump_creds(ctx, &status, &part->creds);
+}
+
 /* A dead task has nothing but its last words. */
 static int collect_zombie(struct dump_ctx *ctx, struct dump_task *t)
 {
@@ -324,7 +341,7 @@ static int collect_zombie(struct dump_ctx *ctx, struct dump_task *t)
 	core->task_state = TASK_STATE_ZOMBIE;
 	core->exit_code = (uint32_t)t->task->exit_code;
 	core->comm = dump_strdup(ctx, t->task->comm);
-	return core->comm ? R_OK : R_FAILED;
+	return core->comm ? zombie_creds(ctx, t, &t->cores[0]->thread_core) : R_FAILED;
 }
 
 bool dump_has_own_space(const struct dump_ctx *ctx, const struct dump_task *t)

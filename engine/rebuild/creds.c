@@ -38,7 +38,7 @@ static int set_ids(struct rebuild_thread *th, const CredsEntry *c)
 
 	/* Only a change of identity makes it what the system has for such processes (2: readable by
 	 * root only), and without one the flag would stay as it is in a new process. */
-	if (mm->has_dumpable && mm->dumpable == 2) {
+	if (mm && mm->has_dumpable && mm->dumpable == 2) {
 		rc = remote_must(th, "setfsuid", SYS_setfsuid, c->fsuid ^ 1, 0, 0, 0, 0, 0);
 		if (rc)
 			return rc;
@@ -63,6 +63,13 @@ static int set_ids(struct rebuild_thread *th, const CredsEntry *c)
 	if (rc)
 		return rc;
 	return remote_must(th, "setfsuid", SYS_setfsuid, c->fsuid, 0, 0, 0, 0, 0);
+}
+
+int creds_of_zombie(struct rebuild_thread *th)
+{
+	const CredsEntry *c = th->core->thread_core ? th->core->thread_core->creds : NULL;
+
+	return !c || rights_same_ids(th, c) ? R_OK : set_ids(th, c);
 }
 
 static int drop_bounding(struct rebuild_thread *th, uint64_t keep)

@@ -314,6 +314,8 @@ int props_shed(struct rebuild_thread *root);
 int props_set(struct rebuild_task *t);
 int props_thread(struct rebuild_thread *th);
 int creds_set(struct rebuild_thread *th);
+/* User and groups alone, which is what is told of the dead. */
+int creds_of_zombie(struct rebuild_thread *th);
 /* Parent-death signal and dumpable flag, which a change of identity clears. */
 int creds_late(struct rebuild_thread *th);
 int seccomp_set(struct rebuild_thread *th);

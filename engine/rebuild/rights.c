@@ -80,7 +80,7 @@ static int lacks(const struct rebuild_rights *own, cap_value_t cap)
 static int check_thread(const struct rebuild_thread *th)
 {
 	const struct rebuild_rights *own = &th->task->r->rights;
-	const CredsEntry *c = th->core->thread_core->creds;
+	const CredsEntry *c = th->core->thread_core ? th->core->thread_core->creds : NULL;
 	const char *what = NULL, *right = NULL;
 
 	if (!c)
@@ -91,7 +91,7 @@ static int check_thread(const struct rebuild_thread *th)
 	} else if (lacks(own, CAP_SETGID) && !same_groups(own, c)) {
 		what = "has other groups";
 		right = "CAP_SETGID";
-	} else if (lacks(own, CAP_SETPCAP) &&
+	} else if (lacks(own, CAP_SETPCAP) && th->task->mm &&
 		   (c->secbits != own->securebits || !rights_same_ids(th, c) ||
 		    own->bounding & ~creds_bounding(c))) {
 		what = "has other secure bits, another bounding set, or another identity";
@@ -167,7 +167,7 @@ int rights_check(struct rebuild *r)
 	}
 	for (size_t i = 0; rc == R_OK && i < r->n_tasks; i++)
 		for (size_t k = 0; rc == R_OK && k < r->tasks[i]->n_threads; k++)
-			if (r->tasks[i]->mm)
+			if (r->tasks[i]->kind != TASK_HELPER)
 				rc = check_thread(&r->tasks[i]->threads[k]);
 	if (rc == R_OK)
 		tell_kept(r);

@@ -52,11 +52,9 @@ static int die(struct rebuild_task *t)
 			 remote_address(t->r->data), 0, 0, 0, 0);
 	if (rc)
 		return rc;
-	if (th->core->thread_core && th->core->thread_core->creds) {
-		rc = creds_set(th);
-		if (rc)
-			return rc;
-	}
+	rc = creds_of_zombie(th);
+	if (rc)
+		return rc;
 	if (sig) {
 		rc = die_by_signal(t, sig);
 		if (rc)
