@@ -1,5 +1,6 @@
 #include "engine/rebuild/rebuild.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,19 @@ static int read_ids(struct rebuild_task *t)
 	return R_OK;
 }
 
+/* Any other would let the task run, and the restore wait for it. */
+static int check_stop(const struct rebuild_task *t)
+{
+	const TaskCoreEntry *tc = t->threads[0].core->tc;
+	int32_t sig = tc->has_stop_signo ? tc->stop_signo : 0;
+
+	if (sig == 0 || sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU)
+		return R_OK;
+	warn("generation %llu: task %d: was stopped by signal %d, which stops nothing",
+	     (unsigned long long)t->r->gen.number, t->pid, sig);
+	return R_DAMAGED;
+}
+
 static int read_task(struct rebuild *r, const PstreeEntry *entry)
 {
 	struct rebuild_task *t;
@@ -177,6 +191,9 @@ static int read_task(struct rebuild *r, const PstreeEntry *entry)
 	t->pgid = (pid_t)entry->pgid;
 	t->sid = (pid_t)entry->sid;
 	name_threads(t, entry);
+	for (size_t i = 0; i < t->n_threads; i++)
+		if (t->threads[i].tid <= 0)
+			return damaged_task(t, "the tree has a number that is no process's");
 	if (r->n_tasks == 1) {
 		r->root = t;
 	} else {
@@ -198,7 +215,9 @@ static int read_task(struct rebuild *r, const PstreeEntry *entry)
 	default:
 		t->kind = TASK_ALIVE;
 	}
-	rc = read_ids(t);
+	rc = t->kind == TASK_STOPPED ? check_stop(t) : R_OK;
+	if (rc == R_OK)
+		rc = read_ids(t);
 	if (rc)
 		return rc;
 	rc = load_numbered(r, IMAGE_MM, (uint32_t)t->pid, true, &t->mm);

@@ -302,8 +302,11 @@ static int set_memory_policy(struct rebuild_thread *th)
 	if (!extra || !extra->has_mempolicy)
 		return R_OK;
 	bytes = extra->mempolicy_nodes.len;
-	if (bytes > th->task->r->data_bytes)
+	if (bytes > th->task->r->data_bytes) {
+		warn("task %d thread %d: a set of memory nodes of %zu bytes makes no sense",
+		     th->task->pid, th->tid, bytes);
 		return R_DAMAGED;
+	}
 	if (bytes)
 		memcpy(nodes, extra->mempolicy_nodes.data, bytes);
 	/* The kernel counts the bits from 1. */

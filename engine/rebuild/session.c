@@ -43,6 +43,14 @@ static struct rebuild_task *first_of_session(struct rebuild *r, pid_t sid)
 	return NULL;
 }
 
+/* Numbers that stand for no process mean several to kill(2). */
+static int no_leader(const struct rebuild_task *t, const char *what, pid_t number)
+{
+	warn("generation %llu: task %d: there is no %s %d", (unsigned long long)t->r->gen.number,
+	     t->pid, what, number);
+	return R_DAMAGED;
+}
+
 static int add_session_helpers(struct rebuild *r)
 {
 	size_t n = r->n_tasks;
@@ -52,6 +60,8 @@ static int add_session_helpers(struct rebuild *r)
 
 		if (task_find(r, t->sid))
 			continue;
+		if (t->sid <= 0)
+			return no_leader(t, "session", t->sid);
 		helper = plan_add_helper(r, t->sid);
 		if (!helper)
 			return R_FAILED;
@@ -84,6 +94,8 @@ static int add_group_helpers(struct rebuild *r)
 
 		if (task_find(r, t->pgid))
 			continue;
+		if (t->pgid <= 0)
+			return no_leader(t, "process group", t->pgid);
 		bearer = bears_group(r, t);
 		helper = plan_add_helper(r, t->pgid);
 		if (!helper)

@@ -326,6 +326,9 @@ int fds_restore_check(struct fds_restore *restore)
 			return R_FAILED;
 		one = f->kind->check ? f->kind->check(restore, f) : R_OK;
 
+		if (one == R_DAMAGED)
+			warn("open file %u (%s): its images do not go together; run 'snap verify'",
+			     f->id, f->kind->name);
 		/* Go on, so that everything that is missing is named at once. */
 		if (one != R_OK)
 			result = one;
