@@ -120,11 +120,35 @@ static int run_into_stop(struct rebuild_thread *th)
 	return R_OK;
 }
 
+/* Has no task of the group a parent that could let it go on: of its session, but not its group?
+ * (The root's parent, whoever that is, is of another session.) */
+static bool is_orphaned(const struct rebuild_task *t)
+{
+	for (size_t i = 0; i < t->r->n_tasks; i++) {
+		const struct rebuild_task *member = t->r->tasks[i], *parent = member->parent;
+
+		if (member->pgid == t->pgid && member->kind != TASK_ZOMBIE &&
+		    member->kind != TASK_HELPER && parent && parent->sid == member->sid &&
+		    parent->pgid != member->pgid)
+			return false;
+	}
+	return true;
+}
+
+/* Which signal stops it as it was: a group that is orphaned now, as a shell's job is without the
+ * shell, is only ever stopped by SIGSTOP; at any other it would run on. */
+static int stop_signal_of(const struct rebuild_task *t)
+{
+	const TaskCoreEntry *tc = t->threads[0].core->tc;
+
+	return tc->has_stop_signo && tc->stop_signo && !is_orphaned(t) ? (int)tc->stop_signo
+								       : SIGSTOP;
+}
+
 /* The first thread takes the signal and orders the stop, the others find it ordered. */
 static int stop_task(struct rebuild_task *t)
 {
-	const TaskCoreEntry *tc = t->threads[0].core->tc;
-	int sig = tc->has_stop_signo && tc->stop_signo ? (int)tc->stop_signo : SIGSTOP;
+	int sig = stop_signal_of(t);
 
 	if (kill(t->pid, sig)) {
 		warn_errno("task %d: signal %d to stop it as it was", t->pid, sig);
