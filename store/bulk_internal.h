@@ -9,7 +9,7 @@
 #define ROUND_BYTES ((size_t)16 << 20) /* of clusters that had to be unpacked */
 #define ROUND_PAGES 4096u
 #define ROUND_LINKS (ROUND_PAGES * 4)
-#define BUCKETS 4096u
+#define BUCKETS 1024u
 
 struct wanted {
 	page_no number;

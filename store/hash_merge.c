@@ -13,8 +13,11 @@
 
 #define TIER_ENTRIES 4096u /* of the shortest tier; each next one is FANOUT times as long */
 #define FANOUT 4u
-/* Entries one transaction moves: 0.8 MiB written, which may be as much of new file. */
-#define STEP_ENTRIES ((size_t)64 << 10)
+/*
+ * Entries one transaction moves: 150 KiB written.  What it leaves is free for the next transaction
+ * but one, so the file grows by two steps and not by the length of the merge.
+ */
+#define STEP_ENTRIES ((size_t)12 << 10)
 #define SOURCES_MAX 16
 
 struct source {

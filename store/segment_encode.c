@@ -24,7 +24,7 @@ const struct segment_coding segment_coding_take = {
 	.delta_level = 2,
 	.lz4_level = 1,
 	.cluster_pages = 8,
-	.delta_pages = SEGMENT_PAGES / 2,
+	.delta_pages = SEGMENT_PAGES / 4,
 };
 
 const struct segment_coding segment_coding_strong = {
