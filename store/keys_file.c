@@ -339,27 +339,33 @@ static size_t behind_remarks(const char *text)
 	return at;
 }
 
-/* Reads all of the file to `text`, of KEY_FILE_MAX_BYTES and a NUL. */
+/* Reads all of the file to `text`, of KEY_FILE_MAX_BYTES and a NUL.  R_OK; R_NOT_FOUND: there is
+ * none (not reported); R_FAILED. */
 static int read_text(struct store *store, const char *path, char *text, size_t *len)
 {
 	char name[KEY_PATH_MAX + 64];
 	int fd = openat(store->dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	ssize_t got = fd < 0 ? -1 : read(fd, text, KEY_FILE_MAX_BYTES);
+	int result = R_FAILED;
 
 	full_name(store, path, name, sizeof(name));
+	if (fd < 0 && errno == ENOENT)
+		return R_NOT_FOUND;
 	if (got < 0)
 		warn_errno("key file %s: cannot read", name);
 	else if (got + KEY_LINE_BYTES > KEY_FILE_MAX_BYTES)
 		warn("key file %s: no room for another key: remove what nobody needs, or name "
 		     "another file with --new-key-file",
 		     name);
+	else
+		result = R_OK;
 	if (fd >= 0)
 		close(fd);
-	if (got < 0 || got + KEY_LINE_BYTES > KEY_FILE_MAX_BYTES)
-		return R_FAILED;
-	*len = (size_t)got;
-	text[got] = '\0';
-	return R_OK;
+	if (result == R_OK) {
+		*len = (size_t)got;
+		text[got] = '\0';
+	}
+	return result;
 }
 
 int key_file_add(struct store *store, const char *path, const uint8_t kek[KEY_BYTES])
@@ -378,6 +384,8 @@ int key_file_add(struct store *store, const char *path, const uint8_t kek[KEY_BY
 		memmove(text + at + KEY_LINE_BYTES, text + at, len - at);
 		put_key(text + at, kek);
 		result = replace_key_file(store, path, text, len + KEY_LINE_BYTES);
+	} else if (result == R_NOT_FOUND) {
+		result = key_file_write(store, path, kek);
 	}
 	sodium_free(text);
 	return result;

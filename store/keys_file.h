@@ -46,8 +46,8 @@ int key_file_read(struct store *store, const char *path, const uint8_t *id, bool
 		  uint8_t kek[KEY_BYTES]);
 /* Writes a key file of one key.  R_OK or R_FAILED. */
 int key_file_write(struct store *store, const char *path, const uint8_t kek[KEY_BYTES]);
-/* Makes it the first key of a key file; all that is there stays, as it may be other stores'.  R_OK
- * or R_FAILED. */
+/* Makes it the first key of a key file, which need not be there; all that is in it stays, as it may
+ * be other stores'.  R_OK or R_FAILED. */
 int key_file_add(struct store *store, const char *path, const uint8_t kek[KEY_BYTES]);
 
 #endif

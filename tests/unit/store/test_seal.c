@@ -431,8 +431,8 @@ static void every_way(void **state)
 static void shared_file(void **state)
 {
 	struct store *store = scratch_open(*state), *other;
-	char *dir = scratch_make(), path[300];
-	struct key_source file = { .file = path };
+	char *dir = scratch_make(), path[300], moved[310];
+	struct key_source file = { .file = path }, away = { .file = moved };
 	struct store_keys *keys;
 	struct key_status status[2];
 	struct generation gen;
@@ -453,6 +453,13 @@ static void shared_file(void **state)
 	keys = open_keys(other);
 	assert_int_equal(read_back(other, keys, gen.number, 40), R_OK);
 	store_keys_close(keys);
+	/* Moved away, the old key opens from there, and the new one goes where that was. */
+	snprintf(moved, sizeof(moved), "%s.moved", path);
+	assert_int_equal(rename(path, moved), 0);
+	assert_int_equal(store_keys_rotate(store, &away, KEY_IN_FILE, &file), R_OK);
+	keys = open_keys(store);
+	store_keys_close(keys);
+	unlink(moved);
 	store_close(other);
 	store_close(store);
 	scratch_remove(dir);
