@@ -46,6 +46,10 @@ static int die(struct rebuild_task *t)
 	int64_t ret;
 	pid_t got;
 
+	/* No second core file, and so nothing that makes the kernel say so. */
+	if (WCOREDUMP((int)tc->exit_code))
+		note("task %d: had dumped core as it ended, which its parent is not told any more",
+		     t->pid);
 	strncpy((char *)t->r->data, tc->comm, 16);
 	t->r->data[15] = 0;
 	rc = remote_must(th, "prctl(PR_SET_NAME)", SYS_prctl, PR_SET_NAME,
