@@ -235,8 +235,8 @@ static void step(void)
 		if (heap[i])
 			memset(heap[i], (int)rnd(256), 1);
 		break;
-	case 4: /* growing and shrinking by brk */
-		if (sbrk((intptr_t)(rnd(20) * PAGE)) != (void *)-1)
+	case 4: /* growing by brk */
+		if (sbrk((intptr_t)((1 + rnd(20)) * PAGE)) != (void *)-1)
 			*((char *)sbrk(0) - 1) = 1;
 		break;
 	default:
