@@ -28,6 +28,8 @@
 #define PAGES_SPARE ((uint64_t)1 << 24)
 /* The same for numbers of pre-dumps, which proofs of tracking name; gaps in them do no harm. */
 #define PREDUMPS_SPARE ((uint64_t)1 << 20)
+/* And for those of generations, which such proofs name as well; people see the gap, once. */
+#define GENERATIONS_SPARE 64u
 
 struct repair_pack {
 	uint64_t number, bytes, unread_bytes;
@@ -284,7 +286,8 @@ static int put_head(struct index_txn *txn, void *arg)
 	if (index_put(txn, DB_META, "secret", 6, copy->secret, SECRET_BYTES, true) != R_OK ||
 	    index_meta_put(txn, "next_page", repair->next_page + PAGES_SPARE) != R_OK ||
 	    index_meta_put(txn, "next_pack", repair->next_pack) != R_OK ||
-	    index_meta_put(txn, "next_generation", copy->next_generation) != R_OK ||
+	    index_meta_put(txn, "next_generation", copy->next_generation + GENERATIONS_SPARE) !=
+		R_OK ||
 	    (copy->next_predump &&
 	     index_meta_put(txn, "next_predump", copy->next_predump + PREDUMPS_SPARE) != R_OK))
 		return R_FAILED;

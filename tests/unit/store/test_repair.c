@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -134,6 +135,40 @@ static void nothing_read(void **state)
 	store_close(store);
 }
 
+static void copy_file(const char *dir, const char *from, const char *to)
+{
+	char command[900];
+
+	snprintf(command, sizeof(command), "cp %s/%s %s/%s", dir, from, dir, to);
+	assert_int_equal(system(command), 0);
+}
+
+/* By a copy from before the last take: its generation is lost, and no other one gets its number. */
+static void copy_behind(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct generation gen;
+	bool rebuilt;
+
+	assert_int_equal(scratch_take(store, "a", 1, PAGES, &gen), R_OK);
+	store_close(store);
+	copy_file(*state, "index-copy", "before");
+	store = scratch_open(*state);
+	assert_int_equal(scratch_take(store, "a", 2, PAGES, &gen), R_OK);
+	assert_int_equal(gen.number, 2);
+	store_close(store);
+	copy_file(*state, "before", "index-copy");
+	lose_index(*state);
+	assert_int_equal(store_repair_index(*state, &rebuilt), R_OK);
+	assert_true(rebuilt);
+	store = scratch_open(*state);
+	scratch_verify_whole(store, 1);
+	assert_int_equal(scratch_take(store, "a", 3, PAGES, &gen), R_OK);
+	assert_true(gen.number > 2);
+	scratch_verify_whole(store, 2);
+	store_close(store);
+}
+
 /* Packs that could not be listed would be taken for those of interrupted takes, and removed. */
 static void unlisted(void **state)
 {
@@ -206,6 +241,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(bad_block, scratch_setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_read, scratch_setup, teardown),
+		cmocka_unit_test_setup_teardown(copy_behind, scratch_setup, teardown),
 		cmocka_unit_test_setup_teardown(unlisted, scratch_setup, teardown),
 		cmocka_unit_test(beside_leftovers),
 	};
