@@ -16,7 +16,6 @@ const struct segment_coding segment_coding_take_2 = {
 	.level = 1,
 	.delta_level = 2,
 	.cluster_pages = 16,
-	.delta_pages = SEGMENT_PAGES,
 };
 
 const struct segment_coding segment_coding_take = {
@@ -24,14 +23,12 @@ const struct segment_coding segment_coding_take = {
 	.delta_level = 2,
 	.lz4_level = 1,
 	.cluster_pages = 8,
-	.delta_pages = SEGMENT_PAGES / 4,
 };
 
 const struct segment_coding segment_coding_strong = {
 	.level = 6,
 	.delta_level = 6,
 	.cluster_pages = SEGMENT_PAGES,
-	.delta_pages = SEGMENT_PAGES,
 	.flags = SEGMENT_STRONG,
 };
 
@@ -219,37 +216,22 @@ static void add_full(struct segment_encoder *encoder, const struct segment_page 
 		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false, !raw);
 }
 
-/* A cluster of the `n` differences from place `*at` on, which moves behind them: first the bitmaps,
- * then the words. */
-static void add_delta_cluster(struct segment_encoder *encoder, const struct segment_page *pages,
-			      uint32_t n, uint32_t *at)
+/* All differences of a segment are one cluster: first the bitmaps, then the words. */
+static void add_deltas(struct segment_encoder *encoder, const struct segment_page *pages,
+		       uint32_t n, uint32_t deltas)
 {
 	uint8_t *bitmap = encoder->scratch;
-	uint8_t *words = bitmap + (size_t)n * DELTA_BITMAP_BYTES;
+	uint8_t *words = bitmap + (size_t)deltas * DELTA_BITMAP_BYTES;
 
-	for (uint32_t held = 0; held < n; ++*at) {
-		if (!encoder->delta[*at])
+	if (deltas == 0)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!encoder->delta[i])
 			continue;
-		words += 8 * delta_gather(pages[*at].bytes, pages[*at].base_bytes, bitmap, words);
+		words += 8 * delta_gather(pages[i].bytes, pages[i].base_bytes, bitmap, words);
 		bitmap += DELTA_BITMAP_BYTES;
-		held++;
 	}
-	add_cluster(encoder, n, (size_t)(words - encoder->scratch), true, true);
-}
-
-/* In clusters of about one length. */
-static void add_deltas(struct segment_encoder *encoder, const struct segment_page *pages,
-		       uint32_t deltas)
-{
-	uint32_t most = encoder->tight ? SEGMENT_PAGES : encoder->coding.delta_pages;
-	uint32_t clusters = (deltas + most - 1) / most, at = 0;
-
-	for (; clusters > 0; clusters--) {
-		uint32_t n = deltas / clusters;
-
-		add_delta_cluster(encoder, pages, n, &at);
-		deltas -= n;
-	}
+	add_cluster(encoder, deltas, (size_t)(words - encoder->scratch), true, true);
 }
 
 /* The numbers whose length depends on their value. */
@@ -330,6 +312,6 @@ const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segm
 	encoder->n_clusters = 0;
 	encoder->body_bytes = 0;
 	add_full(encoder, pages, n);
-	add_deltas(encoder, pages, deltas);
+	add_deltas(encoder, pages, n, deltas);
 	return put_header(encoder, pages, record);
 }

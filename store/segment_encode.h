@@ -35,7 +35,6 @@ struct segment_coding {
 	 * third of the time.  0: none. */
 	int lz4_level;
 	uint32_t cluster_pages; /* of full pages in a cluster, 1 .. SEGMENT_PAGES */
-	uint32_t delta_pages;	/* of differences, the same */
 	uint32_t flags;		/* noted in the segment beside its own: SEGMENT_STRONG or 0 */
 };
 

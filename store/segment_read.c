@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* A reader that goes over a generation in order of address has one or two clusters of differences
- * of each earlier take at hand, 35 KiB each: enough for 350 takes, then they are unpacked again. */
+ * of each earlier take at hand, 130 KiB each: enough for 90 takes, then they are unpacked again. */
 #define CLUSTERS_BYTES ((size_t)24 << 20)
 
 static const uint8_t zero_page[PAGE_BYTES];

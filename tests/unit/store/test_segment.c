@@ -151,9 +151,7 @@ static void dense_and_full(void **state)
 
 static void sparse(void **state)
 {
-	const struct segment_coding coding = {
-		.level = 3, .delta_level = 3, .cluster_pages = 256, .delta_pages = 100
-	};
+	const struct segment_coding coding = { .level = 3, .delta_level = 3, .cluster_pages = 256 };
 	struct made *made = *state;
 	page_no number = 5;
 
@@ -171,7 +169,7 @@ static void mixed(void **state)
 {
 	struct made *made = *state;
 	struct segment segment;
-	uint64_t deltas = 0, left = 0;
+	uint64_t deltas = 0;
 
 	for (uint32_t i = 0; i < 250; i++) {
 		page_no base = i % 3 == 0 ? PAGE_ABSENT : 50000 - i * (i % 2 ? 13 : 101);
@@ -199,15 +197,7 @@ static void mixed(void **state)
 			made->pages[i].base = PAGE_ABSENT;
 		deltas += small;
 	}
-	assert_true(deltas > segment_coding_take.delta_pages);
-	for (uint32_t i = 0; i < segment.clusters; i++) {
-		if (!codec_is_delta(segment.cluster[i].codec))
-			continue;
-		assert_in_range(segment.cluster[i].pages, segment_coding_take.delta_pages / 2,
-				segment_coding_take.delta_pages);
-		left -= segment.cluster[i].pages;
-	}
-	assert_int_equal(left + deltas, 0);
+	assert_true(deltas > 100);
 	segment_free(&segment);
 	check(made, 250);
 }
