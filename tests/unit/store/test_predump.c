@@ -237,10 +237,10 @@ static void is_repaired(void **state)
 	assert_true(has_predump(store));
 	assert_int_equal(newest(store), PREDUMP(1));
 	assert_int_equal(take(store, false, 3, 1, PAGES, now_ns(), &gen), R_OK);
-	assert_int_equal(gen.number, 2);
-	check_page(store, gen.number, 2, 1);
-	assert_int_equal(newest(store), 2);
 	/* No number comes twice, even of those that the copy had not heard of. */
+	assert_in_range(gen.number, 3, 1000);
+	check_page(store, gen.number, 2, 1);
+	assert_int_equal(newest(store), gen.number);
 	assert_int_equal(take(store, true, 4, PAGES, PAGES, now_ns(), &gen), R_OK);
 	assert_true(gen.number > PREDUMP(1000));
 	store_close(store);
@@ -295,6 +295,7 @@ static void format_3(void **state)
 	struct gc_options options = { 0 };
 	struct gc_result result;
 	struct generation gen;
+	uint64_t number;
 
 	store_close(store);
 	scratch_make_older(*state, 3);
@@ -311,13 +312,14 @@ static void format_3(void **state)
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_int_equal(newest(store), 2);
 	assert_int_equal(take(store, false, 3, 1, PAGES, now_ns(), &gen), R_OK);
-	assert_int_equal(gen.number, 3);
-	assert_int_equal(newest(store), 3);
-	check_page(store, 3, 2, 1);
+	number = gen.number;
+	assert_in_range(number, 3, 1000);
+	assert_int_equal(newest(store), number);
+	check_page(store, number, 2, 1);
 	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
 	assert_false(has_predump(store));
 	assert_int_equal(take(store, true, 4, PAGES, PAGES, now_ns(), &gen), R_OK);
-	assert_int_equal(gen.number, 4);
+	assert_int_equal(gen.number, number + 1);
 	assert_int_equal(scratch_verify(store, &verified), R_OK);
 	assert_int_equal(verified.generations, 3);
 	store_close(store);
