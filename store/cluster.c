@@ -88,11 +88,6 @@ static uint8_t *room_for(struct unpacker *unpacker, size_t len)
 	return room;
 }
 
-static bool by_lz4(const struct segment_cluster *from)
-{
-	return from->codec == CODEC_DELTA_LZ4 || from->codec == CODEC_DELTA_RUNS;
-}
-
 /* Bytes the cluster has when unpacked; 0: none that make sense. */
 static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *stored)
 {
@@ -103,48 +98,25 @@ static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *s
 		return pages * PAGE_BYTES;
 	if (from->codec == CODEC_DELTA_RAW)
 		return from->bytes;
-	if (by_lz4(from))
+	if (from->codec == CODEC_DELTA_LZ4)
 		len = from->bytes < LZ4_LENGTH_BYTES ? 0 : get_le32(stored);
 	else
 		len = ZSTD_getFrameContentSize(stored, from->bytes);
 	return len <= pages * (DELTA_BITMAP_BYTES + PAGE_BYTES) ? (size_t)len : 0;
 }
 
-/* Finds where each difference begins; false if the words are not as many as the bitmaps say. */
-static bool find_bitmaps(struct cluster *cluster, size_t len)
+/* Finds where the words of each page begin; false if they are not as many as the bitmaps say. */
+static bool find_words(struct cluster *cluster, size_t len)
 {
-	uint32_t shape = 0, at = cluster->pages * DELTA_BITMAP_BYTES;
+	size_t at = (size_t)cluster->pages * DELTA_BITMAP_BYTES;
 
 	if (len < at)
 		return false;
-	for (uint32_t i = 0; i < cluster->pages; i++, shape += DELTA_BITMAP_BYTES) {
-		cluster->spots[i] = (struct cluster_spot){ shape, at };
-		at += 8 * delta_bitmap_count(cluster->bytes + shape);
+	for (uint32_t i = 0; i < cluster->pages; i++) {
+		cluster->words[i] = (uint32_t)at;
+		at += 8 * (size_t)delta_bitmap_count(cluster->bytes + i * DELTA_BITMAP_BYTES);
 	}
-	cluster->spots[cluster->pages] = (struct cluster_spot){ shape, at };
 	return at == len;
-}
-
-/* The same by what is told in front of the runs; whether these make sense is seen when they are
- * used. */
-static bool find_runs(struct cluster *cluster, size_t len)
-{
-	const uint8_t *head = cluster->bytes;
-	uint32_t n = cluster->pages, shape = n * DELTA_RUNS_HEAD_BYTES, words;
-
-	if (len < shape)
-		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		cluster->spots[i].shape = shape;
-		shape += get_le16(head + i * DELTA_RUNS_HEAD_BYTES + 2);
-	}
-	words = shape;
-	for (uint32_t i = 0; i < n; i++) {
-		cluster->spots[i].words = words;
-		words += 8u * get_le16(head + i * DELTA_RUNS_HEAD_BYTES);
-	}
-	cluster->spots[n] = (struct cluster_spot){ shape, words };
-	return words == len;
 }
 
 /* Makes of the stored planes the pages; sets ->whole if that can be done. */
@@ -191,15 +163,14 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 		if (from->bytes != len)
 			return R_OK;
 		memcpy(cluster->bytes, unpacker->stored, len);
-	} else if (by_lz4(from)) {
+	} else if (from->codec == CODEC_DELTA_LZ4) {
 		if (!unpack_lz4(unpacker, from, cluster->bytes, len))
 			return R_OK;
 	} else if (ZSTD_decompressDCtx(unpacker->zstd, cluster->bytes, len, unpacker->stored,
 				       from->bytes) != len) {
 		return R_OK;
 	}
-	cluster->whole = !cluster->delta ||
-			 (cluster->runs ? find_runs(cluster, len) : find_bitmaps(cluster, len));
+	cluster->whole = !cluster->delta || find_words(cluster, len);
 	return R_OK;
 }
 
@@ -222,8 +193,7 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, u
 {
 	const struct segment_cluster *from = &place->cluster;
 	bool delta = codec_is_delta(from->codec);
-	size_t spots = delta ? from->pages + 1u : 0;
-	size_t len = sizeof(struct cluster) + spots * sizeof(struct cluster_spot);
+	size_t len = sizeof(struct cluster) + (delta ? from->pages * sizeof(uint32_t) : 0);
 	struct cluster *new = calloc(1, len);
 	int result;
 
@@ -234,7 +204,6 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, u
 	new->first = place->first;
 	new->index = place->index;
 	new->delta = delta;
-	new->runs = from->codec == CODEC_DELTA_RUNS;
 	new->pages = from->pages;
 	new->size_bytes = len;
 	result = io_pread_all(place->fd, unpacker->stored, from->bytes, (off_t)place->offset);
@@ -256,25 +225,12 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at)
 
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
 {
-	const struct cluster_spot *spot = &cluster->spots[at];
-	const uint8_t *shape = cluster->bytes + spot->shape, *words = cluster->bytes + spot->words;
-
-	if (cluster->runs)
-		delta_runs_apply(page, shape, spot[1].shape - spot->shape, words,
-				 (spot[1].words - spot->words) / 8);
-	else
-		delta_apply(page, shape, words);
+	delta_apply(page, cluster_differs(cluster, at), cluster->bytes + cluster->words[at]);
 }
 
-void cluster_differs(const struct cluster *cluster, uint32_t at, uint8_t *bitmap)
+const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at)
 {
-	const struct cluster_spot *spot = &cluster->spots[at];
-
-	if (cluster->runs)
-		delta_runs_bitmap(cluster->bytes + spot->shape, spot[1].shape - spot->shape,
-				  bitmap);
-	else
-		memcpy(bitmap, cluster->bytes + spot->shape, DELTA_BITMAP_BYTES);
+	return cluster->bytes + (size_t)at * DELTA_BITMAP_BYTES;
 }
 
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
@@ -283,12 +239,11 @@ void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
 	size_t n = FETCH_LINES;
 
 	if (cluster->delta) {
-		const struct cluster_spot *spot = &cluster->spots[at];
-
-		__builtin_prefetch(from + spot->shape);
-		from += spot->words;
-		n = (spot[1].words - spot->words) / LINE_BYTES + 1;
-		n = n < FETCH_LINES ? n : FETCH_LINES;
+		__builtin_prefetch(from + (size_t)at * DELTA_BITMAP_BYTES);
+		from += cluster->words[at];
+		n = (at + 1 < cluster->pages ? cluster->words[at + 1] : cluster->len) -
+		    cluster->words[at];
+		n = n / LINE_BYTES < FETCH_LINES ? n / LINE_BYTES + 1 : FETCH_LINES;
 	} else {
 		from += (size_t)at * PAGE_BYTES;
 	}

@@ -4,16 +4,11 @@
 
 #include "store/segment_read.h"
 
-/* Where a difference begins among the bytes of its cluster: its bitmap or runs, and its words. */
-struct cluster_spot {
-	uint32_t shape, words;
-};
-
-/* A cluster in memory: pages one after the other, or bitmaps or runs and words of differences. */
+/* A cluster in memory: pages one after the other, or bitmaps and words of differences. */
 struct cluster {
 	page_no first;	/* of its segment */
 	uint32_t index; /* in its segment */
-	bool delta, runs;
+	bool delta;
 	bool whole; /* false: its stored bytes cannot be had or make no cluster */
 	uint32_t pages;
 	uint8_t *bytes;			   /* of a cluster that is whole */
@@ -25,7 +20,7 @@ struct cluster {
 	uint64_t round;			   /* of the cache, when it was used last */
 	struct cluster *newer, *older;	   /* among those kept */
 	struct cluster *chained;	   /* in the same bucket */
-	struct cluster_spot spots[];	   /* of differences: of each page, and the end */
+	uint32_t words[];		   /* of differences: where those of each page begin */
 };
 
 /* What one thread needs for unpacking. */
@@ -59,8 +54,8 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at);
 /* Makes of the base in `page` the page at this place of a cluster of differences. */
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page);
 
-/* Which words it changes: writes DELTA_BITMAP_BYTES of bits. */
-void cluster_differs(const struct cluster *cluster, uint32_t at, uint8_t *bitmap);
+/* Which words it changes (DELTA_BITMAP_BYTES of bits). */
+const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at);
 
 /* Tells the processor that the page at this place of a cluster that is whole is needed soon. */
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at);

@@ -1,9 +1,6 @@
 #include "store/delta.h"
 
 #include "base/endian.h"
-#include "store/varint.h"
-
-#include <string.h>
 
 /* Words that are quicker copied one by one than by a call. */
 #define SHORT_RUN 4u
@@ -105,71 +102,5 @@ void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words)
 			at += run;
 			bits = run < 64 ? bits >> run : 0;
 		}
-	}
-}
-
-/* The first word from `at` on whose bit is this one; DELTA_WORDS: there is none. */
-static unsigned int find_bit(const uint8_t *bitmap, unsigned int at, bool bit)
-{
-	while (at < DELTA_WORDS) {
-		uint64_t bits = get_le64(bitmap + at / 64 * 8);
-
-		bits = (bit ? bits : ~bits) >> at % 64;
-		if (bits)
-			return at + (unsigned int)__builtin_ctzll(bits);
-		at = (at / 64 + 1) * 64;
-	}
-	return DELTA_WORDS;
-}
-
-size_t delta_runs_put(const uint8_t *bitmap, uint8_t *to)
-{
-	uint8_t *at = to;
-	unsigned int end = 0, begin;
-
-	while ((begin = find_bit(bitmap, end, true)) < DELTA_WORDS) {
-		at = put_varint(at, begin - end);
-		end = find_bit(bitmap, begin, false);
-		at = put_varint(at, end - begin - 1);
-	}
-	return (size_t)(at - to);
-}
-
-/* The next run: where it begins, from the end of the one before on, and its words; false if there
- * is none within the page. */
-static bool next_run(const uint8_t **at, const uint8_t *end, size_t *begin, size_t *n)
-{
-	uint64_t skip, more;
-
-	if (!get_varint(at, end, &skip) || !get_varint(at, end, &more) || skip >= DELTA_WORDS ||
-	    more >= DELTA_WORDS)
-		return false;
-	*begin += skip;
-	*n = more + 1;
-	return *begin + *n <= DELTA_WORDS;
-}
-
-void delta_runs_bitmap(const uint8_t *runs, size_t len, uint8_t *bitmap)
-{
-	const uint8_t *end = runs + len;
-	size_t at = 0, n;
-
-	memset(bitmap, 0, DELTA_BITMAP_BYTES);
-	while (next_run(&runs, end, &at, &n))
-		for (; n > 0; n--, at++)
-			bitmap[at / 8] |= (uint8_t)(1u << at % 8);
-}
-
-void delta_runs_apply(uint8_t *page, const uint8_t *runs, size_t len, const uint8_t *words,
-		      size_t n_words)
-{
-	const uint8_t *end = runs + len;
-	size_t at = 0, n;
-
-	while (next_run(&runs, end, &at, &n) && n <= n_words) {
-		copy_run(page + at * 8, words, (unsigned int)n);
-		words += n * 8;
-		n_words -= n;
-		at += n;
 	}
 }

@@ -27,21 +27,4 @@ uint32_t delta_bitmap_count(const uint8_t *bitmap);
 /* Makes of the base in `page` the page of which bitmap and words are given. */
 void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words);
 
-/*
- * The same as runs of words, which are few: in turn how many words are passed over and how many
- * differ, less one, as v() of FORMAT.md.  Writes those of a bitmap with at most DELTA_WORDS / 2
- * bits and returns their bytes, at most DELTA_RUNS_BYTES_MAX.
- */
-#define DELTA_RUNS_HEAD_BYTES 4 /* of each page, before all runs: words 2, bytes of runs 2 */
-#define DELTA_RUNS_BYTES_MAX (DELTA_WORDS + 8) /* at most four numbers are above 127 */
-size_t delta_runs_put(const uint8_t *bitmap, uint8_t *to);
-
-/* Writes the bitmap of runs; of what makes no sense none. */
-void delta_runs_bitmap(const uint8_t *runs, size_t len, uint8_t *bitmap);
-
-/* Makes of the base in `page` the page whose runs and words are given.  Ends where they make no
- * sense: the page's hash will tell. */
-void delta_runs_apply(uint8_t *page, const uint8_t *runs, size_t len, const uint8_t *words,
-		      size_t n_words);
-
 #endif

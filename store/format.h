@@ -9,8 +9,7 @@
 #define FORMAT_VERSION 4
 #define FORMAT_OLDEST 2
 #define FORMAT_LZ4 3	  /* the first with CODEC_DELTA_LZ4 */
-#define FORMAT_PREDUMPS 4 /* the first that counts pre-dumps apart, */
-#define FORMAT_RUNS 4	  /* and with CODEC_DELTA_RUNS */
+#define FORMAT_PREDUMPS 4 /* the first that counts pre-dumps apart */
 #define HASH_BYTES 16
 /* Bits of the hash that are not zero.  Fewer are for tests: that nothing relies on hashes alone. */
 #ifdef SNAP_HASH_BITS
@@ -55,8 +54,7 @@ enum segment_flags {
 };
 
 /* How the bytes of a cluster are stored: its pages, or their differences; as such, or a zstd frame
- * of that, or one of the planes of the pages, or the length of the differences and an LZ4 block;
- * the last with runs in place of bitmaps. */
+ * of that, or one of the planes of the pages, or the length of the differences and an LZ4 block. */
 enum codec {
 	CODEC_RAW = 0,
 	CODEC_ZSTD = 1,
@@ -64,14 +62,12 @@ enum codec {
 	CODEC_DELTA_ZSTD = 3,
 	CODEC_PLANES = 4,
 	CODEC_DELTA_LZ4 = 5,
-	CODEC_DELTA_RUNS = 6,
-	CODEC_LAST = CODEC_DELTA_RUNS,
+	CODEC_LAST = CODEC_DELTA_LZ4,
 };
 
 static inline bool codec_is_delta(enum codec codec)
 {
-	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD || codec == CODEC_DELTA_LZ4 ||
-	       codec == CODEC_DELTA_RUNS;
+	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD || codec == CODEC_DELTA_LZ4;
 }
 
 #define LZ4_LENGTH_BYTES 4 /* before the block */

@@ -18,18 +18,10 @@ const struct segment_coding segment_coding_take_2 = {
 	.cluster_pages = 16,
 };
 
-static const struct segment_coding coding_take_3 = {
-	.level = 2,
-	.delta_level = 2,
-	.lz4_level = 1,
-	.cluster_pages = 8,
-};
-
 const struct segment_coding segment_coding_take = {
 	.level = 2,
 	.delta_level = 2,
 	.lz4_level = 1,
-	.runs = true,
 	.cluster_pages = 8,
 };
 
@@ -42,9 +34,7 @@ const struct segment_coding segment_coding_strong = {
 
 const struct segment_coding *segment_coding_of(unsigned int version)
 {
-	if (version < FORMAT_LZ4)
-		return &segment_coding_take_2;
-	return version < FORMAT_RUNS ? &coding_take_3 : &segment_coding_take;
+	return version < FORMAT_LZ4 ? &segment_coding_take_2 : &segment_coding_take;
 }
 
 struct cluster {
@@ -177,43 +167,31 @@ static size_t press_bytes(struct segment_encoder *encoder, size_t len, bool delt
 			  to);
 }
 
-/* The cluster whose bytes are at the end of the body. */
-static void end_cluster(struct segment_encoder *encoder, uint32_t pages, enum codec codec,
-			size_t bytes)
-{
-	encoder->clusters[encoder->n_clusters++] =
-	    (struct cluster){ .pages = pages, .bytes = (uint32_t)bytes, .codec = codec };
-	encoder->body_bytes += (uint32_t)bytes;
-}
-
-static uint8_t *end_of_body(const struct segment_encoder *encoder)
-{
-	return encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
-}
-
 /* Appends `len` bytes of the scratch as a cluster, with `press` compressed if that makes them
  * fewer. */
 static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t len, bool delta,
 			bool press)
 {
-	uint8_t *to = end_of_body(encoder);
-	enum codec codec;
+	struct cluster *cluster = &encoder->clusters[encoder->n_clusters++];
+	uint8_t *to = encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
 	size_t got = 0, planes = 0;
 
 	if (press)
-		got = press_bytes(encoder, len, delta, to, &codec);
+		got = press_bytes(encoder, len, delta, to, &cluster->codec);
 	if (got == 0) {
-		codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
+		cluster->codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
 		memcpy(to, encoder->scratch, len);
 		got = len;
 	}
 	if (press && !delta)
 		planes = try_planes(encoder, len, got, to);
 	if (planes > 0) {
-		codec = CODEC_PLANES;
+		cluster->codec = CODEC_PLANES;
 		got = planes;
 	}
-	end_cluster(encoder, pages, codec, got);
+	cluster->pages = pages;
+	cluster->bytes = (uint32_t)got;
+	encoder->body_bytes += (uint32_t)got;
 }
 
 /* Pages known not to compress are kept apart from the others. */
@@ -238,54 +216,15 @@ static void add_full(struct segment_encoder *encoder, const struct segment_page 
 		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false, !raw);
 }
 
-/*
- * All differences of a segment as one cluster with runs: what there is of each, then the runs, then
- * the words, which are gathered in the second half of the scratch first.  False if that is not how
- * they go, or they do not get shorter.
- */
-static bool add_runs(struct segment_encoder *encoder, const struct segment_page *pages, uint32_t n,
-		     uint32_t deltas)
-{
-	uint8_t *head = encoder->scratch, *runs = head + (size_t)deltas * DELTA_RUNS_HEAD_BYTES;
-	uint8_t *words = encoder->scratch + SEGMENT_BYTES / 2, *end = words;
-	uint8_t bitmap[DELTA_BITMAP_BYTES];
-	size_t got;
-
-	if (!encoder->coding.runs || !by_lz4(encoder))
-		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t n_words;
-		size_t len;
-
-		if (!encoder->delta[i])
-			continue;
-		n_words = delta_gather(pages[i].bytes, pages[i].base_bytes, bitmap, end);
-		len = delta_runs_put(bitmap, runs);
-		put_le16(head, (uint16_t)n_words);
-		put_le16(head + 2, (uint16_t)len);
-		head += DELTA_RUNS_HEAD_BYTES;
-		runs += len;
-		end += 8 * (size_t)n_words;
-	}
-	memmove(runs, words, (size_t)(end - words));
-	got = press_lz4(encoder, (size_t)(runs - encoder->scratch) + (size_t)(end - words),
-			end_of_body(encoder));
-	if (got > 0)
-		end_cluster(encoder, deltas, CODEC_DELTA_RUNS, got);
-	return got > 0;
-}
-
-_Static_assert(SEGMENT_PAGES *(DELTA_RUNS_HEAD_BYTES + DELTA_RUNS_BYTES_MAX) <= SEGMENT_BYTES / 2 &&
-		   SEGMENT_PAGES * DELTA_WORDS_MAX * 8 <= SEGMENT_BYTES / 2,
-	       "runs in one half, words in the other");
-
-/* The same with bitmaps: first these, then the words. */
-static void add_bitmaps(struct segment_encoder *encoder, const struct segment_page *pages,
-			uint32_t n, uint32_t deltas)
+/* All differences of a segment are one cluster: first the bitmaps, then the words. */
+static void add_deltas(struct segment_encoder *encoder, const struct segment_page *pages,
+		       uint32_t n, uint32_t deltas)
 {
 	uint8_t *bitmap = encoder->scratch;
 	uint8_t *words = bitmap + (size_t)deltas * DELTA_BITMAP_BYTES;
 
+	if (deltas == 0)
+		return;
 	for (uint32_t i = 0; i < n; i++) {
 		if (!encoder->delta[i])
 			continue;
@@ -373,7 +312,6 @@ const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segm
 	encoder->n_clusters = 0;
 	encoder->body_bytes = 0;
 	add_full(encoder, pages, n);
-	if (deltas > 0 && !add_runs(encoder, pages, n, deltas))
-		add_bitmaps(encoder, pages, n, deltas);
+	add_deltas(encoder, pages, n, deltas);
 	return put_header(encoder, pages, record);
 }

@@ -20,10 +20,6 @@ static inline uint8_t *put_varint(uint8_t *to, uint64_t value)
 static inline bool get_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
 {
 	*value = 0;
-	if (*at < end && **at < 128) { /* as most are */
-		*value = *(*at)++;
-		return true;
-	}
 	for (unsigned int shift = 0; shift < 64 && *at < end; shift += 7) {
 		uint8_t byte = *(*at)++;
 

@@ -134,7 +134,7 @@ static void chains(void **state)
 		deep |= reading.deepest == CHAIN_WRITTEN_MAX;
 		if (time % (CHAIN_WRITTEN_MAX + 1) != 0) {
 			assert_true(reading.deltas > PAGES / 4);
-			assert_true(reading.codecs >> CODEC_DELTA_RUNS & 1);
+			assert_true(reading.codecs >> CODEC_DELTA_LZ4 & 1);
 		}
 	}
 	assert_true(deep);

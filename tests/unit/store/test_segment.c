@@ -1,6 +1,5 @@
 /* Segments: what the encoder makes is what the header says and reads back, and nothing else is. */
 #include "store/cluster.h"
-#include "store/delta.h"
 #include "store/segment_encode.h"
 
 #include "base/endian.h"
@@ -180,17 +179,14 @@ static void mixed(void **state)
 	write_out(made, segment_coding_of(2), 250);
 	check_codec(made, CODEC_DELTA_ZSTD);
 	check(made, 250);
-	write_out(made, segment_coding_of(3), 250);
-	check_codec(made, CODEC_DELTA_LZ4);
-	check(made, 250);
 	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
-	check_codec(made, CODEC_DELTA_RUNS);
+	check_codec(made, CODEC_DELTA_LZ4);
 	made->pages[249].tight = true;
 	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
 	check_codec(made, CODEC_DELTA_ZSTD);
 	made->pages[249].tight = false;
 	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
-	check_codec(made, CODEC_DELTA_RUNS);
+	check_codec(made, CODEC_DELTA_LZ4);
 	assert_int_equal(made->record.flags, SEGMENT_SPARSE | SEGMENT_DELTAS);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	for (uint32_t i = 0; i < 250; i++) {
@@ -281,10 +277,11 @@ static void numbers(void **state)
 }
 
 /* Differences that say another length than they have, or end in their midst, are no cluster. */
-static void bad_lz4_of(struct made *made, unsigned int version, enum codec codec)
+static void bad_lz4(void **state)
 {
 	static const uint32_t lengths[] = { 0, 63, 64, 3000, 40 * (64 + PAGE_BYTES), UINT32_MAX };
 	struct unpacker *unpacker = unpacker_new();
+	struct made *made = *state;
 	struct segment segment;
 	struct cluster_place where;
 	struct cluster *cluster;
@@ -293,8 +290,8 @@ static void bad_lz4_of(struct made *made, unsigned int version, enum codec codec
 	assert_non_null(unpacker);
 	for (uint32_t i = 0; i < 40; i++)
 		make(made, i, 300 + i, 100 + i, 20);
-	write_out(made, segment_coding_of(version), 40);
-	check_codec(made, codec);
+	write_out(made, segment_coding_of(FORMAT_VERSION), 40);
+	check_codec(made, CODEC_DELTA_LZ4);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	where = cluster_place_of(&segment, 0, made->fd);
 	for (uint32_t cut = 1; cut < where.cluster.bytes; cut++) {
@@ -313,78 +310,6 @@ static void bad_lz4_of(struct made *made, unsigned int version, enum codec codec
 	}
 	segment_free(&segment);
 	unpacker_free(unpacker);
-}
-
-static void bad_lz4(void **state)
-{
-	bad_lz4_of(*state, 3, CODEC_DELTA_LZ4);
-	bad_lz4_of(*state, FORMAT_VERSION, CODEC_DELTA_RUNS);
-}
-
-static uint64_t draw(uint64_t *x)
-{
-	*x ^= *x << 13;
-	*x ^= *x >> 7;
-	*x ^= *x << 17;
-	return *x;
-}
-
-/* Runs say what their bitmap does, whatever its shape, and take no more room than they may. */
-static void runs(void **state)
-{
-	uint64_t x = 88172645463325252ull;
-
-	(void)state;
-	for (uint32_t round = 0; round < 3000; round++) {
-		uint8_t bitmap[DELTA_BITMAP_BYTES] = { 0 }, again[DELTA_BITMAP_BYTES];
-		uint8_t coded[DELTA_RUNS_BYTES_MAX], words[256 * 8], pages[2][PAGE_BYTES];
-		uint32_t n = 0;
-		size_t len;
-
-		for (uint32_t w = (uint32_t)(draw(&x) % 600); w < DELTA_WORDS && n < 256; n++) {
-			bitmap[w / 8] |= (uint8_t)(1u << w % 8);
-			w += round == 0 || draw(&x) % (1 + round % 9) ? 1 + (round % 3 == 0)
-								      : (uint32_t)(draw(&x) % 200);
-		}
-		n = delta_bitmap_count(bitmap);
-		for (size_t i = 0; i < sizeof(words); i++)
-			words[i] = (uint8_t)draw(&x);
-		memset(pages, round, sizeof(pages));
-		len = delta_runs_put(bitmap, coded);
-		assert_true(len <= sizeof(coded));
-		delta_runs_bitmap(coded, len, again);
-		assert_memory_equal(again, bitmap, sizeof(bitmap));
-		delta_apply(pages[0], bitmap, words);
-		delta_runs_apply(pages[1], coded, len, words, n);
-		assert_memory_equal(pages[0], pages[1], PAGE_BYTES);
-	}
-}
-
-/* Whatever runs say, no byte outside of the page is written, and none outside of the words read. */
-static void senseless_runs(void **state)
-{
-	uint64_t x = 1234567;
-
-	(void)state;
-	for (uint32_t round = 0; round < 20000; round++) {
-		uint8_t bitmap[DELTA_BITMAP_BYTES];
-		size_t len = draw(&x) % 40, n_words = draw(&x) % 30;
-		uint8_t *coded = malloc(len + 1), *words = malloc(n_words * 8 + 1);
-		uint8_t *page = malloc(PAGE_BYTES);
-
-		assert_true(coded && words && page);
-		memset(page, 0, PAGE_BYTES);
-		memset(words, 1, n_words * 8 + 1);
-		for (size_t i = 0; i < len; i++)
-			coded[i] = (uint8_t)(draw(&x) % (round % 2 ? 256 : 160));
-		coded = realloc(coded, len ? len : 1);
-		words = realloc(words, n_words ? n_words * 8 : 1);
-		delta_runs_apply(page, coded, len, words, n_words);
-		delta_runs_bitmap(coded, len, bitmap);
-		free(coded);
-		free(words);
-		free(page);
-	}
 }
 
 /* A base must have a lower number, or a ring of bases could be made. */
@@ -527,8 +452,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(incompressible, setup, teardown),
 		cmocka_unit_test_setup_teardown(numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_lz4, setup, teardown),
-		cmocka_unit_test(runs),
-		cmocka_unit_test(senseless_runs),
 		cmocka_unit_test_setup_teardown(base_above, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_too_high, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_header, setup, teardown),
