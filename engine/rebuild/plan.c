@@ -123,6 +123,9 @@ static int read_threads(struct rebuild_task *t)
 	for (size_t i = 0; i < t->n_threads; i++) {
 		struct rebuild_thread *th = &t->threads[i];
 
+		/* Of a dead task only its own counts: CRIU tells of a thread 0 besides. */
+		if (th->tid <= 0)
+			return damaged_task(t, "the tree has a number that is no process's");
 		rc = load_numbered(t->r, IMAGE_CORE, (uint32_t)th->tid, true, &th->core);
 		if (rc)
 			return rc;
@@ -191,9 +194,6 @@ static int read_task(struct rebuild *r, const PstreeEntry *entry)
 	t->pgid = (pid_t)entry->pgid;
 	t->sid = (pid_t)entry->sid;
 	name_threads(t, entry);
-	for (size_t i = 0; i < t->n_threads; i++)
-		if (t->threads[i].tid <= 0)
-			return damaged_task(t, "the tree has a number that is no process's");
 	if (r->n_tasks == 1) {
 		r->root = t;
 	} else {
