@@ -118,6 +118,17 @@ int pack_unlink(struct store *store, uint64_t pack, uint64_t *bytes)
 	return R_OK;
 }
 
+static void tell_no_holes(const struct store *store)
+{
+	static bool told;
+
+	if (!told)
+		note("%s/packs: this file system cannot punch holes: what is dead gives its space "
+		     "back only with the whole pack it is in",
+		     store->dir);
+	told = true;
+}
+
 int pack_punch(struct store *store, uint64_t pack, uint64_t offset, uint64_t len, uint64_t *bytes)
 {
 	struct stat before, after;
@@ -130,7 +141,9 @@ int pack_punch(struct store *store, uint64_t pack, uint64_t offset, uint64_t len
 	if (fstat(fd, &before) ||
 	    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) ||
 	    fstat(fd, &after)) {
-		if (errno != EOPNOTSUPP) {
+		if (errno == EOPNOTSUPP) {
+			tell_no_holes(store);
+		} else {
 			warn_errno("%s/packs/%016" PRIx64 ".pack: cannot punch a hole", store->dir,
 				   pack);
 			result = R_FAILED;

@@ -83,6 +83,10 @@ static int add_pack(struct pack_writer *writer)
 		new.pack = want.pack;
 		result = pack_create(writer->store, new.pack, &new.fd);
 	}
+	if (result == R_BUSY)
+		warn("%s/packs: of %d new packs none could be locked; the file system has to know "
+		     "flock(2)",
+		     writer->store->dir, PACK_TRIES);
 	if (result != R_OK)
 		return R_FAILED;
 	more = realloc(writer->packs, (writer->n_packs + 1) * sizeof(*more));
