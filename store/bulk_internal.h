@@ -5,6 +5,8 @@
 #include "base/crew.h"
 #include "store/segment_cache.h"
 
+#include <stddef.h>
+
 /* A round ends with the first page behind one of these. */
 #define ROUND_BYTES ((size_t)16 << 20) /* of clusters that had to be unpacked */
 #define ROUND_PAGES 4096u
@@ -69,6 +71,12 @@ struct bulk *bulk_of(struct store_view *view);
 
 /* All but the reserved numbers, sorted.  NULL: out of memory, reported. */
 struct wanted *bulk_wanted(const page_no *numbers, size_t n, bool sort, size_t *n_wanted);
+
+/* The first place of what is sorted by a number, which each begins with (`size` bytes each), that
+ * has this one; SIZE_MAX: none has. */
+size_t bulk_find(const void *sorted, size_t n, size_t size, page_no number);
+_Static_assert(offsetof(struct wanted, number) == 0 && offsetof(struct page_plan, number) == 0,
+	       "they begin with the number");
 
 /* Finds out where a page and its bases lie; where those that visit pages have its base at hand,
  * that is the page alone.  R_BUSY: not in this round. */

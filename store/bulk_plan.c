@@ -52,20 +52,30 @@ static int find_part(struct store_view *view, const struct segment *segment, uin
 	return R_OK;
 }
 
-/* 1 + the page of this round that has the number; 0: there is none. */
-static uint32_t planned(const struct bulk *bulk, page_no number)
+size_t bulk_find(const void *sorted, size_t n, size_t size, page_no number)
 {
-	size_t low = 0, high = bulk->n_pages;
+	size_t low = 0, high = n;
+	page_no there = PAGE_ABSENT;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (bulk->pages[mid].number < number)
+		memcpy(&there, (const uint8_t *)sorted + mid * size, sizeof(there));
+		if (there < number)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < bulk->n_pages && bulk->pages[low].number == number ? (uint32_t)low + 1 : 0;
+	if (low < n)
+		memcpy(&there, (const uint8_t *)sorted + low * size, sizeof(there));
+	return low < n && there == number ? low : SIZE_MAX;
+}
+
+/* 1 + the page of this round that has the number; 0: there is none. */
+static uint32_t planned(const struct bulk *bulk, page_no number)
+{
+	return (uint32_t)(bulk_find(bulk->pages, bulk->n_pages, sizeof(bulk->pages[0]), number) +
+			  1);
 }
 
 /* Pages are mostly wanted in the order of a segment, but others' segments come between: what is

@@ -30,17 +30,9 @@ _Static_assert(ROUND_PAGES < UINT16_MAX, "1 + a page of a round");
 
 static size_t place_of(const struct visiting *v, page_no number)
 {
-	size_t low = 0, high = v->n;
+	size_t at = bulk_find(v->wanted, v->n, sizeof(v->wanted[0]), number);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (v->wanted[mid].number < number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < v->n && v->wanted[low].number == number ? v->wanted[low].at : SIZE_MAX;
+	return at == SIZE_MAX ? SIZE_MAX : v->wanted[at].at;
 }
 
 static void tell(const struct bulk *bulk, const struct page_plan *page, const uint8_t *bytes,
