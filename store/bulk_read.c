@@ -131,6 +131,19 @@ void bulk_fetch_ahead(const struct bulk *bulk, const struct page_plan *page)
 	}
 }
 
+/* A step before that: has what tells where those bytes are on its way. */
+static void fetch_places(const struct bulk *bulk, const struct page_plan *page)
+{
+	const struct link *link = &bulk->links[page->first];
+
+	for (uint32_t i = 0; i < page->n; i++, link++) {
+		const struct part *part = &bulk->parts[link->part];
+
+		if (part->result == R_OK && part->cluster && part->cluster->delta)
+			__builtin_prefetch(&part->cluster->words[link->at]);
+	}
+}
+
 /* For a caller who is alone: a cluster all of whose pages were had goes, so that the next one comes
  * to the same memory while the processor has it. */
 static void let_go(struct store_view *view, const struct page_plan *page)
@@ -162,6 +175,8 @@ static void make_alone(struct store_view *view)
 
 	bulk_plan_places(bulk);
 	for (size_t i = 0; i < bulk->n_pages; i++) {
+		if (i + 2 * FETCH_AHEAD < bulk->n_pages)
+			fetch_places(bulk, &bulk->pages[i + 2 * FETCH_AHEAD]);
 		if (i + FETCH_AHEAD < bulk->n_pages)
 			bulk_fetch_ahead(bulk, &bulk->pages[i + FETCH_AHEAD]);
 		if (bulk->pages[i].result == R_OK)
