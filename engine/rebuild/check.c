@@ -212,6 +212,7 @@ static int prove_living(struct rebuild *r, const struct restore_options *opts)
 
 	if (known_living(opts)) {
 		r->living = opts->living_pid;
+		r->living_start = opts->living_start;
 		return R_OK;
 	}
 	rc = proc_stat_read(r->root->pid, 0, &stat);
@@ -224,6 +225,7 @@ static int prove_living(struct rebuild *r, const struct restore_options *opts)
 	rc = store_generation_each(r->view, same_target, &identity);
 	if (rc == 1) {
 		r->living = r->root->pid;
+		r->living_start = identity.start;
 		return R_OK;
 	}
 	if (rc)
@@ -325,6 +327,20 @@ static bool any_in_use(const struct rebuild *r, pid_t *tid)
 	return false;
 }
 
+/* Holds the living target still.  Its number may have become somebody else's since it was proven to
+ * be the target; of who is held, nobody can take the number over.  R_OK, R_NOT_FOUND, R_BUSY. */
+static int hold_living(const struct rebuild *r, struct tree *tree)
+{
+	int rc = tree_freeze(r->living, tree);
+
+	if (rc || tree->tasks[0].start_time == r->living_start)
+		return rc;
+	warn("process %d, which was to be replaced, has ended meanwhile, and its pid is in use by "
+	     "another process (%s), which is left alone; restore again",
+	     r->living, tree->tasks[0].comm);
+	return tree_release(tree) == R_OK ? R_BUSY : R_FAILED;
+}
+
 int replace_living(struct rebuild *r)
 {
 	struct tree tree;
@@ -333,7 +349,7 @@ int replace_living(struct rebuild *r)
 
 	/* Held still first, so that it neither makes children while it is being ended, nor writes
 	 * to files that have been compared. */
-	rc = tree_freeze(r->living, &tree);
+	rc = hold_living(r, &tree);
 	if (rc && rc != R_NOT_FOUND)
 		return rc;
 	files = files_restore_again(r->files);

@@ -134,6 +134,7 @@ struct rebuild {
 	struct progress asking;
 	bool told_it_goes_on;
 	pid_t living;		     /* root of the tree to be ended first, 0: none */
+	uint64_t living_start;	     /* its start time, as in struct proc_stat */
 	bool living_ended;	     /* there is no way back to it any more */
 	struct rebuild_task **tasks; /* parents before children; helpers behind all others */
 	size_t n_tasks;
@@ -193,7 +194,8 @@ bool rights_same_ids(const struct rebuild_thread *th, const CredsEntry *c);
  * start time and boot prove that it is that target; its root is then in `living`.  R_OK, R_BUSY.
  */
 int check_pids(struct rebuild *r, const struct restore_options *opts);
-/* Ends the living target found by check_pids and waits until its pids are free. */
+/* Ends the living target found by check_pids, if it still is who has that pid, and waits until its
+ * pids are free.  R_OK; R_BUSY; R_UNSUPPORTED (files it wrote to meanwhile); R_FAILED. */
 int replace_living(struct rebuild *r);
 
 /* ---- remote.c ---- */
