@@ -5,7 +5,6 @@
 #include "store/tree.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
 struct marking {
 	struct store_view *view;
@@ -13,8 +12,7 @@ struct marking {
 	/* What was added, so that the bases of just these are looked for; not at the first marking,
 	 * which looks at all segments with differences. */
 	bool listing;
-	page_no *added;
-	size_t n, room;
+	struct page_set added;
 };
 
 static int add(struct marking *marking, page_no number)
@@ -24,21 +22,7 @@ static int add(struct marking *marking, page_no number)
 	if (page_set_add(&marking->marks->visited.pages, number, &added) != R_OK)
 		return R_FAILED;
 	page_set_remove(&marking->marks->bases, number);
-	if (!added || !marking->listing)
-		return R_OK;
-	if (marking->n == marking->room) {
-		size_t room = marking->room ? marking->room * 2 : 1024;
-		page_no *more = realloc(marking->added, room * sizeof(*more));
-
-		if (!more) {
-			warn("out of memory");
-			return R_FAILED;
-		}
-		marking->added = more;
-		marking->room = room;
-	}
-	marking->added[marking->n++] = number;
-	return R_OK;
+	return added && marking->listing ? page_set_add(&marking->added, number, NULL) : R_OK;
 }
 
 static bool enter(page_no number, unsigned int level, void *arg)
@@ -127,13 +111,6 @@ static int mark_base(page_no number, page_no base, void *arg)
 	return add_base(marks, base, &(bool){ false });
 }
 
-static int by_number(const void *a, const void *b)
-{
-	const page_no *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
 /* Adds the bases under one page, down to the first that was marked already. */
 static int mark_chain(struct marking *marking, page_no number)
 {
@@ -158,16 +135,12 @@ static int mark_chain(struct marking *marking, page_no number)
 static int mark_added_bases(struct marking *marking)
 {
 	struct reap_segment at = { 0 };
+	page_no number = PAGE_ZERO;
 	bool deltas = false;
 	int result = R_OK;
 
-	if (marking->n > 1)
-		qsort(marking->added, marking->n, sizeof(*marking->added), by_number);
-	for (size_t i = 0; result == R_OK && i < marking->n; i++) {
-		page_no number = marking->added[i];
-
-		if (number == PAGE_ABSENT || number == PAGE_ZERO)
-			continue;
+	while (result == R_OK &&
+	       (number = page_set_next(&marking->added, number + 1, UINT64_MAX)) != PAGE_ABSENT) {
 		if (number > at.record.last) {
 			result = reap_segment_before(marking->view, number, &at);
 			if (result == R_FAILED)
@@ -225,7 +198,7 @@ int mark_generations(struct store_view *view, struct marks *marks)
 		result = mark_added_bases(&marking);
 	else if (result == R_OK)
 		result = reap_bases(view, any_marked, mark_base, marks);
-	free(marking.added);
+	page_set_clear(&marking.added);
 	if (result == R_OK) {
 		marks->upto = upto;
 		marks->predumps_upto = predumps;
