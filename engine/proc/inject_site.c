@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/result.h"
 #include "base/warn.h"
+#include "engine/proc/maps.h"
 #include "engine/proc/stat.h"
 #include "engine/proc/trace.h"
 
@@ -223,34 +224,45 @@ static int find_area(const struct tracee *leader, const struct mappings *maps, b
 	return rc;
 }
 
-/* With `read` unless the stack has grown since. */
-static int find_site(const struct tracee *leader, const struct maps *read, bool may_grow,
+/* In these mappings.  R_BUSY: the stack has grown, look again. */
+static int find_site(const struct tracee *leader, const struct mappings *maps, bool may_grow,
 		     struct inject_site *site)
 {
 	*site = (struct inject_site){ .pid = leader->pid };
-	struct mappings maps;
-	int rc = read ? mappings_of(leader->pid, read, &maps) : mappings_read(leader->pid, &maps);
-	if (rc == R_NOT_FOUND) {
-		warn_errno("cannot read /proc/%d/maps", leader->pid);
-		rc = R_FAILED;
-	}
-	if (rc != R_OK)
+	inject_code_find(leader->pid, maps, site->gadgets);
+	site->syscall_ret = site->gadgets[ARCH_GADGET_SYSCALL_RETURN];
+	site->sigreturn = site->gadgets[ARCH_GADGET_SIGRETURN];
+	if (site->syscall_ret && site->sigreturn)
+		return find_area(leader, maps, may_grow, site);
+	warn("process %d has no %s in its code, which remote calls need; it cannot be captured",
+	     leader->pid, site->syscall_ret ? "signal return" : "system call");
+	return R_UNSUPPORTED;
+}
+
+/* As they are now. */
+static int read_now(pid_t pid, struct mappings *all)
+{
+	int rc = mappings_read(pid, all);
+	if (rc != R_NOT_FOUND)
 		return rc;
-	uint64_t found[ARCH_GADGET_COUNT] = { 0 };
-	inject_code_find(leader->pid, &maps, found);
-	memcpy(site->gadgets, found, sizeof site->gadgets);
-	site->syscall_ret = found[ARCH_GADGET_SYSCALL_RETURN];
-	site->sigreturn = found[ARCH_GADGET_SIGRETURN];
-	if (!site->syscall_ret || !site->sigreturn) {
-		warn("process %d has no %s in its code, which remote calls need; it cannot be "
-		     "captured",
-		     leader->pid, site->syscall_ret ? "signal return" : "system call");
-		rc = R_UNSUPPORTED;
-	} else {
-		rc = find_area(leader, &maps, may_grow, site);
-	}
-	mappings_free(&maps);
-	return rc;
+	warn_errno("cannot read /proc/%d/maps", pid);
+	return R_FAILED;
+}
+
+/*
+ * Whoever has read the ranges before goes on with them: of a stack that is watched or marked only
+ * as far as it went then, the kernel would make two mappings, the lower one with no name.
+ */
+static void tell_growth(struct maps *read, const struct mappings *now)
+{
+	const struct mapping *stack = NULL;
+	for (size_t i = 0; i < now->n; i++)
+		if (mapping_is_named(&now->list[i], "[stack]"))
+			stack = &now->list[i];
+	for (size_t i = 0; stack && i < read->n; i++)
+		if (read->vmas[i].end == stack->end &&
+		    (i == 0 || read->vmas[i - 1].end <= stack->start))
+			read->vmas[i].start = stack->start;
 }
 
 int inject_site_find(const struct tracee *leader, struct inject_site *site)
@@ -258,11 +270,24 @@ int inject_site_find(const struct tracee *leader, struct inject_site *site)
 	return inject_site_find_in(leader, NULL, site);
 }
 
-int inject_site_find_in(const struct tracee *leader, const struct maps *maps,
-			struct inject_site *site)
+int inject_site_find_in(const struct tracee *leader, struct maps *read, struct inject_site *site)
 {
-	int rc = find_site(leader, maps, true, site);
-	return rc == R_BUSY ? find_site(leader, NULL, false, site) : rc;
+	struct mappings maps;
+	int rc = read ? mappings_of(leader->pid, read, &maps) : read_now(leader->pid, &maps);
+	if (rc != R_OK)
+		return rc;
+	rc = find_site(leader, &maps, true, site);
+	mappings_free(&maps);
+	if (rc != R_BUSY)
+		return rc;
+	rc = read_now(leader->pid, &maps);
+	if (rc != R_OK)
+		return rc;
+	if (read)
+		tell_growth(read, &maps);
+	rc = find_site(leader, &maps, false, site);
+	mappings_free(&maps);
+	return rc;
 }
 
 int inject_site_close(struct inject_site *site)

@@ -48,7 +48,7 @@ for command in "restore --gen 1" "restore --name still" "show --gen 1" "pin --ge
 	[ $? = 3 ] || fail "$command finds a pre-dump: $(cat "$W/out")"
 done
 timeout 60 "$SNAP" --quiet gc || fail "gc"
-timeout 60 "$SNAP" check --pid "$PID" >"$W/out" 2>&1
+timeout 60 "$SNAP" check --pid "$PID" >"$W/out" 2>&1 || fail "check: $(cat "$W/out")"
 grep -q 'noted since pre-dump 1 of still' "$W/out" || fail "check: $(cat "$W/out")"
 take "$PID" --name still --track=wp --verify-tracking
 [ "$GEN" = 1 ] || fail "generation $GEN"
