@@ -29,6 +29,9 @@
 #define PR_GET_MEMORY_MERGE 68
 #endif
 
+/* What /proc/PID/loginuid says of a task that nobody logged in for. */
+#define LOGINUID_UNSET UINT32_MAX
+
 /* What sched_setattr(2) takes, first version. */
 struct kernel_sched_attr {
 	uint32_t size;
@@ -143,36 +146,54 @@ static void set_proc_files(struct rebuild_task *t)
 	}
 }
 
+/* The restored task goes on without it; whoever reads its audit records should know. */
+static int tell_loginuid(const struct rebuild_task *t, int error)
+{
+	note("task %d: its login uid %u cannot be set: %s", t->pid,
+	     t->threads[0].core->tc->loginuid, strerror(error));
+	return R_OK;
+}
+
 /* The audit id can be written by the task itself only, and only while /proc is in its root. */
+static int write_loginuid(struct rebuild_task *t, const char *value)
+{
+	struct rebuild_thread *th = &t->threads[0];
+	char *path = (char *)t->r->data, *text = path + 64;
+	int64_t fd, put;
+	int rc;
+
+	strcpy(path, "/proc/self/loginuid");
+	strcpy(text, value);
+	rc = remote_try(th, &fd, SYS_openat, (uint64_t)AT_FDCWD, remote_address(path), O_WRONLY, 0,
+			0, 0);
+	if (rc)
+		return rc;
+	if (fd < 0)
+		return tell_loginuid(t, (int)-fd);
+	rc = remote_try(th, &put, SYS_write, (uint64_t)fd, remote_address(text), strlen(text), 0, 0,
+			0);
+	if (rc == R_OK && put < 0)
+		tell_loginuid(t, (int)-put);
+	return rc ? rc : remote_must(th, "close", SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+}
+
+/* Every task has ours to begin with. */
 static int set_loginuid(struct rebuild_task *t)
 {
 	const TaskCoreEntry *tc = t->threads[0].core->tc;
-	struct rebuild_thread *th = &t->threads[0];
-	char *path = (char *)t->r->data, *text = path + 64, now[16] = "";
-	int64_t fd, put;
-	int rc, own;
+	char text[16], now[16] = "";
+	int own;
 
 	if (!tc->has_loginuid)
 		return R_OK;
 	own = open("/proc/self/loginuid", O_RDONLY | O_CLOEXEC);
-	if (own < 0)
-		return R_OK; /* a kernel without audit */
+	if (own < 0) /* a kernel without audit, where nobody has one */
+		return tc->loginuid == LOGINUID_UNSET ? R_OK : tell_loginuid(t, errno);
 	if (read(own, now, sizeof(now) - 1) < 0)
 		now[0] = 0;
 	close(own);
-	snprintf(text, 16, "%u", tc->loginuid);
-	if (!strcmp(now, text))
-		return R_OK;
-	strcpy(path, "/proc/self/loginuid");
-	rc = remote_try(th, &fd, SYS_openat, (uint64_t)AT_FDCWD, remote_address(path), O_WRONLY, 0,
-			0, 0);
-	if (rc || fd < 0)
-		return rc;
-	rc = remote_try(th, &put, SYS_write, (uint64_t)fd, remote_address(text), strlen(text), 0, 0,
-			0);
-	if (rc == R_OK && put < 0)
-		note("task %d: its login uid %s cannot be set", t->pid, text);
-	return rc ? rc : remote_must(th, "close", SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+	snprintf(text, sizeof(text), "%u", tc->loginuid);
+	return strcmp(now, text) == 0 ? R_OK : write_loginuid(t, text);
 }
 
 int props_folders(struct rebuild_task *t)
