@@ -234,32 +234,36 @@ static int install_guards(struct rebuild_task *t)
 	return rc;
 }
 
-static bool has_guard(const MmEntry *mm, const VmaEntry *vma)
+static int lock_failed(const struct rebuild_task *t, const VmaEntry *vma, int64_t ret)
 {
-	for (size_t i = 0; i < mm->n_vmas; i++)
-		if (mm->vmas[i]->status & VMA_STATUS_GUARD && mm->vmas[i]->start < vma->end &&
-		    vma->start < mm->vmas[i]->end)
-			return true;
-	return false;
+	errno = (int)-ret;
+	warn_errno("task %d: mlock of 0x%llx-0x%llx%s", t->pid, (unsigned long long)vma->start,
+		   (unsigned long long)vma->end,
+		   errno == EPERM || errno == ENOMEM ? ", of which less is allowed here (ulimit -l)"
+						     : "");
+	return R_FAILED;
 }
 
+/*
+ * Marked first, and only then brought in: where a page cannot be (no access, a guard, behind the
+ * end of its file) the kernel says ENOMEM of a range that is locked all the same, as the target had
+ * it, and ENOMEM of one that is not, because of a limit.  Memory that is short is EAGAIN.
+ */
 static int lock_range(struct rebuild_task *t, const VmaEntry *vma)
 {
+	uint64_t bytes = vma->end - vma->start;
 	int64_t ret;
-	uint64_t how = vma->flags & VMA_FLAG_LOCK_ONFAULT ? MLOCK_ONFAULT : 0;
-	int rc = remote_try(&t->threads[0], &ret, SYS_mlock2, vma->start, vma->end - vma->start,
-			    how, 0, 0, 0);
+	int rc =
+	    remote_try(&t->threads[0], &ret, SYS_mlock2, vma->start, bytes, MLOCK_ONFAULT, 0, 0, 0);
 
-	if (rc)
+	if (rc == R_OK && ret < 0)
+		return lock_failed(t, vma, ret);
+	if (rc || vma->flags & VMA_FLAG_LOCK_ONFAULT)
 		return rc;
-	/* The range is marked all the same where not every page can be brought in. */
-	if (ret == 0 || (ret == -ENOMEM && !(vma->prot & (PROT_READ | PROT_WRITE))) ||
-	    has_guard(t->mm, vma))
-		return R_OK;
-	errno = (int)-ret;
-	warn_errno("task %d: mlock of 0x%llx-0x%llx", t->pid, (unsigned long long)vma->start,
-		   (unsigned long long)vma->end);
-	return R_FAILED;
+	rc = remote_try(&t->threads[0], &ret, SYS_mlock2, vma->start, bytes, 0, 0, 0, 0);
+	if (rc == R_OK && ret < 0 && ret != -ENOMEM)
+		return lock_failed(t, vma, ret);
+	return rc;
 }
 
 /* Only shown in /proc; a kernel may be built without it. */
