@@ -74,15 +74,11 @@ static int clear_index(struct store *store)
 	return R_OK;
 }
 
-/* The names in a room of the store, or of the store in the directory above it, survive a power
- * loss. */
-static int sync_directory(struct store *store, const char *room)
+/* The names in a room of the store survive a power loss. */
+static int sync_directory(const struct store *store, const char *room)
 {
 	int fd = openat(store->dirfd, room, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	/* A directory above that may not be read is not ours to sync. */
-	if (fd < 0 && errno == EACCES && strcmp(room, "..") == 0)
-		return R_OK;
 	fault_point("directory fsync");
 	if (fd < 0 || fsync(fd)) {
 		warn_errno("%s/%s: cannot sync", store->dir, room);
@@ -92,6 +88,56 @@ static int sync_directory(struct store *store, const char *room)
 	}
 	close(fd);
 	return R_OK;
+}
+
+static int sync_one_above(int at)
+{
+	int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc;
+
+	/* One that may not be read is not ours to sync. */
+	if (fd < 0)
+		return errno == EACCES ? R_OK : R_FAILED;
+	fault_point("directory fsync");
+	rc = fsync(fd);
+	close(fd);
+	return rc ? R_FAILED : R_OK;
+}
+
+/*
+ * So does the path of the store: each of the directories above it may be new, made by this command
+ * or by one that was interrupted.  Those of another file system are not, as they were there when
+ * this one was mounted.
+ */
+static int sync_above(const struct store *store)
+{
+	int at = openat(store->dirfd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ino_t below = store->ino;
+	unsigned int steps = 1;
+	struct stat st;
+
+	for (; at >= 0; steps++) {
+		int next;
+
+		if (fstat(at, &st))
+			break;
+		if (st.st_dev != store->dev || st.st_ino == below) {
+			close(at);
+			return R_OK;
+		}
+		if (sync_one_above(at) != R_OK)
+			break;
+		below = st.st_ino;
+		next = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		close(at);
+		at = next;
+	}
+	if (at < 0 && errno == EACCES)
+		return R_OK;
+	warn_errno("%s: cannot sync the directory %u above it", store->dir, steps);
+	if (at >= 0)
+		close(at);
+	return R_FAILED;
 }
 
 int store_fill(struct store *store)
@@ -114,7 +160,7 @@ int store_fill(struct store *store)
 	if (getrandom(store->uuid, UUID_BYTES, 0) != UUID_BYTES ||
 	    index_write(store->index, make_secret, store) != R_OK ||
 	    sync_directory(store, "index") != R_OK || sync_directory(store, ".") != R_OK ||
-	    sync_directory(store, "..") != R_OK || store_mark_write(store) != R_OK)
+	    sync_above(store) != R_OK || store_mark_write(store) != R_OK)
 		return R_FAILED;
 	store->walked_all = true;
 	store->walked_s = (int64_t)time(NULL);
