@@ -241,8 +241,9 @@ void stop_begin(struct rebuild *r, const struct progress *progress);
 void stop_site(struct rebuild *r, struct inject_site *site);
 /* Is it to stop?  Then what was begun is undone, and the result is R_FAILED, not reported. */
 bool stop_asked(struct rebuild *r);
-/* Waits for the end of `t` as its tracer, handing it every signal it stops at.  Its parent is told
- * and has the zombie from then on.  R_OK, R_FAILED (reported, or to stop). */
+/* Waits for the end of `t` as its tracer, handing it every signal it stops at, unless the end has
+ * been reported already.  Its parent is told and has the zombie from then on.  R_OK, R_FAILED
+ * (reported, or to stop, or stuck after an interruption). */
 int stop_wait_end(struct rebuild_task *t, int *status);
 /* Waits, whatever signals come, until nothing is left of a killed thread that is ours, a while at
  * most: false. */

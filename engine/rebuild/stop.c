@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/warn.h"
@@ -60,11 +61,23 @@ bool stop_asked(struct rebuild *r)
 	return !progress_tell(r->progress, "making processes", 0, 0, PROGRESS_ITEMS);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
 int stop_wait_end(struct rebuild_task *t, int *status)
 {
+	uint64_t begun = now_ns();
+
 	for (;;) {
 		if (waitpid(t->pid, status, __WALL) < 0) {
-			if (errno == EINTR && !stop_asked(t->r))
+			if (errno == ECHILD)
+				return R_OK;
+			if (errno == EINTR && !give_up(t->r, now_ns() - begun))
 				continue;
 			if (errno != EINTR)
 				warn_errno("task %d: wait for its end", t->pid);

@@ -1,6 +1,5 @@
 #include "engine/rebuild/rebuild.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -44,7 +43,6 @@ static int die(struct rebuild_task *t)
 	const TaskCoreEntry *tc = th->core->tc;
 	int sig = (int)(tc->exit_code & 0x7f), status = 0, rc;
 	int64_t ret;
-	pid_t got;
 
 	/* No second core file, and so nothing that makes the kernel say so. */
 	if (WCOREDUMP((int)tc->exit_code))
@@ -63,20 +61,15 @@ static int die(struct rebuild_task *t)
 		rc = die_by_signal(t, sig);
 		if (rc)
 			return rc;
-		rc = stop_wait_end(t, &status);
-		if (rc)
-			return rc;
 	} else {
 		rc = inject_syscall(&th->tracee, &th->site, &ret, SYS_exit_group,
 				    (tc->exit_code >> 8) & 0xff, 0, 0, 0, 0, 0);
 		if (rc != R_NOT_FOUND)
 			return R_FAILED;
-		/* Whether the end itself has been reported yet depends on where it was noticed. */
-		do
-			while ((got = waitpid(t->pid, &status, __WALL)) > 0 && WIFSTOPPED(status))
-				ptrace(PTRACE_CONT, t->pid, 0, 0);
-		while (got < 0 && errno == EINTR);
 	}
+	rc = stop_wait_end(t, &status);
+	if (rc)
+		return rc;
 	t->dead = true;
 	th->exists = false;
 	return R_OK;

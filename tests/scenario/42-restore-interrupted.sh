@@ -1,6 +1,6 @@
 #!/bin/bash
 # A restore that is interrupted ends within a second and leaves nothing: while it fills memory, shared
-# memory or files, and while it waits for a task that stands still.  Afterwards the generation comes
+# memory or files, numbers watches, and while it waits for a task that stands still.  Afterwards the generation comes
 # back.
 # timeout: 120
 . "$(dirname "$0")/lib.sh"
@@ -91,6 +91,21 @@ for kind in shared memfd deleted file; do
 	judge "$W/$kind" "$PID" "after a restore that was interrupted in filling $kind"
 	rm -rf "$W/$kind/file"
 done
+
+# ---- a watch of inotify whose number takes millions of calls to get to
+start_target "$W/watching" "$TARGETS/inotify"
+take_kill "$PID"
+before=$(processes)
+"$SNAP" image decode --gen "$GEN" files -o "$W/files.json" || fail "the image of files is not decoded"
+grep -q '"wd": *3' "$W/files.json" || fail "no third watch: $(grep -o '"wd": *[0-9]*' "$W/files.json")"
+sed 's/"wd": *3/"wd": 9999999/' "$W/files.json" >"$W/high.json"
+code 0 image edit --gen "$GEN" files -i "$W/high.json" --json
+edited=$(field generation "$W/out")
+background --gen "$edited"
+sleep 0.5
+interrupted TERM 143 "watching"
+restore "$GEN"
+judge "$W/watching" "$PID" "after a restore that was interrupted in numbering watches"
 
 # ---- a task that stands still: its control group is frozen as it is being made
 unified=$(sed -n 's,^[^ ]* \([^ ]*\) cgroup2 .*,\1,p' /proc/mounts | head -n 1)

@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/progress.h"
 #include "base/result.h"
 #include "base/warn.h"
 
@@ -22,6 +23,8 @@
 #define MASK_BITS (IN_ALL_EVENTS | IN_EXCL_UNLINK | IN_ONESHOT)
 /* Numbers rise by one with each new watch; getting to a high one takes as many calls. */
 #define WD_MAX 10000000
+/* So many calls take some milliseconds: after them it is asked whether to stop. */
+#define WATCHES_AT_ONCE 4096
 
 static bool inotify_probe(const struct taken_file *f)
 {
@@ -219,7 +222,7 @@ static int inotify_open(struct fds_restore *restore, struct restored_file *f)
 }
 
 /* Numbers are given in rising order, so a watch is added and removed until its turn comes. */
-static int add_watch(struct restored_file *f, const InotifyWdEntry *wd)
+static int add_watch(struct fds_restore *restore, struct restored_file *f, const InotifyWdEntry *wd)
 {
 	for (;;) {
 		int got = inotify_add_watch(f->local, wd->f_handle->path,
@@ -233,6 +236,10 @@ static int add_watch(struct restored_file *f, const InotifyWdEntry *wd)
 			return R_FAILED;
 		}
 		inotify_rm_watch(f->local, got);
+		if (got % WATCHES_AT_ONCE == 0 &&
+		    !progress_tell(fds_restore_progress(restore), "numbering watches",
+				   (uint64_t)got, wd->wd, PROGRESS_ITEMS))
+			return R_FAILED;
 	}
 }
 
@@ -259,12 +266,11 @@ static int inotify_finish(struct fds_restore *restore, struct restored_file *f,
 	const InotifyFileEntry *ify = f->entry->ify;
 	int flags = fcntl(f->local, F_GETFL);
 
-	(void)restore;
 	(void)task;
 	(void)fd;
 	qsort(ify->wd, ify->n_wd, sizeof(*ify->wd), by_number);
 	for (size_t i = 0; i < ify->n_wd; i++) {
-		if (add_watch(f, ify->wd[i]) != R_OK)
+		if (add_watch(restore, f, ify->wd[i]) != R_OK)
 			return R_FAILED;
 		drain(f->local);
 	}
