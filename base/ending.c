@@ -35,3 +35,8 @@ void ending_ask(int code)
 	asked = code + 1;
 	end();
 }
+
+bool ending_asked(void)
+{
+	return asked != 0;
+}

@@ -7,6 +7,8 @@
 #ifndef SNAP_BASE_ENDING_H
 #define SNAP_BASE_ENDING_H
 
+#include <stdbool.h>
+
 /* Between these ending_ask() does not end this process.  Pairs, which may be nested. ending_allow()
  * does not return if it was asked meanwhile. */
 void ending_hold(void);
@@ -15,5 +17,8 @@ void ending_allow(void);
 /* Ends this process with exit code `code`: now, or as soon as that is allowed, and then returns.
  * May be called in a signal handler, in any thread. */
 void ending_ask(int code);
+/* Has it been asked, which means that it is held off just now?  What is under way should come to an
+ * end, and undo what would stay behind. */
+bool ending_asked(void);
 
 #endif

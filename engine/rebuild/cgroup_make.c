@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ending.h"
 #include "base/io.h"
 #include "base/warn.h"
 #include "engine/proc/cgroupfs.h"
@@ -325,6 +326,9 @@ int cgroup_make(struct rebuild *r)
 
 	if (r->n_lost_cgroups == 0)
 		return R_OK;
+	/* A group that stays is taken to be as it should be by the next restore. */
+	ending_hold();
+	r->holds_ending = true;
 	rc = cgroupfs_open(&fs);
 	for (size_t i = 0; rc == R_OK && i < r->n_lost_cgroups; i++)
 		rc = make_group(r, &fs, r->lost_cgroups[i].controllers, r->lost_cgroups[i].path);
@@ -355,4 +359,7 @@ void cgroup_end(struct rebuild *r, bool undo)
 	r->made_cgroups = NULL;
 	r->lost_cgroups = NULL;
 	r->n_made_cgroups = r->n_lost_cgroups = 0;
+	if (r->holds_ending)
+		ending_allow();
+	r->holds_ending = false;
 }

@@ -147,6 +147,7 @@ struct rebuild {
 	size_t n_lost_cgroups;
 	char **made_cgroups; /* folders made so far */
 	size_t n_made_cgroups;
+	bool holds_ending; /* as long as they would stay behind */
 	struct rebuild_rights rights;
 	struct fds_restore *fds;
 	struct files_restore *files;
@@ -303,9 +304,11 @@ int thread_register(struct rebuild_thread *th);
 /* Looks for the control groups of all threads; plans those that are gone.  R_UNSUPPORTED (named) if
  * one is neither there nor can be made. */
 int cgroup_check(struct rebuild *r);
-/* Makes those planned.  R_OK or R_FAILED (reported); then cgroup_end() removes them. */
+/* Makes those planned, and holds off the ending of this process until cgroup_end().  R_OK or
+ * R_FAILED (reported); then cgroup_end() removes them. */
 int cgroup_make(struct rebuild *r);
-/* Lets go of what was planned and made; with `undo`, removes what was made. */
+/* Lets go of what was planned and made; with `undo`, removes what was made.  Does not return if
+ * this process was asked to end meanwhile. */
 void cgroup_end(struct rebuild *r, bool undo);
 /* Joins the groups of one thread (the unified one with the first of its task): before memory is
  * charged to the wrong one. */

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ending.h"
 #include "base/warn.h"
 
 /* With the old target gone there is only this restore, which may be slow, but not stuck. */
@@ -16,7 +17,8 @@
 #define END_TRIES 2000
 #define END_PAUSE_US 1000
 
-/* Once the old target has been ended for this one, stopping would leave neither. */
+/* Once the old target has been ended for this one, stopping would leave neither.  A second signal
+ * ends snap, unless that is held off: then this work is undone first. */
 static bool tell(void *arg, const char *phase, uint64_t done, uint64_t total,
 		 enum progress_unit unit)
 {
@@ -24,7 +26,7 @@ static bool tell(void *arg, const char *phase, uint64_t done, uint64_t total,
 
 	if (progress_tell(r->callers, phase, done, total, unit))
 		return true;
-	if (!r->living_ended)
+	if (!r->living_ended || ending_asked())
 		return false;
 	if (!r->told_it_goes_on)
 		note("process %d, which is replaced, has been ended already: the restore goes on; "

@@ -119,6 +119,7 @@ end_group() {
 	local rc=$?
 	echo 0 >"$group/cgroup.freeze"
 	echo 1 >"$group/cgroup.kill"
+	[ ! -e "$group/inner" ] || wait_for 2 rmdir "$group/inner"
 	wait_for 2 rmdir "$group"
 	(exit $rc)
 	scenario_end
@@ -182,3 +183,28 @@ thaw
 
 restore "$GEN"
 judge "$W/frozen" "$PID" "after restores that were interrupted"
+
+# Once more, with a control group that is made again: a second signal does not leave it behind.
+mkdir "$group/inner"
+start "$W/inner" bash -c 'while [ ! -e go ]; do sleep 0.02; done; exec "$1"' - "$TARGETS/fpu"
+echo "$PID" >"$group/inner/cgroup.procs"
+touch "$W/inner/go"
+wait_for 20 test -e "$W/inner/ready" || fail "the one in a group of its own does not get ready"
+take "$PID"
+first=$PID
+echo "$first" >"$group/cgroup.procs"
+rmdir "$group/inner" || fail "the inner group is not left"
+before=$(($(processes) - 1))
+background --gen "$GEN" --replace
+until echo 1 >"$group/inner/cgroup.freeze"; do alive $snap || over; done 2>/dev/null
+wait_for 10 eval 'read -r _ <"$group/inner/cgroup.procs"' || fail "no task enters the group"
+sleep 0.5
+alive $snap || over
+kill -TERM $snap
+wait_for 2 grep -q "the restore goes on" "$W/err" || fail "not told that it goes on: $(cat "$W/err")"
+interrupted TERM 143 "a second signal" 3000
+[ ! -e "$group/inner" ] || fail "the control group that was made again is left"
+grep -q "process $first, which was to be replaced, has been ended" "$W/err" || fail "not told what is left: $(cat "$W/err")"
+restore "$GEN"
+judge "$W/inner" "$PID" "after a restore that was interrupted twice"
+rmdir "$group/inner"
