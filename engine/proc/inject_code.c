@@ -88,6 +88,7 @@ int mappings_of(pid_t pid, const struct maps *maps, struct mappings *all)
 			.inode = vma->ino,
 			.device = vma->dev_major << 20 | vma->dev_minor,
 			.name = vma->name,
+			.grows = vma->marks & VMA_MARK_GROWSDOWN,
 		};
 		m->perms[0] = vma->prot & PROT_READ ? 'r' : '-';
 		m->perms[1] = vma->prot & PROT_WRITE ? 'w' : '-';

@@ -17,6 +17,7 @@ struct mapping {
 	uint64_t offset, inode;
 	uint32_t device;
 	const char *name; /* up to the line's end */
+	bool grows;	  /* downwards, as a stack does; not told by mappings_read() */
 };
 
 /* All of an address space. */

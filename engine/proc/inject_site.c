@@ -97,24 +97,45 @@ static void area_place(struct inject_site *site, uint64_t area, size_t frame_byt
 	site->frame = area + site->area_bytes - frame_bytes;
 }
 
-/* The far end of the main thread's stack: usually never touched. */
-static int area_on_main_stack(struct inject_site *site, const struct mappings *maps, uint64_t sp,
-			      size_t frame_bytes)
+/* The main thread's stack.  Of one that its owner has locked or marked in part, only the upper
+ * piece bears the name. */
+struct main_stack {
+	const struct mapping *lowest; /* NULL: there is none */
+	uint64_t end;
+};
+
+static struct main_stack find_main_stack(const struct mappings *maps)
 {
+	struct main_stack stack = { 0 };
 	for (size_t i = 0; i < maps->n; i++) {
 		const struct mapping *m = &maps->list[i];
 		if (!mapping_is_named(m, "[stack]"))
 			continue;
-		area_place(site, m->start, frame_bytes);
-		uint64_t end = site->area + site->area_bytes;
-		if (end > m->end || strncmp(m->perms, "rw", 2) != 0)
-			return R_NOT_FOUND;
-		bool in_use = sp >= m->start && sp < m->end;
-		if (in_use && sp < end + KEEP_OFF_UNUSED_BYTES)
-			return R_NOT_FOUND;
-		return area_take(site, in_use && sp >= end + KEEP_OFF_USED_BYTES);
+		stack.end = m->end;
+		while (m > maps->list && m[-1].grows && m[-1].end == m->start)
+			m--;
+		stack.lowest = m;
 	}
-	return R_NOT_FOUND;
+	return stack;
+}
+
+/* The far end of the main thread's stack: usually never touched. */
+static int area_on_main_stack(struct inject_site *site, const struct mappings *maps, uint64_t sp,
+			      size_t frame_bytes)
+{
+	struct main_stack stack = find_main_stack(maps);
+	const struct mapping *m = stack.lowest;
+	if (!m)
+		return R_NOT_FOUND;
+	area_place(site, m->start, frame_bytes);
+	uint64_t end = site->area + site->area_bytes;
+	if (end > m->end || strncmp(m->perms, "rw", 2) != 0)
+		return R_NOT_FOUND;
+	if (sp >= m->start && sp < stack.end && sp < end + KEEP_OFF_UNUSED_BYTES)
+		return R_NOT_FOUND;
+	/* What is below a piece in use may be another stack to its owner. */
+	bool in_use = sp >= m->start && sp < m->end;
+	return area_take(site, in_use && sp >= end + KEEP_OFF_USED_BYTES);
 }
 
 /*
@@ -133,13 +154,10 @@ static int grow_main_stack(const struct inject_site *site, const struct mappings
 	if (fd < 0)
 		return R_NOT_FOUND;
 	area_place(&wanted, 0, frame_bytes);
-	for (size_t i = 0; i < maps->n; i++) {
-		const struct mapping *m = &maps->list[i];
-		uint64_t more = wanted.area_bytes + KEEP_OFF_UNUSED_BYTES + PAGE_BYTES;
-
-		if (mapping_is_named(m, "[stack]") && m->start > more)
-			rc = io_pread_all(fd, &byte, 1, (off_t)(m->start - more));
-	}
+	const struct mapping *m = find_main_stack(maps).lowest;
+	uint64_t more = wanted.area_bytes + KEEP_OFF_UNUSED_BYTES + PAGE_BYTES;
+	if (m && m->start > more)
+		rc = io_pread_all(fd, &byte, 1, (off_t)(m->start - more));
 	close(fd);
 	return rc == R_OK ? R_OK : R_NOT_FOUND;
 }
@@ -240,53 +258,66 @@ static int find_site(const struct tracee *leader, const struct mappings *maps, b
 }
 
 /* As they are now. */
-static int read_now(pid_t pid, struct mappings *all)
+static int read_now(pid_t pid, struct maps *maps)
 {
-	int rc = mappings_read(pid, all);
-	if (rc != R_NOT_FOUND)
-		return rc;
-	warn_errno("cannot read /proc/%d/maps", pid);
-	return R_FAILED;
+	int rc = maps_read(pid, maps);
+	if (rc == R_NOT_FOUND)
+		warn("process %d ended while it was being captured", pid);
+	return rc == R_NOT_FOUND ? R_FAILED : rc;
 }
 
 /*
  * Whoever has read the ranges before goes on with them: of a stack that is watched or marked only
  * as far as it went then, the kernel would make two mappings, the lower one with no name.
  */
-static void tell_growth(struct maps *read, const struct mappings *now)
+static void tell_growth(struct maps *read, const struct maps *now)
 {
-	const struct mapping *stack = NULL;
-	for (size_t i = 0; i < now->n; i++)
-		if (mapping_is_named(&now->list[i], "[stack]"))
-			stack = &now->list[i];
-	for (size_t i = 0; stack && i < read->n; i++)
-		if (read->vmas[i].end == stack->end &&
-		    (i == 0 || read->vmas[i - 1].end <= stack->start))
-			read->vmas[i].start = stack->start;
+	for (size_t i = 0, k = 0; i < now->n; i++) {
+		const struct vma *vma = &now->vmas[i];
+		while (k < read->n && read->vmas[k].end < vma->end)
+			k++;
+		if (k < read->n && read->vmas[k].end == vma->end &&
+		    vma->marks & VMA_MARK_GROWSDOWN && vma->start < read->vmas[k].start &&
+		    (k == 0 || read->vmas[k - 1].end <= vma->start))
+			read->vmas[k].start = vma->start;
+	}
+}
+
+static int find_in(const struct tracee *leader, const struct maps *maps, bool may_grow,
+		   struct inject_site *site)
+{
+	struct mappings all;
+	int rc = mappings_of(leader->pid, maps, &all);
+	if (rc != R_OK)
+		return rc;
+	rc = find_site(leader, &all, may_grow, site);
+	mappings_free(&all);
+	return rc;
 }
 
 int inject_site_find(const struct tracee *leader, struct inject_site *site)
 {
-	return inject_site_find_in(leader, NULL, site);
+	struct maps maps;
+	int rc = read_now(leader->pid, &maps);
+	if (rc != R_OK)
+		return rc;
+	rc = inject_site_find_in(leader, &maps, site);
+	maps_free(&maps);
+	return rc;
 }
 
 int inject_site_find_in(const struct tracee *leader, struct maps *read, struct inject_site *site)
 {
-	struct mappings maps;
-	int rc = read ? mappings_of(leader->pid, read, &maps) : read_now(leader->pid, &maps);
-	if (rc != R_OK)
-		return rc;
-	rc = find_site(leader, &maps, true, site);
-	mappings_free(&maps);
+	int rc = find_in(leader, read, true, site);
 	if (rc != R_BUSY)
 		return rc;
-	rc = read_now(leader->pid, &maps);
+	struct maps now;
+	rc = read_now(leader->pid, &now);
 	if (rc != R_OK)
 		return rc;
-	if (read)
-		tell_growth(read, &maps);
-	rc = find_site(leader, &maps, false, site);
-	mappings_free(&maps);
+	tell_growth(read, &now);
+	rc = find_in(leader, &now, false, site);
+	maps_free(&now);
 	return rc;
 }
 

@@ -119,8 +119,8 @@ int trace_release(struct tracee *t);
 /* Finds gadgets and a safe area in a living target, all threads of which are held.  Nothing is
  * written.  R_UNSUPPORTED names what is missing; R_FAILED. */
 int inject_site_find(const struct tracee *leader, struct inject_site *site);
-/* The same with its ranges as they have been read since it stands still; `read` may be NULL.  If
- * its stack has to grow for this, its range in `read` grows too. */
+/* The same with its ranges as they have been read since it stands still.  If its stack has to
+ * grow for this, its range in `read` grows too. */
 int inject_site_find_in(const struct tracee *leader, struct maps *read, struct inject_site *site);
 /* Looks in a process that runs for code that inject_site_find will need in it and its like, so that
  * this is not searched for while they stand still.  Nothing is promised and nothing reported. */

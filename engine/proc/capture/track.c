@@ -264,7 +264,7 @@ static int begin_task(struct track *track, struct dump_task *t)
 	}
 	rc = inject_site_find_in(th, &t->maps, &t->site);
 	if (rc != R_OK)
-		return rc == R_UNSUPPORTED ? R_FAILED : rc;
+		return rc;
 	rc = inject_begin(th, &t->site);
 	if (rc == R_OK) {
 		rc = clone_make(th, &t->site, NULL, &uffd, reason);
