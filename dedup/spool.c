@@ -19,7 +19,7 @@ struct block {
 struct spool {
 	struct block *blocks;
 	size_t n_blocks, room_blocks, current; /* block being filled */
-	size_t max_bytes;
+	size_t max_bytes;		       /* whole blocks: what is within it has a place */
 	struct spool_record *records;
 	size_t n_records, room_records, next;
 };
@@ -52,7 +52,9 @@ struct spool *spool_new(size_t max_bytes, size_t ready_bytes)
 
 	if (!spool)
 		return NULL;
-	spool->max_bytes = max_bytes;
+	spool->max_bytes = max_bytes - max_bytes % BLOCK_BYTES;
+	if (ready_bytes > spool->max_bytes)
+		ready_bytes = spool->max_bytes;
 	/* Records too, as if every second page had one of its own. */
 	spool->room_records = ready_bytes / PAGE_BYTES / 2 + 1024;
 	spool->records = malloc(spool->room_records * sizeof(*spool->records));

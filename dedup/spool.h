@@ -19,8 +19,8 @@ struct spool_record {
 	const void *pages; /* of PAGES and CHECK */
 };
 
-/* Holds at most `max_bytes` of pages, `ready_bytes` of which are made resident now.  NULL without
- * memory. */
+/* Holds at most `max_bytes` of pages, rounded down to 2 MiB, `ready_bytes` of which are made
+ * resident now.  NULL without memory. */
 struct spool *spool_new(size_t max_bytes, size_t ready_bytes);
 void spool_free(struct spool *spool);
 
