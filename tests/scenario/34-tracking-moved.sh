@@ -1,9 +1,9 @@
 #!/bin/bash
 # What runs is not touched when its pages are protected ahead of a freeze, though it maps and moves
 # memory meanwhile.  TAKES=N takes more often.
-# timeout: 120
+# timeout: 180
 . "$(dirname "$0")/lib.sh"
-TAKES=${TAKES:-40}
+TAKES=${TAKES:-20}
 
 start_target "$W/target" "$TARGETS/moved_memory"
 for round in $(seq "$TAKES"); do
