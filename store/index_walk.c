@@ -323,25 +323,27 @@ static bool walk_tree(struct walk *walk, const struct tree *tree, bool free_list
 
 #define META_BYTES (META_TXN + 8)
 
-/* Copies the meta page of that transaction, NULL if there is none.  `*newer`: the two commits since
- * have replaced it. */
+/*
+ * Copies the meta page of that transaction, NULL if it is not there.  Of two commits, each takes
+ * the page of the one before the other, so only one place is asked, and once: what others commit
+ * between two looks must not pass for damage.  `*newer`: a later transaction has replaced it.
+ */
 static const uint8_t *find_meta(const struct walk *walk, uint64_t txn, uint8_t copy[META_BYTES],
 				bool *newer)
 {
-	*newer = true;
-	for (uint64_t i = 0; i < FIRST_PAGE && i < walk->pages; i++) {
-		const volatile uint8_t *page = walk->map + i * walk->page_bytes;
+	const volatile uint8_t *page = walk->map + txn % FIRST_PAGE * walk->page_bytes;
+	uint64_t there;
 
-		for (size_t at = 0; at < META_BYTES; at++)
-			copy[at] = page[at];
-		if (get_le32(copy + PAGE_HEAD) == META_MAGIC && get_le64(copy + META_TXN) == txn &&
-		    get_le64((const uint8_t *)page + META_TXN) == txn) {
-			*newer = false;
-			return copy;
-		}
-		*newer = *newer && get_le64(copy + META_TXN) > txn;
-	}
-	return NULL;
+	*newer = false;
+	if (walk->pages < FIRST_PAGE)
+		return NULL;
+	for (size_t at = 0; at < META_BYTES; at++)
+		copy[at] = page[at];
+	there = get_le64((const uint8_t *)page + META_TXN);
+	if (get_le32(copy + PAGE_HEAD) != META_MAGIC)
+		return NULL;
+	*newer = there > txn;
+	return there == txn && get_le64(copy + META_TXN) == txn ? copy : NULL;
 }
 
 static bool walk_state(struct walk *walk, uint64_t txn, bool *newer)
