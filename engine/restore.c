@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,18 +26,33 @@ static bool has_space(const struct rebuild_task *t)
 	return t->kind == TASK_ALIVE || t->kind == TASK_STOPPED;
 }
 
-/* Mapped files are opened as the mappings want them. */
-static void tell_mapped(struct rebuild *r)
+static int tell_one_mapped(struct rebuild *r, const VmaEntry *vma)
+{
+	const char *name = fds_restore_path(r->fds, (uint32_t)vma->shmid);
+
+	if (!vma->has_fdflags || vma->status & VMA_STATUS_ANON_SHARED)
+		return R_OK;
+	fds_restore_mapped(r->fds, (uint32_t)vma->shmid, vma->fdflags);
+	if (!name || !(vma->status & VMA_STATUS_FILE_SHARED) ||
+	    (vma->fdflags & O_ACCMODE) != O_RDWR)
+		return R_OK;
+	return files_restore_mapped_shared(r->files, name);
+}
+
+/* Mapped files are opened as the mappings want them, and compared knowing of these. */
+static int tell_mapped(struct rebuild *r)
 {
 	for (size_t i = 0; i < r->n_tasks; i++) {
 		const MmEntry *mm = r->tasks[i]->mm;
 
-		for (size_t k = 0; mm && k < mm->n_vmas; k++)
-			if (mm->vmas[k]->has_fdflags &&
-			    !(mm->vmas[k]->status & VMA_STATUS_ANON_SHARED))
-				fds_restore_mapped(r->fds, (uint32_t)mm->vmas[k]->shmid,
-						   mm->vmas[k]->fdflags);
+		for (size_t k = 0; mm && k < mm->n_vmas; k++) {
+			int rc = tell_one_mapped(r, mm->vmas[k]);
+
+			if (rc)
+				return rc;
+		}
 	}
+	return R_OK;
 }
 
 /* The files: read and checked, nothing opened. */
@@ -68,7 +84,7 @@ static int plan_files(struct rebuild *r, const struct restore_options *opts)
 			rc = fds_restore_table(r->fds, r->tasks[i]->files_id);
 	}
 	if (rc == R_OK)
-		tell_mapped(r);
+		rc = tell_mapped(r);
 	if (rc == R_OK)
 		rc = fds_restore_check(r->fds);
 	files_restore_conclude(r->files);

@@ -34,6 +34,8 @@ struct files_restore {
 	size_t n_more, room_more;
 	struct decision *decisions;
 	size_t n_decisions, room_decisions;
+	const char **shared; /* names of those mapped shared */
+	size_t n_shared, room_shared;
 	size_t refused, refused_stored, refused_missing;
 	struct stored_copies copies;
 	const struct back *back;
@@ -64,6 +66,7 @@ void files_restore_free(struct files_restore *files)
 	for (size_t i = 0; i < files->n_decisions; i++)
 		free(files->decisions[i].path);
 	free(files->decisions);
+	free(files->shared);
 	free(files->more);
 	free(files);
 }
@@ -71,6 +74,33 @@ void files_restore_free(struct files_restore *files)
 void files_restore_set_back(struct files_restore *files, const struct back *back)
 {
 	files->back = back;
+}
+
+static bool is_mapped_shared(const struct files_restore *files, const char *name)
+{
+	for (size_t i = 0; i < files->n_shared; i++)
+		if (strcmp(files->shared[i], name) == 0)
+			return true;
+	return false;
+}
+
+int files_restore_mapped_shared(struct files_restore *files, const char *name)
+{
+	if (is_mapped_shared(files, name))
+		return R_OK;
+	if (files->n_shared == files->room_shared) {
+		size_t room = files->room_shared ? 2 * files->room_shared : 16;
+		void *list = realloc(files->shared, room * sizeof(*files->shared));
+
+		if (!list) {
+			warn("out of memory");
+			return R_FAILED;
+		}
+		files->shared = list;
+		files->room_shared = room;
+	}
+	files->shared[files->n_shared++] = name;
+	return R_OK;
 }
 
 void files_restore_done(struct files_restore *files)
@@ -182,8 +212,8 @@ static int read_like(const char *path, const struct cookie *then, struct cookie 
 	return rc == R_FAILED ? rc : R_OK;
 }
 
-/* The differences of what `path` leads to now. */
-static int look_at(const char *path, const struct cookie *then, struct cookie *now,
+/* The differences of what `path` leads to now.  With `shared`, its times do not tell all. */
+static int look_at(const char *path, bool shared, const struct cookie *then, struct cookie *now,
 		   unsigned int *differences)
 {
 	struct statx stx;
@@ -201,7 +231,7 @@ static int look_at(const char *path, const struct cookie *then, struct cookie *n
 	}
 	cookie_of_statx(&stx, now);
 	*differences = 0;
-	if (cookie_same_stat(then, now))
+	if (!shared && cookie_same_stat(then, now))
 		return R_OK;
 	rc = read_like(path, then, now);
 	if (rc == R_OK)
@@ -250,8 +280,8 @@ static void tell(struct files_restore *files, const struct decision *d, const st
 }
 
 /* It has another name, but is what it was: the restored task gets it under that name. */
-static int try_renamed(struct decision *d, const struct cookie *then, const SnapFileEntry *more,
-		       struct cookie *now, unsigned int *differences)
+static int try_renamed(struct decision *d, bool shared, const struct cookie *then,
+		       const SnapFileEntry *more, struct cookie *now, unsigned int *differences)
 {
 	struct cookie there;
 	unsigned int others;
@@ -260,7 +290,7 @@ static int try_renamed(struct decision *d, const struct cookie *then, const Snap
 
 	if (!more || renamed_find(d->name, then, more, &path) != R_OK)
 		return R_OK;
-	rc = look_at(path, then, &there, &others);
+	rc = look_at(path, shared, then, &there, &others);
 	/* Its number may have been given to another inode: then it is not the one that was renamed.
 	 */
 	if (rc != R_OK || others & ~(unsigned int)DIFFERS_GROWN) {
@@ -278,16 +308,16 @@ static int decide(struct files_restore *files, struct decision *d, const RegFile
 	const SnapFileEntry *more = more_of(files, reg->id);
 	struct cookie then, now;
 	unsigned int differences, bad;
-	bool stored = more && more->stored;
+	bool stored = more && more->stored, shared = is_mapped_shared(files, d->name);
 	int rc;
 
 	if (back_has(files->back, d->name))
 		return R_OK;
 	cookie_from_images(reg, more, &then);
-	rc = look_at(d->name, &then, &now, &differences);
+	rc = look_at(d->name, shared, &then, &now, &differences);
 	if (rc == R_OK && differences & ~(unsigned int)DIFFERS_TOLD_ONLY &&
 	    differences & (DIFFERS_MISSING | DIFFERS_INODE | DIFFERS_TYPE))
-		rc = try_renamed(d, &then, more, &now, &differences);
+		rc = try_renamed(d, shared, &then, more, &now, &differences);
 	if (rc != R_OK)
 		return rc;
 	d->seen = now;
@@ -335,18 +365,22 @@ int files_restore_check(struct files_restore *files, const RegFileEntry *reg)
 }
 
 /* Has nobody written to it since it was compared? */
-static bool is_as_seen(const struct decision *d)
+static bool is_as_seen(const struct files_restore *files, const struct decision *d)
 {
+	const char *path = d->path ? d->path : d->name;
 	struct cookie now = { 0 };
 	struct statx stx;
 
 	if (d->stored)
 		return true;
-	if (statx(AT_FDCWD, d->path ? d->path : d->name, AT_SYMLINK_NOFOLLOW,
-		  STATX_BASIC_STATS | STATX_BTIME, &stx) != 0)
+	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &stx) != 0)
 		return false;
 	cookie_of_statx(&stx, &now);
-	return cookie_same_stat(&d->seen, &now);
+	if (!cookie_same_stat(&d->seen, &now))
+		return false;
+	/* What has been read of it is read once more. */
+	return !is_mapped_shared(files, d->name) ||
+	       (read_like(path, &d->seen, &now) == R_OK && cookie_compare(&d->seen, &now) == 0);
 }
 
 int files_restore_again(struct files_restore *files)
@@ -357,7 +391,7 @@ int files_restore_again(struct files_restore *files)
 		struct decision *d = &files->decisions[i];
 		int one;
 
-		if (back_has(files->back, d->name) || is_as_seen(d))
+		if (back_has(files->back, d->name) || is_as_seen(files, d))
 			continue;
 		free(d->path);
 		d->path = NULL;

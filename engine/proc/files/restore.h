@@ -21,6 +21,10 @@ void files_restore_free(struct files_restore *files);
 struct back;
 void files_restore_set_back(struct files_restore *files, const struct back *back);
 
+/* The file of that name, which stays valid, is mapped shared and writable: that its times are what
+ * they were says nothing of what is in it. */
+int files_restore_mapped_shared(struct files_restore *files, const char *name);
+
 /* Reads "snap-files"; once. */
 int files_restore_load(struct files_restore *files, struct fds_restore *restore);
 
@@ -33,8 +37,9 @@ int files_restore_check(struct files_restore *files, const RegFileEntry *reg);
 /* After all were checked: says what can be done about those refused, if any. */
 void files_restore_conclude(const struct files_restore *files);
 
-/* Those written to since they were compared are compared once more: as long as the target to be
- * replaced ran, it may have done so.  As files_restore_check() and files_restore_conclude(). */
+/* Those written to since they were compared, and those mapped shared, are compared once more: as
+ * long as the target to be replaced ran, it may have done so.  As files_restore_check() and
+ * files_restore_conclude(). */
 int files_restore_again(struct files_restore *files);
 
 /* Opens it with `flags`; -1 after reporting. */
