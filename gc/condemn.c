@@ -40,7 +40,7 @@ int drop_hashes(struct run *run)
 	int result;
 
 	do {
-		result = tell(run, "looking for dead pages", dropping.from[0], 256, PROGRESS_ITEMS);
+		result = tell(run, "looking for dead pages", 0, 0, PROGRESS_ITEMS);
 		if (result != R_OK || store_view_open(run->store, &view) != R_OK)
 			return R_FAILED;
 		result = reap_hashes_seek(view, &run->marks.visited.pages, dropping.from);

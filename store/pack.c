@@ -55,11 +55,25 @@ DIR *pack_list(struct store *store)
 	return dir;
 }
 
+/* Between creation and lock, recovery may have found an unlocked pack no index knows: R_BUSY. */
+static int lock_new(struct store *store, const char *name, int fd)
+{
+	struct stat st;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fstat(fd, &st) || st.st_nlink == 0 ? R_BUSY : R_OK;
+	if (errno == EWOULDBLOCK)
+		return R_BUSY;
+	warn_errno("%s/packs/%s: cannot lock; the file system has to know flock(2)", store->dir,
+		   name);
+	unlinkat(store->packs_fd, name, 0);
+	return R_FAILED;
+}
+
 int pack_create(struct store *store, uint64_t pack, int *fd)
 {
 	char name[PACK_NAME_BYTES];
-	struct stat st;
-	int new;
+	int new, result;
 
 	pack_name(pack, name);
 	new = openat(store->packs_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -67,10 +81,10 @@ int pack_create(struct store *store, uint64_t pack, int *fd)
 		warn_errno("%s/packs/%s: cannot create", store->dir, name);
 		return R_FAILED;
 	}
-	/* Between creation and lock, recovery may have found an unlocked pack no index knows. */
-	if (flock(new, LOCK_EX | LOCK_NB) || fstat(new, &st) || st.st_nlink == 0) {
+	result = lock_new(store, name, new);
+	if (result != R_OK) {
 		close(new);
-		return R_BUSY;
+		return result;
 	}
 	if (write_header(store, pack, new) != R_OK) {
 		warn_errno("%s/packs/%s: cannot write", store->dir, name);

@@ -84,8 +84,8 @@ static int add_pack(struct pack_writer *writer)
 		result = pack_create(writer->store, new.pack, &new.fd);
 	}
 	if (result == R_BUSY)
-		warn("%s/packs: of %d new packs none could be locked; the file system has to know "
-		     "flock(2)",
+		warn("%s/packs: %d new packs were removed by others before they could be locked; "
+		     "try again",
 		     writer->store->dir, PACK_TRIES);
 	if (result != R_OK)
 		return R_FAILED;

@@ -70,7 +70,7 @@ static int lock_index(struct store *store)
 		warn("%s: this store is being repaired: try again when that is done", store->dir);
 		return R_BUSY;
 	}
-	warn_errno("%s/index: cannot lock", store->dir);
+	warn_errno("%s/index: cannot lock; the file system has to know flock(2)", store->dir);
 	return R_FAILED;
 }
 
@@ -132,7 +132,7 @@ static int open_or_fill(struct store *store, bool create)
 	int result;
 
 	if (create && flock(store->dirfd, LOCK_EX)) {
-		warn_errno("%s: cannot lock", store->dir);
+		warn_errno("%s: cannot lock; the file system has to know flock(2)", store->dir);
 		return R_FAILED;
 	}
 	result = store_mark_read(store);
