@@ -3,6 +3,7 @@
 #include "base/result.h"
 #include "store/format.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -312,4 +313,20 @@ void scratch_verify_whole(struct store *store, uint64_t generations)
 
 	assert_int_equal(scratch_verify(store, &verified), R_OK);
 	assert_int_equal(verified.generations, generations);
+}
+
+size_t scratch_count_packs(const char *dir)
+{
+	char path[400];
+	struct dirent *entry;
+	size_t n = 0;
+	DIR *packs;
+
+	snprintf(path, sizeof(path), "%s/packs", dir);
+	packs = opendir(path);
+	assert_non_null(packs);
+	while ((entry = readdir(packs)))
+		n += entry->d_name[0] != '.';
+	closedir(packs);
+	return n;
 }

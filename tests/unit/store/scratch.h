@@ -62,4 +62,7 @@ void scratch_verify_whole(struct store *store, uint64_t generations);
 /* What the store is made of now; asserts. */
 struct store_stats scratch_stats(struct store *store);
 
+/* The packs of the store in `dir`, by their files; asserts. */
+size_t scratch_count_packs(const char *dir);
+
 #endif

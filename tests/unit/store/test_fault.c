@@ -4,7 +4,6 @@
 #include "base/result.h"
 #include "gc/gc.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -47,22 +46,6 @@ static int collect(const char *dir, void *arg)
 	return 0;
 }
 
-static size_t count_packs(const char *dir)
-{
-	char path[300];
-	struct dirent *entry;
-	size_t n = 0;
-	DIR *packs;
-
-	snprintf(path, sizeof(path), "%s/packs", dir);
-	packs = opendir(path);
-	assert_non_null(packs);
-	while ((entry = readdir(packs)))
-		n += entry->d_name[0] != '.';
-	closedir(packs);
-	return n;
-}
-
 static int check_one(const struct generation *gen, void *arg)
 {
 	scratch_check(arg, gen->number, (uint64_t)gen->time_ns, PAGES);
@@ -83,7 +66,7 @@ static uint64_t check_all(const char *dir)
 	assert_int_equal(store_view_open(store, &view), R_OK);
 	assert_int_equal(store_generation_each(view, check_one, view), 0);
 	assert_int_equal(store_stats(view, &stats), R_OK);
-	assert_int_equal(stats.packs, count_packs(dir));
+	assert_int_equal(stats.packs, scratch_count_packs(dir));
 	store_view_close(view);
 	store_close(store);
 	return verified.generations;
@@ -235,7 +218,7 @@ static void check_whole(const char *dir)
 	assert_int_equal(verified.generations, 2);
 	assert_int_equal(store_view_open(store, &view), R_OK);
 	assert_int_equal(store_stats(view, &stats), R_OK);
-	assert_int_equal(stats.packs, count_packs(dir));
+	assert_int_equal(stats.packs, scratch_count_packs(dir));
 	scratch_check(view, 3, 3, PAGES);
 	store_view_close(view);
 	store_close(store);

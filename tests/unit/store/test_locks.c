@@ -4,7 +4,6 @@
 #include "base/result.h"
 #include "base/warn.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,22 +43,6 @@ static void assert_said(const char *said)
 	assert_non_null(strstr(said, strerror(ENOLCK)));
 }
 
-static size_t packs_in(const char *dir)
-{
-	char path[400];
-	struct dirent *entry;
-	size_t n = 0;
-	DIR *packs;
-
-	snprintf(path, sizeof(path), "%s/packs", dir);
-	packs = opendir(path);
-	assert_non_null(packs);
-	while ((entry = readdir(packs)))
-		n += entry->d_name[0] != '.';
-	closedir(packs);
-	return n;
-}
-
 static void none_at_all(void **state)
 {
 	struct store *store = NULL;
@@ -85,7 +68,7 @@ static void none_for_packs(void **state)
 	int result;
 
 	assert_int_equal(scratch_take(store, "a", 1, 100, &gen), R_OK);
-	before = packs_in(*state);
+	before = scratch_count_packs(*state);
 	refused = S_IFREG;
 	warn_set_hook(remember, said);
 	result = scratch_take(store, "a", 2, 100, &gen);
@@ -93,7 +76,7 @@ static void none_for_packs(void **state)
 	refused = 0;
 	assert_int_equal(result, R_FAILED);
 	assert_said(said);
-	assert_int_equal(packs_in(*state), before);
+	assert_int_equal(scratch_count_packs(*state), before);
 	assert_int_equal(scratch_take(store, "a", 2, 100, &gen), R_OK);
 	scratch_verify_whole(store, 2);
 	store_close(store);
