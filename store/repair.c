@@ -4,6 +4,7 @@
  */
 #include "base/endian.h"
 #include "base/io.h"
+#include "base/list.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/hash_index.h"
@@ -84,30 +85,15 @@ static int look_apart(struct store *store, const char *path)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 1 ? R_FAILED : R_DAMAGED;
 }
 
-static int grow(void **list, size_t n, size_t *room, size_t size)
-{
-	size_t more = *room ? *room * 2 : 1024;
-	void *new;
-
-	if (n < *room)
-		return R_OK;
-	new = realloc(*list, more * size);
-	if (!new) {
-		warn("out of memory");
-		return R_FAILED;
-	}
-	*list = new;
-	*room = more;
-	return R_OK;
-}
-
 static int note_found(const struct segment *segment, bool whole, void *arg)
 {
 	struct repair *repair = arg;
+	struct found *list =
+	    list_grow(repair->found, repair->n_found, &repair->room_found, sizeof(*repair->found));
 
-	if (grow((void **)&repair->found, repair->n_found, &repair->room_found,
-		 sizeof(*repair->found)) != R_OK)
+	if (!list)
 		return R_FAILED;
+	repair->found = list;
 	repair->found[repair->n_found++] =
 	    (struct found){ .record = segment->record, .whole = whole };
 	if (segment->record.last >= repair->next_page)
@@ -139,6 +125,30 @@ static int scan_pack(struct repair *repair, struct repair_pack *pack)
 	return result;
 }
 
+static int gather_record(struct entered *e, const struct segment_record *record)
+{
+	struct segment_record *list = list_grow(e->records, e->n, &e->room, sizeof(*e->records));
+
+	if (!list)
+		return R_FAILED;
+	e->records = list;
+	e->records[e->n++] = *record;
+	return R_OK;
+}
+
+static int gather_hash(struct entered *e, const uint8_t *hash, page_no number)
+{
+	struct hash_entry *list =
+	    list_grow(e->hashes, e->n_hashes, &e->room_hashes, sizeof(*e->hashes));
+
+	if (!list)
+		return R_FAILED;
+	e->hashes = list;
+	e->hashes[e->n_hashes].prefix = hash_prefix(hash);
+	e->hashes[e->n_hashes++].number = number;
+	return R_OK;
+}
+
 /* Has the record and the hashes of a segment entered with those of its pack.  One that cannot be
  * read any more is passed over. */
 static int gather(struct repair *repair, int fd, const struct segment_record *record)
@@ -149,18 +159,11 @@ static int gather(struct repair *repair, int fd, const struct segment_record *re
 
 	if (result != R_OK)
 		return result == R_DAMAGED ? R_OK : result;
-	result = grow((void **)&e->records, e->n, &e->room, sizeof(*e->records));
-	if (result == R_OK)
-		e->records[e->n++] = *record;
+	result = gather_record(e, record);
 	for (uint32_t i = 0; result == R_OK && i < record->pages; i++) {
 		if (record->flags & SEGMENT_SEALED)
 			break;
-		result =
-		    grow((void **)&e->hashes, e->n_hashes, &e->room_hashes, sizeof(*e->hashes));
-		if (result != R_OK)
-			break;
-		e->hashes[e->n_hashes].prefix = hash_prefix(segment_hash(&segment, i));
-		e->hashes[e->n_hashes++].number = segment_number(&segment, i);
+		result = gather_hash(e, segment_hash(&segment, i), segment_number(&segment, i));
 	}
 	segment_free(&segment);
 	return result;
@@ -247,6 +250,7 @@ static int newest_first(const void *a, const void *b)
 
 static int list_packs(struct repair *repair)
 {
+	struct repair_pack *list;
 	struct dirent *entry;
 	size_t room = 0;
 	uint64_t pack;
@@ -258,11 +262,12 @@ static int list_packs(struct repair *repair)
 	while (errno = 0, (entry = readdir(dir))) {
 		if (!pack_number(entry->d_name, &pack))
 			continue;
-		if (grow((void **)&repair->packs, repair->n_packs, &room, sizeof(*repair->packs)) !=
-		    R_OK) {
+		list = list_grow(repair->packs, repair->n_packs, &room, sizeof(*repair->packs));
+		if (!list) {
 			closedir(dir);
 			return R_FAILED;
 		}
+		repair->packs = list;
 		repair->packs[repair->n_packs++] = (struct repair_pack){ .number = pack };
 	}
 	/* The next writer removes packs that the new index does not know. */

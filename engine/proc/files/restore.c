@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "engine/proc/files/back.h"
@@ -86,19 +87,15 @@ static bool is_mapped_shared(const struct files_restore *files, const char *name
 
 int files_restore_mapped_shared(struct files_restore *files, const char *name)
 {
+	const char **list;
+
 	if (is_mapped_shared(files, name))
 		return R_OK;
-	if (files->n_shared == files->room_shared) {
-		size_t room = files->room_shared ? 2 * files->room_shared : 16;
-		void *list = realloc(files->shared, room * sizeof(*files->shared));
-
-		if (!list) {
-			warn("out of memory");
-			return R_FAILED;
-		}
-		files->shared = list;
-		files->room_shared = room;
-	}
+	list =
+	    list_grow(files->shared, files->n_shared, &files->room_shared, sizeof(*files->shared));
+	if (!list)
+		return R_FAILED;
+	files->shared = list;
 	files->shared[files->n_shared++] = name;
 	return R_OK;
 }
@@ -112,20 +109,14 @@ static int load_more(struct fds_restore *restore, const ProtobufCMessage *messag
 		     const void *payload, size_t bytes)
 {
 	struct files_restore *files = fds_restore_files(restore);
+	const SnapFileEntry **list;
 
 	(void)payload;
 	(void)bytes;
-	if (files->n_more == files->room_more) {
-		size_t room = files->room_more ? 2 * files->room_more : 64;
-		void *more = realloc(files->more, room * sizeof(*files->more));
-
-		if (!more) {
-			warn("out of memory");
-			return R_FAILED;
-		}
-		files->more = more;
-		files->room_more = room;
-	}
+	list = list_grow(files->more, files->n_more, &files->room_more, sizeof(*files->more));
+	if (!list)
+		return R_FAILED;
+	files->more = list;
 	files->more[files->n_more++] = (const SnapFileEntry *)message;
 	return R_OK;
 }
@@ -171,18 +162,13 @@ static struct decision *decision_of(struct files_restore *files, const RegFileEn
 static struct decision *decision_new(struct files_restore *files, const RegFileEntry *reg)
 {
 	const SnapFileEntry *more = more_of(files, reg->id);
+	struct decision *list;
 
-	if (files->n_decisions == files->room_decisions) {
-		size_t room = files->room_decisions ? 2 * files->room_decisions : 64;
-		void *list = realloc(files->decisions, room * sizeof(*files->decisions));
-
-		if (!list) {
-			warn("out of memory");
-			return NULL;
-		}
-		files->decisions = list;
-		files->room_decisions = room;
-	}
+	list = list_grow(files->decisions, files->n_decisions, &files->room_decisions,
+			 sizeof(*files->decisions));
+	if (!list)
+		return NULL;
+	files->decisions = list;
 	files->decisions[files->n_decisions] =
 	    (struct decision){ .name = reg->name, .reg = reg, .ino = more ? more->ino : 0 };
 	return &files->decisions[files->n_decisions++];
