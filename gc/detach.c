@@ -110,9 +110,53 @@ static int find(struct run *run, struct store_view *view, struct finding *findin
 	return result;
 }
 
-int find_detached(struct run *run)
+/* Whether so many bytes are more than may be unused. */
+static bool is_enough(const struct run *run, uint64_t gain)
+{
+	return run->options->recompress ||
+	       gain * 100 > run->segments_bytes * run->options->max_unused_percent;
+}
+
+/* About what there is to gain at most, told by the index alone: going down every chain takes as
+ * long as all other looking, and mostly for nothing. */
+static int guess_gain(const struct run *run, struct store_view *view, uint64_t *gain)
+{
+	const struct page_set *bases = &run->marks.bases;
+	struct reap_segment segment;
+	page_no next = 0;
+	int result;
+
+	*gain = 0;
+	while ((result = reap_segment_next(view, next, &segment)) == R_OK) {
+		next = segment.record.last + 1;
+		if (segment.record.flags & SEGMENT_DELTAS)
+			*gain += segment.bytes *
+				 page_set_count(bases, segment.record.first, segment.record.last) /
+				 segment.record.pages;
+	}
+	return result == R_NOT_FOUND ? R_OK : result;
+}
+
+static int find_in(struct run *run, struct store_view *view)
 {
 	struct finding finding = { .run = run };
+	uint64_t most;
+	int result;
+
+	result = guess_gain(run, view, &most);
+	if (result != R_OK || !is_enough(run, most))
+		return result;
+	result = find(run, view, &finding);
+	page_set_clear(&finding.candidates);
+	page_set_clear(&finding.below);
+	page_set_clear(&finding.shared);
+	if (result == R_OK && !is_enough(run, finding.gain))
+		page_set_clear(&run->detach);
+	return result;
+}
+
+int find_detached(struct run *run)
+{
 	struct store_view *view;
 	int result;
 
@@ -120,14 +164,8 @@ int find_detached(struct run *run)
 		return R_OK;
 	if (store_view_open(run->store, &view) != R_OK)
 		return R_FAILED;
-	result = find(run, view, &finding);
+	result = find_in(run, view);
 	store_view_close(view);
-	page_set_clear(&finding.candidates);
-	page_set_clear(&finding.below);
-	page_set_clear(&finding.shared);
-	if (result == R_OK && !run->options->recompress &&
-	    finding.gain * 100 <= run->segments_bytes * run->options->max_unused_percent)
-		page_set_clear(&run->detach);
 	return result;
 }
 

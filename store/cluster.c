@@ -6,6 +6,7 @@
 #include "base/room.h"
 #include "base/warn.h"
 #include "store/delta.h"
+#include "store/page.h"
 #include "store/planes.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct unpacker {
 	uint8_t *planes; /* the same, once there were any */
 	uint8_t *spare;	 /* of a cluster that went, or NULL, */
 	size_t spare_len;
+	const uint8_t *secret; /* to check sums with, or NULL */
 };
 
 struct cluster_cache {
@@ -57,6 +59,11 @@ void unpacker_free(struct unpacker *unpacker)
 	free(unpacker->stored);
 	free(unpacker->planes);
 	free(unpacker);
+}
+
+void unpacker_check_sums(struct unpacker *unpacker, const uint8_t *secret)
+{
+	unpacker->secret = secret;
 }
 
 void cluster_free(struct cluster *cluster)
@@ -174,6 +181,13 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 	return R_OK;
 }
 
+/* Whether the bytes that were read are what was written, so far as the unpacker is to know. */
+static bool has_sum(const struct unpacker *unpacker, const struct segment_cluster *from)
+{
+	return !unpacker->secret || !from->has_sum ||
+	       segment_checksum(unpacker->secret, unpacker->stored, from->bytes) == from->sum;
+}
+
 struct cluster_place cluster_place_of(const struct segment *segment, uint32_t index, int fd)
 {
 	const struct segment_record *record = &segment->record;
@@ -209,8 +223,10 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, u
 	result = io_pread_all(place->fd, unpacker->stored, from->bytes, (off_t)place->offset);
 	if (result == R_FAILED && errno != EIO)
 		warn_errno("cannot read pack %016lx", (unsigned long)place->pack);
+	else if (result == R_OK && has_sum(unpacker, from))
+		result = unpack(unpacker, from, to, new);
 	else
-		result = result == R_OK ? unpack(unpacker, from, to, new) : R_OK;
+		result = R_OK;
 	if (result == R_OK)
 		*cluster = new;
 	else
@@ -225,12 +241,17 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at)
 
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
 {
-	delta_apply(page, cluster_differs(cluster, at), cluster->bytes + cluster->words[at]);
+	delta_apply(page, cluster_differs(cluster, at), cluster_words(cluster, at));
 }
 
 const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at)
 {
 	return cluster->bytes + (size_t)at * DELTA_BITMAP_BYTES;
+}
+
+const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at)
+{
+	return cluster->bytes + cluster->words[at];
 }
 
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)

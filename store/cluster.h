@@ -28,6 +28,10 @@ struct unpacker;
 struct unpacker *unpacker_new(void);
 void unpacker_free(struct unpacker *unpacker);
 
+/* From now on a cluster that has a checksum is whole only if its stored bytes are what was written,
+ * for who relies on them without making pages of them.  `secret` (SECRET_BYTES) must outlive it. */
+void unpacker_check_sums(struct unpacker *unpacker, const uint8_t *secret);
+
 /* Where a cluster is. */
 struct cluster_place {
 	page_no first;	/* of its segment */
@@ -56,6 +60,9 @@ void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page);
 
 /* Which words it changes (DELTA_BITMAP_BYTES of bits). */
 const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at);
+
+/* What it changes them to: as many words of 8 bytes. */
+const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at);
 
 /* Tells the processor that the page at this place of a cluster that is whole is needed soon. */
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at);

@@ -10,6 +10,8 @@
 
 #define DELTA_WORDS (PAGE_BYTES / 8)
 #define DELTA_BITMAP_BYTES (DELTA_WORDS / 8)
+/* Half a page: a difference beyond that saves little and costs a reader the base as well. */
+#define DELTA_WORDS_MAX 256u
 
 /* Words of `page` that differ from `base`. */
 uint32_t delta_count(const void *page, const void *base);

@@ -6,10 +6,11 @@
 
 /* What new stores are made as; those of FORMAT_OLDEST and later are read, and written as they are.
  */
-#define FORMAT_VERSION 4
+#define FORMAT_VERSION 5
 #define FORMAT_OLDEST 2
 #define FORMAT_LZ4 3	  /* the first with CODEC_DELTA_LZ4 */
 #define FORMAT_PREDUMPS 4 /* the first that counts pre-dumps apart */
+#define FORMAT_SUMS 5	  /* the first whose clusters have checksums */
 #define HASH_BYTES 16
 /* Bits of the hash that are not zero.  Fewer are for tests: that nothing relies on hashes alone. */
 #ifdef SNAP_HASH_BITS
@@ -42,15 +43,18 @@
 #define SEGMENT_MAGIC "SNAPSEG2"
 #define SEGMENT_HEAD_BYTES 32
 #define SEGMENT_CHECKSUM_BYTES 8
+#define CLUSTER_SUM_BYTES 8
 /* Gap, base and cluster of every page as long as they can be: a cluster has three numbers. */
-#define SEGMENT_HEADER_MAX \
-	(SEGMENT_HEAD_BYTES + SEGMENT_PAGES * (HASH_BYTES + 5 * 10u) + SEGMENT_CHECKSUM_BYTES)
+#define SEGMENT_HEADER_MAX                                                           \
+	(SEGMENT_HEAD_BYTES +                                                        \
+	 SEGMENT_PAGES * (HASH_BYTES + 5 * 10u + CLUSTER_SUM_BYTES) + SEGMENT_CHECKSUM_BYTES)
 
 enum segment_flags {
 	SEGMENT_SPARSE = 1, /* its numbers have gaps */
 	SEGMENT_DELTAS = 2, /* some of its pages are differences to others */
 	SEGMENT_STRONG = 4, /* compressed as strongly as gc does */
 	SEGMENT_SEALED = 8, /* of encrypted pages: not to be found by hash, stored as they are */
+	SEGMENT_SUMS = 16,  /* each cluster has a checksum */
 };
 
 /* How the bytes of a cluster are stored: its pages, or their differences; as such, or a zstd frame

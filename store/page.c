@@ -16,9 +16,9 @@ void page_hash(const uint8_t *secret, const void *page, uint8_t hash[HASH_BYTES]
 	memset(hash + HASH_BITS / 8, 0, HASH_BYTES - HASH_BITS / 8);
 }
 
-uint64_t header_checksum(const uint8_t *secret, const void *header, size_t len)
+uint64_t segment_checksum(const uint8_t *secret, const void *bytes, size_t len)
 {
-	return XXH3_64bits_withSecret(header, len, secret, SECRET_BYTES);
+	return XXH3_64bits_withSecret(bytes, len, secret, SECRET_BYTES);
 }
 
 bool page_is_zero(const void *page)

@@ -119,7 +119,7 @@ uint64_t page_set_digest(const struct page_set *set, page_no first, page_no last
 			continue;
 		put_le64(chain + 8, at / 64);
 		put_le64(chain + 16, word);
-		put_le64(chain, header_checksum(secret, chain, sizeof(chain)));
+		put_le64(chain, segment_checksum(secret, chain, sizeof(chain)));
 	}
 	return get_le64(chain);
 }

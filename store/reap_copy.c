@@ -58,6 +58,7 @@ int reap_copier_open(struct reap_copies *copies, struct reap_copier **copier)
 		return R_FAILED;
 	}
 	cluster_cache_resize(new->view->cache->clusters, CLUSTERS_BYTES);
+	view_check_sums(new->view);
 	*copier = new;
 	return R_OK;
 
@@ -80,14 +81,37 @@ void reap_copier_close(struct reap_copier *copier)
 	free(copier);
 }
 
-/* Gathers one page, and its base if it is a difference. */
+/* A page itself, verified, and its base if it stays a difference. */
+static int gather_bytes(struct reap_copier *copier, struct segment_page *page, uint8_t *bytes,
+			uint8_t *base_bytes)
+{
+	const uint8_t *from;
+	int result;
+
+	result = view_page(copier->view, page->number, &from);
+	if (result != R_OK)
+		return result;
+	memcpy(bytes, from, PAGE_BYTES);
+	page->bytes = bytes;
+	if (page->base == PAGE_ABSENT)
+		return R_OK;
+	result = view_page(copier->view, page->base, &from);
+	if (result != R_OK)
+		return result;
+	memcpy(base_bytes, from, PAGE_BYTES);
+	page->base_bytes = base_bytes;
+	return R_OK;
+}
+
+/*
+ * Gathers one page.  A difference that its cluster's checksum vouches for goes as it is: what it is
+ * a difference to stays where it is, and is not read, which would take longer than all the rest.
+ */
 static int gather(struct reap_copier *copier, page_no number, bool full, uint32_t i)
 {
 	struct segment_page *page = &copier->pages[i];
 	uint8_t *bytes = copier->bytes + (size_t)i * PAGE_BYTES;
-	uint8_t *base_bytes = copier->base_bytes + (size_t)i * PAGE_BYTES;
 	const struct segment *segment;
-	const uint8_t *from;
 	enum codec codec;
 	uint32_t place;
 	int result;
@@ -95,8 +119,6 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 	*page = (struct segment_page){
 		.number = number,
 		.hash = copier->hashes[i],
-		.bytes = bytes,
-		.base_bytes = base_bytes,
 	};
 	result = view_segment(copier->view, number, &segment, &place);
 	if (result != R_OK)
@@ -106,32 +128,36 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 	page->raw = codec == CODEC_RAW;
 	page->tight = codec == CODEC_DELTA_ZSTD;
 	page->sealed = segment->record.flags & SEGMENT_SEALED;
-	if (!full)
+	result = R_NOT_FOUND;
+	if (!full) {
 		page->base = segment_base(segment, place);
-	result = view_page(copier->view, number, &from);
-	if (result != R_OK)
-		return result;
-	memcpy(bytes, from, PAGE_BYTES);
-	if (page->base == PAGE_ABSENT)
-		return R_OK;
-	result = view_page(copier->view, page->base, &from);
+		result = view_page_difference(copier->view, number, bytes);
+	}
 	if (result == R_OK)
-		memcpy(base_bytes, from, PAGE_BYTES);
-	return result;
+		page->difference = bytes;
+	if (result != R_NOT_FOUND)
+		return result;
+	return gather_bytes(copier, page, bytes,
+			    copier->base_bytes + (size_t)i * PAGE_BYTES);
+}
+
+static struct segment_encoder *encoder_of(struct reap_copier *copier, bool strong)
+{
+	const struct store *store = copier->copies->store;
+	struct segment_coding coding = segment_coding_of(store->version, strong);
+
+	if (!copier->encoders[strong])
+		copier->encoders[strong] = segment_encoder_new(store->secret, &coding);
+	return copier->encoders[strong];
 }
 
 int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bool strong,
 	      const struct page_set *full, struct segment_record *record, page_no *bad)
 {
-	struct segment_encoder **encoder = &copier->encoders[strong];
+	struct segment_encoder *encoder = encoder_of(copier, strong);
 	const uint8_t *bytes;
 
-	if (!*encoder)
-		*encoder =
-		    segment_encoder_new(copier->copies->store->secret,
-					strong ? &segment_coding_strong
-					       : segment_coding_of(copier->copies->store->version));
-	if (!*encoder)
+	if (!encoder)
 		return R_FAILED;
 	for (uint32_t i = 0; i < n; i++) {
 		int result = gather(copier, numbers[i], page_set_has(full, numbers[i]), i);
@@ -141,7 +167,7 @@ int reap_copy(struct reap_copier *copier, const page_no *numbers, uint32_t n, bo
 			return result;
 		}
 	}
-	bytes = segment_encode(*encoder, copier->pages, n, record);
+	bytes = segment_encode(encoder, copier->pages, n, record);
 	return pack_writer_append(copier->copies->packs, bytes, record);
 }
 

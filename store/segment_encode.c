@@ -12,7 +12,7 @@
 #include <string.h>
 #include <zstd.h>
 
-const struct segment_coding segment_coding_take_2 = {
+static const struct segment_coding coding_take_2 = {
 	.level = 1,
 	.delta_level = 2,
 	.cluster_pages = 16,
@@ -23,23 +23,31 @@ const struct segment_coding segment_coding_take = {
 	.delta_level = 2,
 	.lz4_level = 1,
 	.cluster_pages = 8,
+	.flags = SEGMENT_SUMS,
 };
 
 const struct segment_coding segment_coding_strong = {
 	.level = 6,
 	.delta_level = 6,
 	.cluster_pages = SEGMENT_PAGES,
-	.flags = SEGMENT_STRONG,
+	.flags = SEGMENT_STRONG | SEGMENT_SUMS,
 };
 
-const struct segment_coding *segment_coding_of(unsigned int version)
+struct segment_coding segment_coding_of(unsigned int version, bool strong)
 {
-	return version < FORMAT_LZ4 ? &segment_coding_take_2 : &segment_coding_take;
+	struct segment_coding coding = strong		      ? segment_coding_strong
+				       : version < FORMAT_LZ4 ? coding_take_2
+							      : segment_coding_take;
+
+	if (version < FORMAT_SUMS)
+		coding.flags &= ~(uint32_t)SEGMENT_SUMS;
+	return coding;
 }
 
 struct cluster {
 	uint32_t pages, bytes;
 	enum codec codec;
+	uint64_t sum;
 };
 
 struct segment_encoder {
@@ -191,6 +199,8 @@ static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t 
 	}
 	cluster->pages = pages;
 	cluster->bytes = (uint32_t)got;
+	if (encoder->coding.flags & SEGMENT_SUMS)
+		cluster->sum = segment_checksum(encoder->secret, to, got);
 	encoder->body_bytes += (uint32_t)got;
 }
 
@@ -216,6 +226,19 @@ static void add_full(struct segment_encoder *encoder, const struct segment_page 
 		add_cluster(encoder, held, (size_t)held * PAGE_BYTES, false, !raw);
 }
 
+/* Writes bitmap and words; returns the bytes of these. */
+static size_t gather_words(const struct segment_page *page, uint8_t *bitmap, uint8_t *words)
+{
+	size_t bytes;
+
+	if (!page->difference)
+		return 8 * (size_t)delta_gather(page->bytes, page->base_bytes, bitmap, words);
+	bytes = 8 * (size_t)delta_bitmap_count(page->difference);
+	memcpy(bitmap, page->difference, DELTA_BITMAP_BYTES);
+	memcpy(words, page->difference + DELTA_BITMAP_BYTES, bytes);
+	return bytes;
+}
+
 /* All differences of a segment are one cluster: first the bitmaps, then the words. */
 static void add_deltas(struct segment_encoder *encoder, const struct segment_page *pages,
 		       uint32_t n, uint32_t deltas)
@@ -228,7 +251,7 @@ static void add_deltas(struct segment_encoder *encoder, const struct segment_pag
 	for (uint32_t i = 0; i < n; i++) {
 		if (!encoder->delta[i])
 			continue;
-		words += 8 * delta_gather(pages[i].bytes, pages[i].base_bytes, bitmap, words);
+		words += gather_words(&pages[i], bitmap, words);
 		bitmap += DELTA_BITMAP_BYTES;
 	}
 	add_cluster(encoder, deltas, (size_t)(words - encoder->scratch), true, true);
@@ -255,6 +278,10 @@ static uint8_t *put_table(const struct segment_encoder *encoder, const struct se
 		at = put_varint(at, encoder->clusters[i].pages);
 		at = put_varint(at, encoder->clusters[i].bytes);
 	}
+	for (uint32_t i = 0; record->flags & SEGMENT_SUMS && i < encoder->n_clusters; i++) {
+		put_le64(at, encoder->clusters[i].sum);
+		at += CLUSTER_SUM_BYTES;
+	}
 	return at;
 }
 
@@ -276,11 +303,19 @@ static uint8_t *put_header(struct segment_encoder *encoder, const struct segment
 	put_le32(raw + 16, record->body_bytes);
 	put_le32(raw + 20, record->flags);
 	put_le64(raw + 24, record->first);
-	record->checksum = header_checksum(encoder->secret, raw, (size_t)(at - raw));
+	record->checksum = segment_checksum(encoder->secret, raw, (size_t)(at - raw));
 	put_le64(at, record->checksum);
 	to = encoder->out + SEGMENT_HEADER_MAX - record->header_bytes;
 	memcpy(to, raw, record->header_bytes);
 	return to;
+}
+
+static bool is_difference(const struct segment_page *page)
+{
+	return !page->sealed && page->base != PAGE_ABSENT && page->base < page->number &&
+	       page->base <= PAGE_NO_MAX &&
+	       (page->difference ||
+		delta_count(page->bytes, page->base_bytes) <= DELTA_WORDS_MAX);
 }
 
 const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segment_page *pages,
@@ -296,10 +331,7 @@ const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segm
 		.flags = encoder->coding.flags,
 	};
 	for (uint32_t i = 0; i < n; i++) {
-		encoder->delta[i] =
-		    !pages[i].sealed && pages[i].base != PAGE_ABSENT &&
-		    pages[i].base < pages[i].number && pages[i].base <= PAGE_NO_MAX &&
-		    delta_count(pages[i].bytes, pages[i].base_bytes) <= DELTA_WORDS_MAX;
+		encoder->delta[i] = is_difference(&pages[i]);
 		deltas += encoder->delta[i];
 		encoder->tight |= pages[i].tight;
 	}

@@ -17,6 +17,8 @@ struct segment_page {
 	const uint8_t *hash; /* HASH_BYTES */
 	const uint8_t *bytes;
 	const uint8_t *base_bytes; /* of the base, if there is one */
+	/* Its difference to the base as it was stored once, in place of the two above; NULL: none. */
+	const uint8_t *difference; /* DELTA_BITMAP_BYTES, then the words */
 	bool raw; /* known not to get smaller: it is stored as it is, without being tried again */
 	/* Its difference goes by zstd where others go by LZ4, with all of the segment: numbers of
 	 * pages that follow each other, as page trees have them, get small by that only. */
@@ -25,9 +27,6 @@ struct segment_page {
 	bool sealed;
 };
 
-/* Half a page: a difference beyond that saves little and costs a reader the base as well. */
-#define DELTA_WORDS_MAX 256u
-
 /* How it is to be packed.  A longer cluster packs tighter and costs more where one page is read. */
 struct segment_coding {
 	int level, delta_level; /* of zstd */
@@ -35,15 +34,14 @@ struct segment_coding {
 	 * third of the time.  0: none. */
 	int lz4_level;
 	uint32_t cluster_pages; /* of full pages in a cluster, 1 .. SEGMENT_PAGES */
-	uint32_t flags;		/* noted in the segment beside its own: SEGMENT_STRONG or 0 */
+	uint32_t flags;		/* noted in the segment beside its own: SEGMENT_STRONG, _SUMS */
 };
 
-/* What takes use, in stores of format 2 and in later ones: figures in docs/store-figures.md. */
-extern const struct segment_coding segment_coding_take_2, segment_coding_take;
-const struct segment_coding *segment_coding_of(unsigned int version);
+/* What takes use: figures in docs/store-figures.md; and gc --recompress: figures in gc/DESIGN.md. */
+extern const struct segment_coding segment_coding_take, segment_coding_strong;
 
-/* What gc --recompress uses: figures in gc/DESIGN.md. */
-extern const struct segment_coding segment_coding_strong;
+/* What of that stores of an earlier format may have. */
+struct segment_coding segment_coding_of(unsigned int version, bool strong);
 
 struct segment_encoder;
 

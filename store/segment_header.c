@@ -112,10 +112,22 @@ static bool parse_clusters(struct segment *segment, const uint8_t **at, const ui
 		cluster->codec = (uint8_t)codec;
 		cluster->pages = (uint16_t)pages;
 		cluster->bytes = (uint32_t)bytes;
+		cluster->has_sum = false;
 		cluster->offset = (uint32_t)offset;
 		offset += bytes;
 	}
 	return offset == segment->record.body_bytes;
+}
+
+static bool parse_sums(struct segment *segment, const uint8_t **at, const uint8_t *end)
+{
+	if ((size_t)(end - *at) != (size_t)segment->clusters * CLUSTER_SUM_BYTES)
+		return false;
+	for (uint32_t i = 0; i < segment->clusters; i++, *at += CLUSTER_SUM_BYTES) {
+		segment->cluster[i].has_sum = true;
+		segment->cluster[i].sum = get_le64(*at);
+	}
+	return true;
 }
 
 /* Gives the pages their places: full ones in the clusters of full pages, differences in the other
@@ -156,7 +168,9 @@ static bool parse(struct segment *segment)
 		return false;
 	return parse_numbers(segment, &at, end) &&
 	       (!(record->flags & SEGMENT_DELTAS) || parse_bases(segment, &at, end)) &&
-	       parse_clusters(segment, &at, end) && at == end && place_pages(segment);
+	       parse_clusters(segment, &at, end) &&
+	       (!(record->flags & SEGMENT_SUMS) || parse_sums(segment, &at, end)) && at == end &&
+	       place_pages(segment);
 }
 
 /* The header and, behind it, what is read out of it; R_DAMAGED if the bytes cannot be had. */
@@ -199,7 +213,7 @@ int segment_load(const uint8_t *secret, int fd, const struct segment_record *rec
 	segment->record = *record;
 	result = read_header(fd, segment);
 	if (result == R_OK) {
-		checksum = header_checksum(secret, segment->header, body);
+		checksum = segment_checksum(secret, segment->header, body);
 		segment->clusters = get_le16(segment->header + 10);
 		if (checksum != record->checksum || checksum != get_le64(segment->header + body) ||
 		    segment->clusters > record->pages || !parse(segment))

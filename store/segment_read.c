@@ -3,9 +3,10 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/warn.h"
-#include "store/segment_cache.h"
+#include "store/delta.h"
 #include "store/pack.h"
 #include "store/page.h"
+#include "store/segment_cache.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -258,6 +259,38 @@ int view_check_page(struct store_view *view, page_no number, const uint8_t *byte
 	if (result == R_OK && !has_hash(view, bytes, expected))
 		result = R_DAMAGED;
 	return result;
+}
+
+void view_check_sums(struct store_view *view)
+{
+	unpacker_check_sums(view->cache->unpacker, view->store->secret);
+}
+
+int view_page_difference(struct store_view *view, page_no number, uint8_t *difference)
+{
+	const struct segment *segment;
+	const struct cluster *cluster;
+	const uint8_t *bitmap;
+	uint32_t place, words;
+	int result;
+
+	result = view_segment(view, number, &segment, &place);
+	if (result != R_OK)
+		return result;
+	if (segment->pages[place].base == PAGE_ABSENT ||
+	    !segment->cluster[segment->pages[place].cluster].has_sum)
+		return R_NOT_FOUND;
+	result = cached_cluster(view, segment, place, &cluster);
+	if (result != R_OK)
+		return result;
+	bitmap = cluster_differs(cluster, segment->pages[place].at);
+	words = delta_bitmap_count(bitmap);
+	if (words > DELTA_WORDS_MAX)
+		return R_NOT_FOUND; /* nobody writes such */
+	memcpy(difference, bitmap, DELTA_BITMAP_BYTES);
+	memcpy(difference + DELTA_BITMAP_BYTES, cluster_words(cluster, segment->pages[place].at),
+	       8 * (size_t)words);
+	return R_OK;
 }
 
 int segment_read_page(struct store_view *view, const struct segment *segment, uint32_t place,

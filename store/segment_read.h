@@ -16,6 +16,8 @@ struct segment_cluster {
 	uint32_t offset, bytes; /* in the body */
 	uint16_t pages;
 	uint8_t codec;
+	bool has_sum;
+	uint64_t sum; /* of the stored bytes, if it has one */
 };
 
 /* A segment's header in memory, read and checked. */
@@ -75,6 +77,15 @@ int view_page_hash(struct store_view *view, page_no number, const uint8_t **hash
 /* The page it is stored as a difference to, PAGE_ABSENT if it is stored in full or reserved.  R_OK,
  * R_DAMAGED (not reported), R_FAILED. */
 int view_page_base(struct store_view *view, page_no number, page_no *base);
+
+/*
+ * A page's difference as it is stored, for a view that checks sums (view_check_sums()): its bitmap
+ * and words, DELTA_BITMAP_BYTES and 8 bytes for each bit of that, at most DELTA_WORDS_MAX.  Nothing
+ * is known of what it is a difference to.  R_OK; R_NOT_FOUND: it is none, or nothing tells that it is what was
+ * written; R_DAMAGED (not reported); R_FAILED.
+ */
+int view_page_difference(struct store_view *view, page_no number, uint8_t *difference);
+void view_check_sums(struct store_view *view);
 
 /* The pages that a page is made of: first the full one, last itself. */
 struct page_chain {

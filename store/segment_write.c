@@ -105,9 +105,10 @@ static int reserve_pages(struct segment_writer *writer)
 /* Without what only bases need. */
 static int press_open(const struct segment_writer *writer, struct press *press)
 {
+	struct segment_coding coding = segment_coding_of(writer->store->version, false);
+
 	*press = (struct press){ 0 };
-	press->encoder =
-	    segment_encoder_new(writer->store->secret, segment_coding_of(writer->store->version));
+	press->encoder = segment_encoder_new(writer->store->secret, &coding);
 	return press->encoder ? R_OK : R_FAILED;
 }
 

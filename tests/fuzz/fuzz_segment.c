@@ -57,7 +57,7 @@ static void fix_checksum(uint8_t *bytes, size_t len)
 
 	if (header >= SEGMENT_CHECKSUM_BYTES && header <= len)
 		put_le64(bytes + header - SEGMENT_CHECKSUM_BYTES,
-			 header_checksum(secret, bytes, header - SEGMENT_CHECKSUM_BYTES));
+			 segment_checksum(secret, bytes, header - SEGMENT_CHECKSUM_BYTES));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -92,6 +92,7 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 	static uint8_t bytes[40][PAGE_BYTES], bases[40][PAGE_BYTES], hashes[40][HASH_BYTES];
 	struct segment_page pages[40];
 	struct segment_record record;
+	struct segment_coding coding;
 	struct segment_encoder *encoder;
 	const uint8_t *made;
 	uint32_t n = i % 3 == 0 && i < 6 ? 1 : 40;
@@ -120,9 +121,8 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 			.base_bytes = delta ? bases[k] : NULL,
 		};
 	}
-	encoder = segment_encoder_new(secret, i == 7		? &segment_coding_take_2
-					      : i < 3 || i == 6 ? &segment_coding_take
-								: &segment_coding_strong);
+	coding = segment_coding_of(i == 7 ? 2 : FORMAT_VERSION, i == 3 || i == 4 || i == 5);
+	encoder = segment_encoder_new(secret, &coding);
 	made = encoder ? segment_encode(encoder, pages, n, &record) : NULL;
 	len = made ? (size_t)record.header_bytes + record.body_bytes : 0;
 	if (!made || len > room)

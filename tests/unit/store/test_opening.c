@@ -2,6 +2,7 @@
 #include "scratch.h"
 
 #include "base/result.h"
+#include "store/format.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -44,9 +45,12 @@ static void not_a_store(void **state)
 static void other_formats(void **state)
 {
 	struct store *store = scratch_open(*state);
+	char newer[64];
 
 	store_close(store);
-	put_file(*state, "snap-store", "snap-store 5\nuuid 00\nsomething: new\n");
+	snprintf(newer, sizeof(newer), "snap-store %d\nuuid 00\nsomething: new\n",
+		 FORMAT_VERSION + 1);
+	put_file(*state, "snap-store", newer);
 	assert_int_equal(store_open(*state, false, false, &store), R_FAILED);
 	assert_int_equal(store_open(*state, true, true, &store), R_FAILED);
 	put_file(*state, "snap-store", "snap-store 1\nuuid 0123456789abcdef0123456789abcdef\n");

@@ -141,10 +141,10 @@ static void dense_and_full(void **state)
 		for (uint32_t i = 0; i < n; i++)
 			make(made, i, 1000 + i, PAGE_ABSENT, 0);
 		write_out(made, &segment_coding_take, n);
-		assert_int_equal(made->record.flags, 0);
+		assert_int_equal(made->record.flags, SEGMENT_SUMS);
 		assert_int_equal(made->record.pages, n);
 		/* The hash, a little for its cluster, and nothing for the number. */
-		assert_true(made->record.header_bytes <= 40 + n * HASH_BYTES + (n + 7) / 8 * 5);
+		assert_true(made->record.header_bytes <= 40 + n * HASH_BYTES + (n + 7) / 8 * 13);
 		check(made, n);
 	}
 }
@@ -168,6 +168,7 @@ static void sparse(void **state)
 static void mixed(void **state)
 {
 	struct made *made = *state;
+	struct segment_coding coding;
 	struct segment segment;
 	uint64_t deltas = 0;
 
@@ -176,18 +177,19 @@ static void mixed(void **state)
 
 		make(made, i, 100000 + i * 2, base, i % 9 == 1 ? 300 : i % 60);
 	}
-	write_out(made, segment_coding_of(2), 250);
+	coding = segment_coding_of(2, false);
+	write_out(made, &coding, 250);
 	check_codec(made, CODEC_DELTA_ZSTD);
 	check(made, 250);
-	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
+	write_out(made, &segment_coding_take, 250);
 	check_codec(made, CODEC_DELTA_LZ4);
 	made->pages[249].tight = true;
-	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
+	write_out(made, &segment_coding_take, 250);
 	check_codec(made, CODEC_DELTA_ZSTD);
 	made->pages[249].tight = false;
-	write_out(made, segment_coding_of(FORMAT_VERSION), 250);
+	write_out(made, &segment_coding_take, 250);
 	check_codec(made, CODEC_DELTA_LZ4);
-	assert_int_equal(made->record.flags, SEGMENT_SPARSE | SEGMENT_DELTAS);
+	assert_int_equal(made->record.flags, SEGMENT_SPARSE | SEGMENT_DELTAS | SEGMENT_SUMS);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	for (uint32_t i = 0; i < 250; i++) {
 		bool small = i % 3 != 0 && i % 9 != 1;
@@ -290,7 +292,7 @@ static void bad_lz4(void **state)
 	assert_non_null(unpacker);
 	for (uint32_t i = 0; i < 40; i++)
 		make(made, i, 300 + i, 100 + i, 20);
-	write_out(made, segment_coding_of(FORMAT_VERSION), 40);
+	write_out(made, &segment_coding_take, 40);
 	check_codec(made, CODEC_DELTA_LZ4);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	where = cluster_place_of(&segment, 0, made->fd);
@@ -387,7 +389,7 @@ static void forged_header(void **state)
 			forged[body - 1 - (x >> 8) % (body - 32 - 60 * HASH_BYTES)] =
 			    (uint8_t)(x >> 24);
 		}
-		record.checksum = header_checksum(made->secret, forged, body);
+		record.checksum = segment_checksum(made->secret, forged, body);
 		memcpy(forged + body, &record.checksum, 8);
 		assert_int_equal(pwrite(made->fd, forged, record.header_bytes, OFFSET),
 				 record.header_bytes);
