@@ -26,7 +26,14 @@ struct part {
 	bool own;    /* unpacked in this round, not in the cache yet */
 	int result;
 	uint32_t chained; /* 1 + the next one in the same bucket */
-	uint32_t left;	  /* links to it of pages that are not made yet */
+	uint32_t n_links; /* to it */
+	/* For a caller who is alone: how many of bulk->steps are its, and where they end. */
+	uint32_t n_steps, end;
+};
+
+/* What a cluster does for a page. */
+struct step {
+	uint16_t page, at;
 };
 
 /* One page of a chain: where it lies. */
@@ -57,7 +64,9 @@ struct bulk {
 	struct page_plan pages[ROUND_PAGES];
 	struct link links[ROUND_LINKS + CHAIN_MAX + 1];
 	struct part parts[ROUND_LINKS + CHAIN_MAX + 1];
-	uint32_t buckets[BUCKETS]; /* 1 + a part */
+	uint32_t buckets[BUCKETS];		      /* 1 + a part */
+	uint32_t sorted[ROUND_LINKS + CHAIN_MAX + 1]; /* parts, in order of number */
+	struct step steps[ROUND_LINKS + CHAIN_MAX + 1];
 };
 
 struct visiting;
@@ -85,6 +94,9 @@ int bulk_plan_page(struct store_view *view, const struct wanted *wanted);
 /* For a caller who is alone, once all of the round is planned: clusters that can be unpacked to
  * where their pages are wanted will be, which saves copying them. */
 void bulk_plan_places(struct bulk *bulk);
+
+/* Makes the pages of a round for a caller who is alone. */
+void bulk_make_alone(struct store_view *view);
 
 /* Makes the page at `to`: of its whole chain, or, if it has a parent, of that one's bytes.  R_OK;
  * R_DAMAGED: something of it cannot be had; R_FAILED. */

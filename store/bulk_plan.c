@@ -14,13 +14,19 @@ static size_t unpacked_bytes(const struct segment_cluster *cluster)
 	return (size_t)cluster->pages * PAGE_BYTES / (codec_is_delta(cluster->codec) ? 2 : 1);
 }
 
+/* Segments begin at about equal distances, so they would meet in a few buckets. */
+static uint32_t *bucket_of(struct bulk *bulk, page_no first, uint32_t index)
+{
+	return &bulk->buckets[((first + index) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % BUCKETS];
+}
+
 /* The part that is the page's cluster, made if it is new in this round. */
 static int find_part(struct store_view *view, const struct segment *segment, uint32_t index,
 		     uint32_t *found)
 {
 	struct bulk *bulk = view->cache->bulk;
 	page_no first = segment->record.first;
-	uint32_t *bucket = &bulk->buckets[(first / 16 + index) % BUCKETS];
+	uint32_t *bucket = bucket_of(bulk, first, index);
 	struct part *part;
 	int fd = -1, result;
 
@@ -45,7 +51,7 @@ static int find_part(struct store_view *view, const struct segment *segment, uin
 	part->place = cluster_place_of(segment, index, fd);
 	part->to = NULL;
 	part->result = R_OK;
-	part->left = 0;
+	part->n_links = 0;
 	part->chained = *bucket;
 	*found = (uint32_t)bulk->n_parts++;
 	*bucket = *found + 1;
@@ -104,7 +110,7 @@ static int plan_link(struct store_view *view, struct page_plan *page, size_t n_l
 		memcpy(page->hash, segment_hash(segment, place), HASH_BYTES);
 		page->base = segment->pages[place].base;
 	}
-	view->cache->bulk->parts[link->part].left++;
+	view->cache->bulk->parts[link->part].n_links++;
 	fetch_next(segment, place, n_links == page->first);
 	link->at = segment->pages[place].at;
 	*number = segment->pages[place].base;
@@ -158,7 +164,7 @@ static bool is_cluster(const struct bulk *bulk, size_t i, uint32_t part)
 {
 	uint32_t n = bulk->parts[part].place.cluster.pages;
 
-	if (bulk->n_pages - i < n || bulk->parts[part].left != n)
+	if (bulk->n_pages - i < n || bulk->parts[part].n_links != n)
 		return false;
 	for (uint32_t k = 0; k < n; k++) {
 		const struct page_plan *page = &bulk->pages[i + k];

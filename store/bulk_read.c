@@ -71,14 +71,6 @@ static void unpack_part(size_t i, unsigned int worker, void *arg)
 		    cluster_read(bulk->unpackers[worker], &part->place, NULL, &part->cluster);
 }
 
-/* For a caller who is alone: has the cluster at hand. */
-static void need_part(struct bulk *bulk, struct part *part)
-{
-	if (part->own && !part->cluster && part->result == R_OK)
-		part->result =
-		    cluster_read(bulk->unpackers[0], &part->place, part->to, &part->cluster);
-}
-
 int bulk_assemble(struct bulk *bulk, const struct page_plan *page, const uint8_t *parent,
 		  uint8_t *to)
 {
@@ -89,8 +81,6 @@ int bulk_assemble(struct bulk *bulk, const struct page_plan *page, const uint8_t
 	for (uint32_t i = 0; i < page->n; i++) {
 		struct part *part = &bulk->parts[(--link)->part];
 
-		if (bulk->alone)
-			need_part(bulk, part);
 		if (part->result != R_OK)
 			return part->result;
 		if (!part->cluster->whole)
@@ -128,60 +118,6 @@ void bulk_fetch_ahead(const struct bulk *bulk, const struct page_plan *page)
 
 		if (part->result == R_OK && part->cluster && part->cluster->whole)
 			cluster_fetch_ahead(part->cluster, link->at);
-	}
-}
-
-/* A step before that: has what tells where those bytes are on its way. */
-static void fetch_places(const struct bulk *bulk, const struct page_plan *page)
-{
-	const struct link *link = &bulk->links[page->first];
-
-	for (uint32_t i = 0; i < page->n; i++, link++) {
-		const struct part *part = &bulk->parts[link->part];
-
-		if (part->result == R_OK && part->cluster && part->cluster->delta)
-			__builtin_prefetch(&part->cluster->words[link->at]);
-	}
-}
-
-/* For a caller who is alone: a cluster all of whose pages were had goes, so that the next one comes
- * to the same memory while the processor has it. */
-static void let_go(struct store_view *view, const struct page_plan *page)
-{
-	struct bulk *bulk = view->cache->bulk;
-	const struct link *link = &bulk->links[page->first];
-
-	for (uint32_t i = 0; i < page->n; i++, link++) {
-		struct part *part = &bulk->parts[link->part];
-		struct cluster *cluster = part->cluster;
-
-		part->left--;
-		if (!cluster)
-			continue;
-		cluster_use(cluster, link->at);
-		if (part->left > 0 || cluster->n_used < cluster->pages)
-			continue;
-		if (!part->own)
-			cluster_cache_take(view->cache->clusters, cluster);
-		cluster_reuse(bulk->unpackers[0], cluster);
-		part->own = false;
-		part->cluster = NULL;
-	}
-}
-
-static void make_alone(struct store_view *view)
-{
-	struct bulk *bulk = view->cache->bulk;
-
-	bulk_plan_places(bulk);
-	for (size_t i = 0; i < bulk->n_pages; i++) {
-		if (i + 2 * FETCH_AHEAD < bulk->n_pages)
-			fetch_places(bulk, &bulk->pages[i + 2 * FETCH_AHEAD]);
-		if (i + FETCH_AHEAD < bulk->n_pages)
-			bulk_fetch_ahead(bulk, &bulk->pages[i + FETCH_AHEAD]);
-		if (bulk->pages[i].result == R_OK)
-			bulk->pages[i].result = make_page(bulk, &bulk->pages[i]);
-		let_go(view, &bulk->pages[i]);
 	}
 }
 
@@ -226,7 +162,7 @@ static int do_round(struct store_view *view, size_t *bad)
 	if (bulk->visit)
 		bulk_visit_round(bulk);
 	else if (bulk->alone)
-		make_alone(view);
+		bulk_make_alone(view);
 	else
 		crew_run(bulk->crew, (bulk->n_pages + PIECE_PAGES - 1) / PIECE_PAGES, make_pages,
 			 bulk);

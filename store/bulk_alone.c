@@ -1,0 +1,121 @@
+/*
+ * Many pages at once, by a caller who is alone: each cluster of a round is gone through once, in
+ * ascending order of number.  So a page is there before what differs from it, and what makes the
+ * differences of one cluster is read in the order in which it lies in memory, not here and there in
+ * all clusters for one page after the other.
+ */
+#include "base/result.h"
+#include "store/bulk_internal.h"
+
+#include <string.h>
+
+static bool is_before(const struct part *a, const struct part *b)
+{
+	return a->place.first != b->place.first ? a->place.first < b->place.first
+						: a->place.index < b->place.index;
+}
+
+/* The parts in order.  Hardly more than a hundred, most of them as they were found. */
+static void sort_parts(struct bulk *bulk)
+{
+	for (uint32_t i = 0; i < bulk->n_parts; i++) {
+		const struct part *part = &bulk->parts[i];
+		uint32_t k = i;
+
+		for (; k > 0 && is_before(part, &bulk->parts[bulk->sorted[k - 1]]); k--)
+			bulk->sorted[k] = bulk->sorted[k - 1];
+		bulk->sorted[k] = i;
+	}
+}
+
+/* Makes steps of the links of pages that can be made: in the order of their parts, those of one
+ * part in the order of pages. */
+static void make_steps(struct bulk *bulk)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < bulk->n_parts; i++)
+		bulk->parts[i].n_steps = 0;
+	for (size_t i = 0; i < bulk->n_pages; i++) {
+		const struct page_plan *page = &bulk->pages[i];
+
+		for (uint32_t k = 0; page->result == R_OK && k < page->n; k++)
+			bulk->parts[bulk->links[page->first + k].part].n_steps++;
+	}
+	for (uint32_t i = 0; i < bulk->n_parts; i++) {
+		bulk->parts[bulk->sorted[i]].end = at;
+		at += bulk->parts[bulk->sorted[i]].n_steps;
+	}
+	for (size_t i = 0; i < bulk->n_pages; i++) {
+		const struct page_plan *page = &bulk->pages[i];
+
+		for (uint32_t k = 0; page->result == R_OK && k < page->n; k++) {
+			const struct link *link = &bulk->links[page->first + k];
+
+			bulk->steps[bulk->parts[link->part].end++] =
+			    (struct step){ .page = (uint16_t)i, .at = link->at };
+		}
+	}
+}
+
+/* What a cluster does for its pages. */
+static void do_part(struct bulk *bulk, struct part *part)
+{
+	const struct step *step = &bulk->steps[part->end - part->n_steps];
+	bool whole;
+
+	if (part->own && !part->cluster && part->result == R_OK)
+		part->result =
+		    cluster_read(bulk->unpackers[0], &part->place, part->to, &part->cluster);
+	whole = part->result == R_OK && part->cluster->whole;
+	for (uint32_t i = 0; i < part->n_steps; i++, step++) {
+		struct page_plan *page = &bulk->pages[step->page];
+		uint8_t *to = bulk->to + page->at * PAGE_BYTES;
+
+		if (!whole)
+			page->result = part->result != R_OK ? part->result : R_DAMAGED;
+		else if (part->cluster->delta)
+			cluster_apply(part->cluster, step->at, to);
+		else if (cluster_page(part->cluster, step->at) != to)
+			memcpy(to, cluster_page(part->cluster, step->at), PAGE_BYTES);
+		if (part->cluster)
+			cluster_use(part->cluster, step->at);
+	}
+}
+
+/* A cluster all of whose pages were had goes, so that the next one comes to the same memory while
+ * the processor has it. */
+static void let_go(struct store_view *view, struct part *part)
+{
+	struct bulk *bulk = view->cache->bulk;
+	struct cluster *cluster = part->cluster;
+
+	if (!cluster || cluster->n_used < cluster->pages)
+		return;
+	if (!part->own)
+		cluster_cache_take(view->cache->clusters, cluster);
+	cluster_reuse(bulk->unpackers[0], cluster);
+	part->own = false;
+	part->cluster = NULL;
+}
+
+void bulk_make_alone(struct store_view *view)
+{
+	struct bulk *bulk = view->cache->bulk;
+
+	bulk_plan_places(bulk);
+	sort_parts(bulk);
+	make_steps(bulk);
+	for (size_t i = 0; i < bulk->n_parts; i++) {
+		struct part *part = &bulk->parts[bulk->sorted[i]];
+
+		do_part(bulk, part);
+		let_go(view, part);
+	}
+	for (size_t i = 0; i < bulk->n_pages; i++) {
+		struct page_plan *page = &bulk->pages[i];
+
+		if (page->result == R_OK)
+			page->result = bulk_check(bulk, page, bulk->to + page->at * PAGE_BYTES);
+	}
+}
