@@ -63,13 +63,14 @@ int view_find_page(struct store_view *view, const uint8_t hash[HASH_BYTES], cons
 
 static int load_hashes(struct commit *commit, const struct segment_record *record, size_t *n)
 {
-	int fd = pack_writer_fd(segment_writer_packs(commit->writer), record->pack);
 	struct segment segment;
-	int result;
+	int fd, result;
 
 	/* Nothing equal is ever going to be stored. */
 	if (record->flags & SEGMENT_SEALED)
 		return R_OK;
+	if (pack_writer_open(segment_writer_packs(commit->writer), record, &fd) != R_OK)
+		return R_FAILED;
 	result = segment_load(commit->store->secret, fd, record, &segment);
 	if (result == R_DAMAGED)
 		warn("%s/packs/%016lx.pack: does not read back as written: check the disk",

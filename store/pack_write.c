@@ -9,10 +9,17 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define PACK_BYTES_MAX ((uint64_t)4 << 30)
 #define PACK_TRIES 100
+/*
+ * Written at once, and from a multiple of it on: the kernel keeps what is written together in one
+ * piece of memory, if it lies so, and who reads many segments gets them faster out of large pieces
+ * than out of small ones (figures in docs/store-figures.md).
+ */
+#define CHUNK_BYTES ((size_t)1 << 20)
 
 struct own_pack {
 	uint64_t pack;
@@ -28,6 +35,11 @@ struct pack_writer {
 	size_t n_packs;
 	uint64_t bytes;
 	uint64_t spare; /* number of a pack that is not made yet; 0: none */
+	/* The end of the last pack, not written yet: its bytes lie at `tail_at`. */
+	uint8_t *tail; /* CHUNK_BYTES */
+	uint64_t tail_at;
+	size_t tail_bytes;
+	bool failed; /* to write it: what comes then has no place */
 };
 
 static int reserve(struct index_txn *txn, void *arg)
@@ -53,8 +65,11 @@ struct pack_writer *pack_writer_new(struct store *store)
 {
 	struct pack_writer *writer = calloc(1, sizeof(*writer));
 
-	if (!writer) {
+	if (writer)
+		writer->tail = malloc(CHUNK_BYTES);
+	if (!writer || !writer->tail) {
 		warn("out of memory");
+		free(writer);
 		return NULL;
 	}
 	writer->store = store;
@@ -99,53 +114,91 @@ static int add_pack(struct pack_writer *writer)
 	writer->packs = more;
 	writer->packs[writer->n_packs++] = new;
 	writer->bytes += PACK_HEADER_BYTES;
+	writer->tail_at = PACK_HEADER_BYTES;
 	return R_OK;
 }
 
-/* Finds room for a segment: pack, offset, and the descriptor to write it to. */
-static int allot(struct pack_writer *writer, struct segment_record *record, int *fd)
+/* Writes what is not written yet.  Called with the lock held, as what follows. */
+static int write_tail(struct pack_writer *writer)
 {
-	uint64_t len = (uint64_t)record->header_bytes + record->body_bytes;
-	struct own_pack *pack;
-	int result = R_OK;
+	size_t len = writer->tail_bytes;
+	int fd;
 
-	pthread_mutex_lock(&writer->lock);
-	if (writer->n_packs == 0 ||
-	    writer->packs[writer->n_packs - 1].record.bytes >= PACK_BYTES_MAX)
-		result = add_pack(writer);
-	if (result == R_OK) {
-		pack = &writer->packs[writer->n_packs - 1];
-		record->pack = pack->pack;
-		record->offset = pack->record.bytes;
-		pack->record.bytes += len;
-		pack->record.segments++;
-		writer->bytes += len;
-		*fd = pack->fd;
+	if (len == 0)
+		return R_OK;
+	fd = writer->packs[writer->n_packs - 1].fd;
+	fault_point("segment write");
+	if (io_pwrite_all(fd, writer->tail, len, (off_t)writer->tail_at) != R_OK) {
+		warn_errno("%s/packs: cannot write", writer->store->dir);
+		writer->failed = true;
+		return R_FAILED;
 	}
-	pthread_mutex_unlock(&writer->lock);
-	return result;
+	/* So that the disk works already; the fsync at the end then has little left to do. */
+	sync_file_range(fd, (off_t)writer->tail_at, (off_t)len, SYNC_FILE_RANGE_WRITE);
+	writer->tail_at += len;
+	writer->tail_bytes = 0;
+	return R_OK;
+}
+
+static int add_to_tail(struct pack_writer *writer, const uint8_t *bytes, size_t len)
+{
+	while (len > 0) {
+		uint64_t end = writer->tail_at + writer->tail_bytes;
+		size_t n = CHUNK_BYTES - end % CHUNK_BYTES;
+
+		if (n > len)
+			n = len;
+		memcpy(writer->tail + writer->tail_bytes, bytes, n);
+		writer->tail_bytes += n;
+		bytes += n;
+		len -= n;
+		if ((end + n) % CHUNK_BYTES == 0 && write_tail(writer) != R_OK)
+			return R_FAILED;
+	}
+	return R_OK;
+}
+
+static int append(struct pack_writer *writer, const uint8_t *bytes, struct segment_record *record)
+{
+	size_t len = (size_t)record->header_bytes + record->body_bytes;
+	struct own_pack *pack;
+
+	if (writer->failed)
+		return R_FAILED;
+	if (writer->n_packs == 0 ||
+	    writer->packs[writer->n_packs - 1].record.bytes >= PACK_BYTES_MAX) {
+		if (write_tail(writer) != R_OK || add_pack(writer) != R_OK)
+			return R_FAILED;
+	}
+	pack = &writer->packs[writer->n_packs - 1];
+	record->pack = pack->pack;
+	record->offset = pack->record.bytes;
+	pack->record.bytes += len;
+	pack->record.segments++;
+	writer->bytes += len;
+	return add_to_tail(writer, bytes, len);
 }
 
 int pack_writer_append(struct pack_writer *writer, const uint8_t *bytes,
 		       struct segment_record *record)
 {
-	size_t len = (size_t)record->header_bytes + record->body_bytes;
-	int fd;
+	int result;
 
-	if (allot(writer, record, &fd) != R_OK)
-		return R_FAILED;
-	fault_point("segment write");
-	if (io_pwrite_all(fd, bytes, len, (off_t)record->offset) != R_OK) {
-		warn_errno("%s/packs: cannot write", writer->store->dir);
-		return R_FAILED;
-	}
-	/* So that the disk works already; the fsync at the end then has little left to do. */
-	sync_file_range(fd, (off_t)record->offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
-	return R_OK;
+	pthread_mutex_lock(&writer->lock);
+	result = append(writer, bytes, record);
+	pthread_mutex_unlock(&writer->lock);
+	return result;
 }
 
 int pack_writer_sync(struct pack_writer *writer)
 {
+	int result;
+
+	pthread_mutex_lock(&writer->lock);
+	result = write_tail(writer);
+	pthread_mutex_unlock(&writer->lock);
+	if (result != R_OK)
+		return result;
 	for (size_t i = 0; i < writer->n_packs; i++) {
 		fault_point("pack fsync");
 		if (fsync(writer->packs[i].fd)) {
@@ -161,32 +214,30 @@ int pack_writer_sync(struct pack_writer *writer)
 	return R_OK;
 }
 
-bool pack_writer_get(struct pack_writer *writer, size_t i, uint64_t *pack,
-		     struct pack_record *record, int *fd)
+/* Called with the lock held. */
+static int open_for(struct pack_writer *writer, const struct segment_record *record, int *fd)
 {
-	bool there;
-
-	pthread_mutex_lock(&writer->lock);
-	there = i < writer->n_packs;
-	if (there) {
-		*pack = writer->packs[i].pack;
-		*record = writer->packs[i].record;
+	for (size_t i = 0; i < writer->n_packs; i++) {
+		if (writer->packs[i].pack != record->pack)
+			continue;
 		*fd = writer->packs[i].fd;
+		return i + 1 == writer->n_packs &&
+			       record->offset + record->header_bytes + record->body_bytes >
+				   writer->tail_at
+			   ? write_tail(writer)
+			   : R_OK;
 	}
-	pthread_mutex_unlock(&writer->lock);
-	return there;
+	return R_NOT_FOUND;
 }
 
-int pack_writer_fd(struct pack_writer *writer, uint64_t pack)
+int pack_writer_open(struct pack_writer *writer, const struct segment_record *record, int *fd)
 {
-	struct pack_record record;
-	uint64_t number;
-	int fd;
+	int result;
 
-	for (size_t i = 0; pack_writer_get(writer, i, &number, &record, &fd); i++)
-		if (number == pack)
-			return fd;
-	return -1;
+	pthread_mutex_lock(&writer->lock);
+	result = open_for(writer, record, fd);
+	pthread_mutex_unlock(&writer->lock);
+	return result;
 }
 
 uint64_t pack_writer_bytes(struct pack_writer *writer)
@@ -221,6 +272,7 @@ void pack_writer_close(struct pack_writer *writer, bool committed)
 		close(writer->packs[i].fd);
 	}
 	free(writer->packs);
+	free(writer->tail);
 	pthread_mutex_destroy(&writer->lock);
 	free(writer);
 }

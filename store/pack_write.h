@@ -16,19 +16,17 @@ struct pack_writer *pack_writer_new(struct store *store);
 void pack_writer_first(struct pack_writer *writer, uint64_t pack);
 
 /* Appends an encoded segment (record->header_bytes + record->body_bytes) and sets pack and offset
- * of its record.  May be called by several threads at once.  R_OK or R_FAILED (disk full, ...). */
+ * of its record.  It may be written later, with others.  May be called by several threads at once.
+ * R_OK or R_FAILED (disk full, ...). */
 int pack_writer_append(struct pack_writer *writer, const uint8_t *bytes,
 		       struct segment_record *record);
 
-/* Syncs the packs and their directory.  R_OK or R_FAILED. */
+/* Writes what is left, and syncs the packs and their directory.  R_OK or R_FAILED. */
 int pack_writer_sync(struct pack_writer *writer);
 
-/* Pack `i`, false behind the last.  `*fd` stays the writer's. */
-bool pack_writer_get(struct pack_writer *writer, size_t i, uint64_t *pack,
-		     struct pack_record *record, int *fd);
-
-/* The descriptor of a pack of this writer, -1 if it has no such one. */
-int pack_writer_fd(struct pack_writer *writer, uint64_t pack);
+/* Has a segment of this writer in its pack, to be read through `*fd`, which stays the writer's.
+ * R_OK, R_NOT_FOUND (it is none of this writer), R_FAILED. */
+int pack_writer_open(struct pack_writer *writer, const struct segment_record *record, int *fd);
 
 /* Bytes appended so far, the packs' own headers included. */
 uint64_t pack_writer_bytes(struct pack_writer *writer);

@@ -431,10 +431,13 @@ static long find_sequence(struct segment_writer *writer, page_no number)
 static int load_own(struct segment_writer *writer, const struct segment_record *record,
 		    page_no number, uint32_t *place)
 {
-	int fd = pack_writer_fd(writer->packs, record->pack), result, at;
 	struct cluster *cluster = writer->loaded_cluster;
 	struct cluster_place where;
+	int fd, at, result;
 
+	result = pack_writer_open(writer->packs, record, &fd);
+	if (result != R_OK)
+		return result;
 	if (!writer->loaded.header || writer->loaded.record.first != record->first) {
 		segment_free(&writer->loaded);
 		result = segment_load(writer->store->secret, fd, record, &writer->loaded);
