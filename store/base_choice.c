@@ -50,7 +50,7 @@ static uint32_t first_near(const struct page_chain *chain, const void *page)
 }
 
 int base_choose(struct base_chooser *chooser, struct store_view *view, page_no last,
-		const void *page, page_no *base, const uint8_t **bytes)
+		uint32_t depth_max, const void *page, page_no *base, const uint8_t **bytes)
 {
 	struct page_chain *chain = &chooser->chain;
 	uint32_t at;
@@ -59,7 +59,7 @@ int base_choose(struct base_chooser *chooser, struct store_view *view, page_no l
 	result = view_page_chain(view, last, chain);
 	if (result == R_OK) {
 		at = first_near(chain, page);
-		if (at >= CHAIN_WRITTEN_MAX)
+		if (at >= depth_max)
 			return R_NOT_FOUND;
 		*base = chain->numbers[at];
 		*bytes = chain->pages[at];

@@ -45,9 +45,9 @@
 #define SEGMENT_CHECKSUM_BYTES 8
 #define CLUSTER_SUM_BYTES 8
 /* Gap, base and cluster of every page as long as they can be: a cluster has three numbers. */
-#define SEGMENT_HEADER_MAX                                                           \
-	(SEGMENT_HEAD_BYTES +                                                        \
-	 SEGMENT_PAGES * (HASH_BYTES + 5 * 10u + CLUSTER_SUM_BYTES) + SEGMENT_CHECKSUM_BYTES)
+#define SEGMENT_HEADER_MAX \
+	(SEGMENT_HEAD_BYTES + SEGMENT_PAGES * (HASH_BYTES + 5 * 10u + CLUSTER_SUM_BYTES) + \
+	 SEGMENT_CHECKSUM_BYTES)
 
 enum segment_flags {
 	SEGMENT_SPARSE = 1, /* its numbers have gaps */
@@ -79,6 +79,8 @@ static inline bool codec_is_delta(enum codec codec)
 /* Differences over one full page, one over another: what is written at most, and what a reader
  * accepts before it takes the page for damaged. */
 #define CHAIN_WRITTEN_MAX 16u
+/* What is written of page trees and images: a restore begins with them and reads each in turn. */
+#define CHAIN_TIGHT_MAX 4u
 #define CHAIN_MAX 64u
 
 /* A segment as the index knows it. */

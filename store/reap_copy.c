@@ -137,8 +137,7 @@ static int gather(struct reap_copier *copier, page_no number, bool full, uint32_
 		page->difference = bytes;
 	if (result != R_NOT_FOUND)
 		return result;
-	return gather_bytes(copier, page, bytes,
-			    copier->base_bytes + (size_t)i * PAGE_BYTES);
+	return gather_bytes(copier, page, bytes, copier->base_bytes + (size_t)i * PAGE_BYTES);
 }
 
 static struct segment_encoder *encoder_of(struct reap_copier *copier, bool strong)

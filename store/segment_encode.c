@@ -314,8 +314,7 @@ static bool is_difference(const struct segment_page *page)
 {
 	return !page->sealed && page->base != PAGE_ABSENT && page->base < page->number &&
 	       page->base <= PAGE_NO_MAX &&
-	       (page->difference ||
-		delta_count(page->bytes, page->base_bytes) <= DELTA_WORDS_MAX);
+	       (page->difference || delta_count(page->bytes, page->base_bytes) <= DELTA_WORDS_MAX);
 }
 
 const uint8_t *segment_encode(struct segment_encoder *encoder, const struct segment_page *pages,

@@ -17,7 +17,8 @@ struct segment_page {
 	const uint8_t *hash; /* HASH_BYTES */
 	const uint8_t *bytes;
 	const uint8_t *base_bytes; /* of the base, if there is one */
-	/* Its difference to the base as it was stored once, in place of the two above; NULL: none. */
+	/* Its difference to the base as it was stored once, in place of the two above; NULL: none.
+	 */
 	const uint8_t *difference; /* DELTA_BITMAP_BYTES, then the words */
 	bool raw; /* known not to get smaller: it is stored as it is, without being tried again */
 	/* Its difference goes by zstd where others go by LZ4, with all of the segment: numbers of
@@ -37,7 +38,8 @@ struct segment_coding {
 	uint32_t flags;		/* noted in the segment beside its own: SEGMENT_STRONG, _SUMS */
 };
 
-/* What takes use: figures in docs/store-figures.md; and gc --recompress: figures in gc/DESIGN.md. */
+/* What takes use: figures in docs/store-figures.md; and gc --recompress: figures in gc/DESIGN.md.
+ */
 extern const struct segment_coding segment_coding_take, segment_coding_strong;
 
 /* What of that stores of an earlier format may have. */

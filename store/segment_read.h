@@ -81,8 +81,8 @@ int view_page_base(struct store_view *view, page_no number, page_no *base);
 /*
  * A page's difference as it is stored, for a view that checks sums (view_check_sums()): its bitmap
  * and words, DELTA_BITMAP_BYTES and 8 bytes for each bit of that, at most DELTA_WORDS_MAX.  Nothing
- * is known of what it is a difference to.  R_OK; R_NOT_FOUND: it is none, or nothing tells that it is what was
- * written; R_DAMAGED (not reported); R_FAILED.
+ * is known of what it is a difference to.  R_OK; R_NOT_FOUND: it is none, or nothing tells that it
+ * is what was written; R_DAMAGED (not reported); R_FAILED.
  */
 int view_page_difference(struct store_view *view, page_no number, uint8_t *difference);
 void view_check_sums(struct store_view *view);

@@ -138,10 +138,12 @@ static int open_bases(const struct segment_writer *writer, struct press *press)
 /* Chooses the base of a page and reads it to `to`.  R_NOT_FOUND: there is none that is of use. */
 static int read_base(struct press *press, struct segment_page *page, page_no last, uint8_t *to)
 {
+	uint32_t depth_max = page->tight ? CHAIN_TIGHT_MAX : CHAIN_WRITTEN_MAX;
 	const uint8_t *bytes;
 	int result;
 
-	result = base_choose(press->chooser, press->view, last, page->bytes, &page->base, &bytes);
+	result = base_choose(press->chooser, press->view, last, depth_max, page->bytes, &page->base,
+			     &bytes);
 	if (result != R_OK) {
 		page->base = PAGE_ABSENT;
 		return result;
