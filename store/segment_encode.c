@@ -21,7 +21,7 @@ static const struct segment_coding coding_take_2 = {
 const struct segment_coding segment_coding_take = {
 	.level = 2,
 	.delta_level = 2,
-	.lz4_level = 1,
+	.lz4_level = 3,
 	.cluster_pages = 8,
 	.flags = SEGMENT_SUMS,
 };
