@@ -15,21 +15,35 @@ static bool is_before(const struct part *a, const struct part *b)
 						: a->place.index < b->place.index;
 }
 
-/* The parts in order.  Hardly more than a hundred, most of them as they were found. */
+/* The parts in order: each is put among those before it, mostly behind the last. */
 static void sort_parts(struct bulk *bulk)
 {
+	uint32_t *sorted = bulk->sorted;
+
 	for (uint32_t i = 0; i < bulk->n_parts; i++) {
 		const struct part *part = &bulk->parts[i];
-		uint32_t k = i;
+		uint32_t low = 0, high = i;
 
-		for (; k > 0 && is_before(part, &bulk->parts[bulk->sorted[k - 1]]); k--)
-			bulk->sorted[k] = bulk->sorted[k - 1];
-		bulk->sorted[k] = i;
+		if (i > 0 && is_before(&bulk->parts[sorted[i - 1]], part))
+			low = i;
+		while (low < high) {
+			uint32_t middle = (low + high) / 2;
+
+			if (is_before(&bulk->parts[sorted[middle]], part))
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		memmove(&sorted[low + 1], &sorted[low], (i - low) * sizeof(*sorted));
+		sorted[low] = i;
 	}
 }
 
-/* Makes steps of the links of pages that can be made: in the order of their parts, those of one
- * part in the order of pages. */
+/*
+ * Makes steps of the links of pages that can be made: in the order of their parts, those of one part
+ * in the order of pages.  Where gc has put several versions of a page into one cluster, the older
+ * one comes first, so links are gone through from the full page up.
+ */
 static void make_steps(struct bulk *bulk)
 {
 	uint32_t at = 0;
@@ -49,7 +63,7 @@ static void make_steps(struct bulk *bulk)
 	for (size_t i = 0; i < bulk->n_pages; i++) {
 		const struct page_plan *page = &bulk->pages[i];
 
-		for (uint32_t k = 0; page->result == R_OK && k < page->n; k++) {
+		for (uint32_t k = page->n; page->result == R_OK && k-- > 0;) {
 			const struct link *link = &bulk->links[page->first + k];
 
 			bulk->steps[bulk->parts[link->part].end++] =
