@@ -9,12 +9,6 @@
 
 #include <string.h>
 
-static bool is_before(const struct part *a, const struct part *b)
-{
-	return a->place.first != b->place.first ? a->place.first < b->place.first
-						: a->place.index < b->place.index;
-}
-
 /* The parts in order: each is put among those before it, mostly behind the last. */
 static void sort_parts(struct bulk *bulk)
 {
@@ -24,12 +18,12 @@ static void sort_parts(struct bulk *bulk)
 		const struct part *part = &bulk->parts[i];
 		uint32_t low = 0, high = i;
 
-		if (i > 0 && is_before(&bulk->parts[sorted[i - 1]], part))
+		if (i > 0 && part_is_before(&bulk->parts[sorted[i - 1]], part))
 			low = i;
 		while (low < high) {
 			uint32_t middle = (low + high) / 2;
 
-			if (is_before(&bulk->parts[sorted[middle]], part))
+			if (part_is_before(&bulk->parts[sorted[middle]], part))
 				low = middle + 1;
 			else
 				high = middle;
@@ -40,9 +34,9 @@ static void sort_parts(struct bulk *bulk)
 }
 
 /*
- * Makes steps of the links of pages that can be made: in the order of their parts, those of one part
- * in the order of pages.  Where gc has put several versions of a page into one cluster, the older
- * one comes first, so links are gone through from the full page up.
+ * Makes steps of the links of pages that can be made: in the order of their parts, those of one
+ * part in the order of pages.  Where gc has put several versions of a page into one cluster, the
+ * older one comes first, so links are gone through from the full page up.
  */
 static void make_steps(struct bulk *bulk)
 {
@@ -98,13 +92,13 @@ static void do_part(struct bulk *bulk, struct part *part)
 }
 
 /* A cluster all of whose pages were had goes, so that the next one comes to the same memory while
- * the processor has it. */
+ * the processor has it; and one whose bytes are the caller's. */
 static void let_go(struct store_view *view, struct part *part)
 {
 	struct bulk *bulk = view->cache->bulk;
 	struct cluster *cluster = part->cluster;
 
-	if (!cluster || cluster->n_used < cluster->pages)
+	if (!cluster || (cluster->n_used < cluster->pages && !cluster->lent))
 		return;
 	if (!part->own)
 		cluster_cache_take(view->cache->clusters, cluster);

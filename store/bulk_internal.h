@@ -31,6 +31,13 @@ struct part {
 	uint32_t n_steps, end;
 };
 
+/* In order of number, in which a page comes before what differs from it. */
+static inline bool part_is_before(const struct part *a, const struct part *b)
+{
+	return a->place.first != b->place.first ? a->place.first < b->place.first
+						: a->place.index < b->place.index;
+}
+
 /* What a cluster does for a page. */
 struct step {
 	uint16_t page, at;

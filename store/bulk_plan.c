@@ -158,38 +158,47 @@ static const struct link *bottom(const struct bulk *bulk, const struct page_plan
 	return &bulk->links[page->first + page->n - 1];
 }
 
-/* Whether the pages from place `i` of the round on are just those of a cluster, each made of one,
- * in order and to places that follow each other. */
-static bool is_cluster(const struct bulk *bulk, size_t i, uint32_t part)
+/*
+ * Whether all that is wanted of a cluster of full pages is wanted at places that follow each other
+ * as its pages do, from place `i` of the round on; and the places between are those of pages that
+ * are made later, of what comes behind it.
+ */
+static bool fits_there(const struct bulk *bulk, size_t i, uint32_t part)
 {
-	uint32_t n = bulk->parts[part].place.cluster.pages;
+	const struct part *parts = bulk->parts;
+	uint32_t n = parts[part].place.cluster.pages, n_wanted = 0;
 
-	if (bulk->n_pages - i < n || bulk->parts[part].n_links != n)
+	if (bulk->n_pages - i < n)
 		return false;
 	for (uint32_t k = 0; k < n; k++) {
 		const struct page_plan *page = &bulk->pages[i + k];
 
-		if (page->result != R_OK || page->at != bulk->pages[i].at + k ||
-		    bottom(bulk, page)->part != part || bottom(bulk, page)->at != k)
+		if (page->result != R_OK || page->at != bulk->pages[i].at + k)
 			return false;
+		if (bottom(bulk, page)->part != part) {
+			if (!part_is_before(&parts[part], &parts[bottom(bulk, page)->part]))
+				return false;
+		} else if (bottom(bulk, page)->at == k) {
+			n_wanted++;
+		}
 	}
-	return true;
+	return n_wanted == parts[part].n_links;
 }
 
 void bulk_plan_places(struct bulk *bulk)
 {
 	for (size_t i = 0; i < bulk->n_pages; i++) {
 		const struct page_plan *page = &bulk->pages[i];
+		const struct link *link;
 		struct part *part;
 
 		if (page->result != R_OK)
 			continue;
-		part = &bulk->parts[bottom(bulk, page)->part];
-		if (bottom(bulk, page)->at != 0 || !part->own ||
-		    codec_is_delta(part->place.cluster.codec) ||
-		    !is_cluster(bulk, i, bottom(bulk, page)->part))
-			continue;
-		part->to = bulk->to + page->at * PAGE_BYTES;
-		i += part->place.cluster.pages - 1u;
+		link = bottom(bulk, page);
+		part = &bulk->parts[link->part];
+		if (part->own && !part->to && link->at <= i &&
+		    !codec_is_delta(part->place.cluster.codec) &&
+		    fits_there(bulk, i - link->at, link->part))
+			part->to = bulk->to + bulk->pages[i - link->at].at * PAGE_BYTES;
 	}
 }

@@ -22,12 +22,14 @@
 
 static uint64_t words = 14; /* of each that changes: too many to be written again with others */
 static uint64_t n_pages = PAGES;
+static uint64_t renewed = 31; /* of so many one is another each time, */
+static uint64_t behind;	      /* every other of these as it was so much earlier */
 
 /* Page `i` as it is at `time`: every third changes each time, every 31st altogether. */
 static void page_at(uint64_t time, uint64_t i, uint64_t *page)
 {
-	if (i % 31 == 0) {
-		scratch_page(time + 50, i, page);
+	if (i % renewed == 0) {
+		scratch_page(time - (i % 2 ? behind : 0) + 50, i, page);
 		return;
 	}
 	scratch_page(7, i, page);
@@ -468,23 +470,30 @@ static void many_at_once(void **state)
 	store_close(store);
 }
 
-/* How many pages of a generation lie in one cluster with what they differ from. */
+/* Whether a page lies in one cluster with what it differs from, which `*base` becomes. */
+static bool is_together(struct store_view *view, page_no number, page_no *base)
+{
+	const struct segment *segment;
+	struct segment_place place;
+	uint32_t at;
+	int there;
+
+	assert_int_equal(view_segment(view, number, &segment, &at), R_OK);
+	place = segment->pages[at];
+	*base = place.base;
+	there = place.base == PAGE_ABSENT ? -1 : segment_find(segment, place.base);
+	return there >= 0 && segment->pages[there].base != PAGE_ABSENT &&
+	       segment->pages[there].cluster == place.cluster;
+}
+
+/* How often that is so on the way from the pages down to full ones. */
 static size_t count_together(struct store_view *view, const struct numbers *all)
 {
 	size_t together = 0;
 
-	for (size_t i = 0; i < all->n; i++) {
-		const struct segment *segment;
-		struct segment_place place;
-		uint32_t at;
-		int base;
-
-		assert_int_equal(view_segment(view, all->list[i], &segment, &at), R_OK);
-		place = segment->pages[at];
-		base = place.base == PAGE_ABSENT ? -1 : segment_find(segment, place.base);
-		together += base >= 0 && segment->pages[base].base != PAGE_ABSENT &&
-			    segment->pages[base].cluster == place.cluster;
-	}
+	for (size_t i = 0; i < all->n; i++)
+		for (page_no at = all->list[i]; at != PAGE_ABSENT;)
+			together += is_together(view, at, &at);
 	return together;
 }
 
@@ -492,10 +501,11 @@ static size_t count_together(struct store_view *view, const struct numbers *all)
  * cluster, and are applied in their order. */
 static void versions_in_one_cluster(void **state)
 {
-	const struct gc_options options = { .recompress = true };
+	const struct gc_options options = { 0 };
+	const uint64_t gone[] = { 2, 3, 4, 5, 6, 7 };
 	struct store *store = scratch_open(*state);
 	struct numbers *all = calloc(1, sizeof(*all));
-	uint8_t *pages = malloc(100 * (size_t)PAGE_BYTES);
+	uint8_t *pages = malloc(150 * (size_t)PAGE_BYTES);
 	struct gc_result result;
 	struct generation gen;
 	struct store_view *view;
@@ -506,10 +516,13 @@ static void versions_in_one_cluster(void **state)
 
 	assert_non_null(all);
 	assert_non_null(pages);
-	n_pages = 60;
+	n_pages = 150;
+	renewed = 2;
+	words = 100; /* some of which the version before has changed, too */
 	for (uint64_t time = 0; time < 8; time++)
 		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
-	assert_int_equal(gc_run(store, NULL, &options, &result), R_OK);
+	assert_int_equal(gc_forget(store, gone, 6, &options, &result), R_OK);
+	assert_true(result.bytes_rewritten > 0);
 	assert_int_equal(store_view_open(store, &view), R_OK);
 	assert_int_equal(store_object(view, 8, "pages-1", &object), R_OK);
 	assert_int_equal(store_object_walk(view, &object, 0, UINT64_MAX, gather, all), 0);
@@ -524,6 +537,8 @@ static void versions_in_one_cluster(void **state)
 		}
 	}
 	n_pages = PAGES;
+	renewed = 31;
+	words = 14;
 	free(pages);
 	free(all);
 	store_close(store);
@@ -544,6 +559,7 @@ static uint64_t left_over_damage(const char *dir, unsigned int version)
 	if (version != FORMAT_VERSION)
 		scratch_make_older(dir, version);
 	store = scratch_open(dir);
+	renewed = 2;
 	for (uint64_t time = 1; time < 5; time++)
 		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
 	damage_pack(dir, 1, 64 + 4500 + 20000, 2000);
@@ -552,6 +568,7 @@ static uint64_t left_over_damage(const char *dir, unsigned int version)
 	assert_int_equal(gc_forget(store, gone, 2, &options, &result), R_OK);
 	assert_true(result.bytes_rewritten > 0);
 	assert_int_equal(read_back(store, 4, 4).damaged, before);
+	renewed = 31;
 	store_close(store);
 	return result.bytes_dead_left;
 }
@@ -627,6 +644,7 @@ static void leaves_damaged_differences(void **state)
 		store_close(store);
 		skip();
 	}
+	renewed = 2;
 	for (uint64_t time = 1; time < 4; time++)
 		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
 	assert_int_equal(store_view_open(store, &reading.view), R_OK);
@@ -648,6 +666,47 @@ static void leaves_damaged_differences(void **state)
 		assert_int_equal(after.offset, before.offset);
 		assert_int_equal(read_back(store, 3, 3).damaged, damaged);
 	}
+	renewed = 31;
+	store_close(store);
+}
+
+/* Every other page is what it was at first again: clusters of two generations, of which every other
+ * page is needed, at the same places.  Each page is where it belongs. */
+static void back_to_the_first(void **state)
+{
+	struct store *store = scratch_open(*state);
+	struct numbers *all = calloc(1, sizeof(*all));
+	uint8_t *pages = malloc(PAGES * (size_t)PAGE_BYTES);
+	uint64_t expected[512];
+	struct store_view *view;
+	struct generation gen;
+	struct object object;
+	page_no bad;
+
+	assert_non_null(all);
+	assert_non_null(pages);
+	renewed = 1;
+	for (uint64_t time = 1; time < 3; time++)
+		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
+	behind = 1;
+	assert_int_equal(put_at(store, "a", 2, &gen), R_OK);
+	assert_true(gen.pages_new < PAGES / 10);
+	assert_int_equal(store_view_open(store, &view), R_OK);
+	assert_int_equal(store_object(view, 3, "pages-1", &object), R_OK);
+	assert_int_equal(store_object_walk(view, &object, 0, UINT64_MAX, gather, all), 0);
+	store_view_close(view);
+	assert_int_equal(all->n, PAGES);
+	for (unsigned int readers = 1; readers <= 2; readers++) {
+		assert_int_equal(read_as_one_of(store, readers, all, PAGES, pages, &bad), R_OK);
+		for (size_t i = 0; i < PAGES; i++) {
+			page_at(2, i, expected);
+			assert_memory_equal(pages + i * PAGE_BYTES, expected, PAGE_BYTES);
+		}
+	}
+	renewed = 31;
+	behind = 0;
+	free(pages);
+	free(all);
 	store_close(store);
 }
 
@@ -664,6 +723,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_at_once, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(versions_in_one_cluster, scratch_setup,
 						scratch_teardown),
+		cmocka_unit_test_setup_teardown(back_to_the_first, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(moves_over_damage, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(leaves_damaged_differences, scratch_setup,
 						scratch_teardown),
