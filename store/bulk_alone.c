@@ -72,7 +72,9 @@ static void do_part(struct bulk *bulk, struct part *part)
 	const struct step *step = &bulk->steps[part->end - part->n_steps];
 	bool whole;
 
-	if (part->own && !part->cluster && part->result == R_OK)
+	if (part->n_steps == 0)
+		return;
+	if (part->own && !part->cluster)
 		part->result =
 		    cluster_read(bulk->unpackers[0], &part->place, part->to, &part->cluster);
 	whole = part->result == R_OK && part->cluster->whole;
@@ -80,14 +82,15 @@ static void do_part(struct bulk *bulk, struct part *part)
 		struct page_plan *page = &bulk->pages[step->page];
 		uint8_t *to = bulk->to + page->at * PAGE_BYTES;
 
-		if (!whole)
+		if (!whole && page->result != R_FAILED)
 			page->result = part->result != R_OK ? part->result : R_DAMAGED;
-		else if (part->cluster->delta)
+		if (!whole)
+			continue;
+		if (part->cluster->delta)
 			cluster_apply(part->cluster, step->at, to);
 		else if (cluster_page(part->cluster, step->at) != to)
 			memcpy(to, cluster_page(part->cluster, step->at), PAGE_BYTES);
-		if (part->cluster)
-			cluster_use(part->cluster, step->at);
+		cluster_use(part->cluster, step->at);
 	}
 }
 
