@@ -31,48 +31,55 @@ static uint16_t find(struct segment_cache *cache, page_no first)
 	return at;
 }
 
-/* The slot of the segment used longest ago. */
-static uint16_t oldest_slot(const struct segment_cache *cache)
+/* A slot whose segment was not asked for since the hand came by last; all others get another turn.
+ */
+static uint16_t idle_slot(struct segment_cache *cache)
 {
-	uint16_t oldest = 1;
+	for (;;) {
+		struct segment_slot *slot;
 
-	for (uint16_t at = 2; at <= cache->n_slots; at++)
-		if (cache->slots[at - 1].used < cache->slots[oldest - 1].used)
-			oldest = at;
-	return oldest;
+		cache->hand = (uint16_t)(cache->hand % cache->n_slots + 1);
+		slot = &cache->slots[cache->hand - 1];
+		if (!slot->used)
+			return cache->hand;
+		slot->used = false;
+	}
 }
 
-/* A slot that is in no bucket: a new one, or that of the segment used longest ago. */
+/* A slot that is in no bucket: a new one, or one whose segment is given up, but not its memory. */
 static uint16_t free_slot(struct segment_cache *cache)
 {
 	uint16_t at, *link;
 
 	if (cache->n_slots < cache->slots_max)
 		return ++cache->n_slots;
-	at = oldest_slot(cache);
-	for (link = bucket_of(cache, cache->slots[at - 1].segment.record.first); *link != at;)
+	at = idle_slot(cache);
+	for (link = bucket_of(cache, cache->slots[at - 1].segment.record.first);
+	     *link && *link != at;)
 		link = &cache->slots[*link - 1].chained;
-	*link = cache->slots[at - 1].chained;
-	segment_free(&cache->slots[at - 1].segment);
+	if (*link)
+		*link = cache->slots[at - 1].chained;
 	return at;
 }
 
 static int load(struct store_view *view, const struct segment_record *record, uint16_t *at)
 {
 	struct segment_cache *cache = view->cache;
-	struct segment segment = { 0 };
+	struct segment_slot *slot;
 	uint16_t *bucket;
 	int fd, result;
 
 	result = cached_pack(view, record->pack, &fd);
-	if (result == R_OK)
-		result = segment_load(view->store->secret, fd, record, &segment);
 	if (result != R_OK)
 		return result;
 	*at = free_slot(cache);
+	slot = &cache->slots[*at - 1];
+	/* A slot whose segment could not be loaded has none and is in no bucket. */
+	result = segment_reload(view->store->secret, fd, record, &slot->segment);
+	if (result != R_OK)
+		return result;
 	bucket = bucket_of(cache, record->first);
-	cache->slots[*at - 1].segment = segment;
-	cache->slots[*at - 1].chained = *bucket;
+	slot->chained = *bucket;
 	*bucket = *at;
 	/* As takes write them; those with wide gaps are hinted at where they are asked for. */
 	if (record->last - record->first < SEGMENT_PAGES)
@@ -83,20 +90,34 @@ static int load(struct store_view *view, const struct segment_record *record, ui
 
 static bool covers(const struct segment *segment, page_no number)
 {
-	return segment->header && number >= segment->record.first && number <= segment->record.last;
+	return number >= segment->record.first && number <= segment->record.last;
+}
+
+/* The slot that a hint knows for the number, or 0.  Where two segments share a hint, the one
+ * before or behind it knows the other. */
+static uint16_t hinted(struct segment_cache *cache, page_no number)
+{
+	static const int64_t beside[] = { 0, -(int64_t)HINT_PAGES, HINT_PAGES };
+
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		uint16_t at = *hint_of(cache, number + (page_no)beside[i]);
+
+		if (at && covers(&cache->slots[at - 1].segment, number))
+			return at;
+	}
+	return 0;
 }
 
 int cached_segment(struct store_view *view, page_no number, struct segment **found)
 {
 	struct segment_cache *cache = view->cache;
-	uint16_t *hint = hint_of(cache, number);
+	uint16_t at = hinted(cache, number);
 	uint8_t raw[SEGMENT_RECORD_BYTES];
 	struct segment_record record;
-	uint16_t at = *hint;
 	page_no first;
 	int result;
 
-	if (!at || !covers(&cache->slots[at - 1].segment, number)) {
+	if (!at) {
 		result = index_floor(view->txn, DB_SEGMENT, number, &first, raw, sizeof(raw));
 		if (result != R_OK)
 			return result == R_NOT_FOUND ? R_DAMAGED : result;
@@ -107,9 +128,9 @@ int cached_segment(struct store_view *view, page_no number, struct segment **fou
 		result = at ? R_OK : load(view, &record, &at);
 		if (result != R_OK)
 			return result;
-		*hint = at;
+		*hint_of(cache, number) = at;
 	}
-	cache->slots[at - 1].used = ++cache->uses;
+	cache->slots[at - 1].used = true;
 	*found = &cache->slots[at - 1].segment;
 	return R_OK;
 }

@@ -8,7 +8,7 @@
 #define SEGMENT_SLOTS 512u /* about 11 KiB each when filled */
 #define SEGMENT_BUCKETS 1024u
 #define SEGMENT_HINTS 16384u
-#define HINT_PAGES 16u /* numbers that share one: those of a segment have 16 or 17 */
+#define HINT_PAGES 64u /* numbers that share one: those of a segment have 4 or 5 */
 
 struct pack_slot {
 	uint64_t pack;
@@ -18,17 +18,17 @@ struct pack_slot {
 /* A header, found by its first number; other slots are named by their place + 1. */
 struct segment_slot {
 	struct segment segment;
-	uint64_t used;	  /* segment_cache.uses at its last use */
 	uint16_t chained; /* in the same bucket */
+	bool used;	  /* since the hand went over it */
 };
 
 struct bulk;
 
 struct segment_cache {
 	struct segment_slot slots[SEGMENT_SLOTS];
-	uint64_t uses;
 	uint16_t buckets[SEGMENT_BUCKETS], n_slots;
 	uint16_t slots_max;	       /* up to SEGMENT_SLOTS; what there are already stay */
+	uint16_t hand;		       /* the slot looked at last when one was to be given up */
 	uint16_t hints[SEGMENT_HINTS]; /* the slot that a number near by was in */
 	struct cluster_cache *clusters;
 	struct cluster_cache *full; /* clusters of full pages, if kept apart; else NULL */

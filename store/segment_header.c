@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ROOM_GRAIN_BYTES 1024u
+
 page_no segment_number(const struct segment *segment, uint32_t place)
 {
 	return segment->numbers ? segment->numbers[place] : segment->record.first + place;
@@ -62,17 +64,15 @@ static bool parse_numbers(struct segment *segment, const uint8_t **at, const uin
 	const struct segment_record *record = &segment->record;
 	page_no number = record->first;
 
-	for (uint32_t i = 0; i < record->pages; i++) {
-		uint64_t gap = 0;
+	if (!segment->numbers)
+		return number + record->pages - 1 == record->last;
+	segment->numbers[0] = number;
+	for (uint32_t i = 1; i < record->pages; i++) {
+		uint64_t gap;
 
-		if (i > 0 && segment->numbers &&
-		    (!get_varint(at, end, &gap) || gap > UINT64_MAX - number - 1))
+		if (!get_varint(at, end, &gap) || gap > UINT64_MAX - number - 1)
 			return false;
-		if (i > 0)
-			number += gap + 1;
-		if (segment->numbers)
-			segment->numbers[i] = number;
-		segment->pages[i].base = PAGE_ABSENT;
+		segment->numbers[i] = number += gap + 1;
 	}
 	return number == record->last;
 }
@@ -84,6 +84,7 @@ static bool parse_bases(struct segment *segment, const uint8_t **at, const uint8
 	for (uint32_t i = 0; i < segment->record.pages; i++) {
 		uint64_t step;
 
+		segment->pages[i].base = PAGE_ABSENT;
 		if (!get_varint(at, end, &step))
 			return false;
 		if (step == 0)
@@ -94,6 +95,13 @@ static bool parse_bases(struct segment *segment, const uint8_t **at, const uint8
 			return false;
 		segment->pages[i].base = base;
 	}
+	return true;
+}
+
+static bool no_bases(struct segment *segment)
+{
+	for (uint32_t i = 0; i < segment->record.pages; i++)
+		segment->pages[i].base = PAGE_ABSENT;
 	return true;
 }
 
@@ -167,10 +175,24 @@ static bool parse(struct segment *segment)
 	    get_le64(head + 24) != record->first)
 		return false;
 	return parse_numbers(segment, &at, end) &&
-	       (!(record->flags & SEGMENT_DELTAS) || parse_bases(segment, &at, end)) &&
+	       (record->flags & SEGMENT_DELTAS ? parse_bases(segment, &at, end)
+					       : no_bases(segment)) &&
 	       parse_clusters(segment, &at, end) &&
 	       (!(record->flags & SEGMENT_SUMS) || parse_sums(segment, &at, end)) && at == end &&
 	       place_pages(segment);
+}
+
+/* At least so many bytes, what is in them being of no use any more. */
+static bool make_room(struct segment *segment, size_t bytes)
+{
+	if (bytes <= segment->room_bytes)
+		return true;
+	/* Most segments are about as long: so the next one will do with this. */
+	bytes = (bytes + ROOM_GRAIN_BYTES - 1) / ROOM_GRAIN_BYTES * ROOM_GRAIN_BYTES;
+	free(segment->header);
+	segment->header = malloc(bytes);
+	segment->room_bytes = segment->header ? bytes : 0;
+	return segment->header != NULL;
 }
 
 /* The header and, behind it, what is read out of it; R_DAMAGED if the bytes cannot be had. */
@@ -183,9 +205,8 @@ static int read_header(int fd, struct segment *segment)
 	size_t numbers = gaps ? record->pages * sizeof(*segment->numbers) : 0;
 	int result;
 
-	segment->header =
-	    malloc(head + pages + numbers + record->pages * sizeof(*segment->cluster));
-	if (!segment->header) {
+	if (!make_room(segment,
+		       head + pages + numbers + record->pages * sizeof(*segment->cluster))) {
 		warn("out of memory");
 		return R_FAILED;
 	}
@@ -199,26 +220,39 @@ static int read_header(int fd, struct segment *segment)
 	return R_FAILED;
 }
 
-int segment_load(const uint8_t *secret, int fd, const struct segment_record *record,
-		 struct segment *segment)
+int segment_reload(const uint8_t *secret, int fd, const struct segment_record *record,
+		   struct segment *segment)
 {
 	uint32_t body = record->header_bytes - SEGMENT_CHECKSUM_BYTES;
 	uint64_t checksum;
-	int result;
+	int result = R_DAMAGED;
 
 	if (record->pages == 0 || record->pages > SEGMENT_PAGES ||
 	    record->header_bytes < SEGMENT_HEAD_BYTES + SEGMENT_CHECKSUM_BYTES ||
 	    record->header_bytes > SEGMENT_HEADER_MAX || record->body_bytes > SEGMENT_BYTES)
-		return R_DAMAGED;
+		goto out;
 	segment->record = *record;
 	result = read_header(fd, segment);
-	if (result == R_OK) {
-		checksum = segment_checksum(secret, segment->header, body);
-		segment->clusters = get_le16(segment->header + 10);
-		if (checksum != record->checksum || checksum != get_le64(segment->header + body) ||
-		    segment->clusters > record->pages || !parse(segment))
-			result = R_DAMAGED;
-	}
+	if (result != R_OK)
+		goto out;
+	checksum = segment_checksum(secret, segment->header, body);
+	segment->clusters = get_le16(segment->header + 10);
+	if (checksum != record->checksum || checksum != get_le64(segment->header + body) ||
+	    segment->clusters > record->pages || !parse(segment))
+		result = R_DAMAGED;
+out:
+	if (result != R_OK)
+		memset(&segment->record, 0, sizeof(segment->record));
+	return result;
+}
+
+int segment_load(const uint8_t *secret, int fd, const struct segment_record *record,
+		 struct segment *segment)
+{
+	int result;
+
+	memset(segment, 0, sizeof(*segment));
+	result = segment_reload(secret, fd, record, segment);
 	if (result != R_OK)
 		segment_free(segment);
 	return result;

@@ -24,7 +24,8 @@ struct segment_cluster {
 struct segment {
 	struct segment_record record;
 	uint32_t clusters;
-	uint8_t *header; /* record.header_bytes, and what the three below point to */
+	uint8_t *header;   /* record.header_bytes, and what the three below point to */
+	size_t room_bytes; /* of all that */
 	struct segment_place *pages;
 	page_no *numbers; /* NULL: they have no gaps */
 	struct segment_cluster *cluster;
@@ -35,6 +36,11 @@ struct segment {
 int segment_load(const uint8_t *secret, int fd, const struct segment_record *record,
 		 struct segment *segment);
 void segment_free(struct segment *segment);
+
+/* The same in place of a loaded segment, or of one that is all zero, and to its memory if that will
+ * do.  After a failure it is one whose record is all zero. */
+int segment_reload(const uint8_t *secret, int fd, const struct segment_record *record,
+		   struct segment *segment);
 
 /* The place of a number in the segment, -1 if it has none. */
 int segment_find(const struct segment *segment, page_no number);
