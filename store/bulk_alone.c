@@ -104,7 +104,7 @@ static void let_go(struct store_view *view, struct part *part)
 	if (!cluster || (cluster->n_used < cluster->pages && !cluster->lent))
 		return;
 	if (!part->own)
-		cluster_cache_take(view->cache->clusters, cluster);
+		cluster_cache_take(cached_clusters(view->cache, cluster->delta), cluster);
 	cluster_reuse(bulk->unpackers[0], cluster);
 	part->own = false;
 	part->cluster = NULL;

@@ -38,7 +38,9 @@ static int find_part(struct store_view *view, const struct segment *segment, uin
 		}
 	}
 	part = &bulk->parts[bulk->n_parts];
-	part->cluster = cluster_cache_find(view->cache->clusters, first, index);
+	part->cluster = cluster_cache_find(
+	    cached_clusters(view->cache, codec_is_delta(segment->cluster[index].codec)), first,
+	    index);
 	part->own = !part->cluster;
 	if (part->own) {
 		result = cached_pack(view, segment->record.pack, &fd);

@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLUSTERS_BYTES ((size_t)32 << 20) /* kept from round to round */
+#define CLUSTERS_BYTES ((size_t)24 << 20) /* of differences, kept from round to round, */
+#define FULL_BYTES ((size_t)8 << 20)	  /* and of full pages */
 #define PIECE_PAGES 32u
 #define FETCH_AHEAD 4u /* pages */
-#define ROUNDS_KEPT 32u
+/* Rounds for which a cluster stays that nothing was needed of.  Those of differences are ten times
+ * as long, and there is one of each generation. */
+#define ROUNDS_KEPT 6u
+#define ROUNDS_KEPT_FULL 32u
 
 void bulk_free(struct bulk *bulk)
 {
@@ -46,6 +50,9 @@ struct bulk *bulk_of(struct store_view *view)
 	if (!whole)
 		goto err0;
 	bulk->alone = crew_size(bulk->crew) == 1;
+	if (bulk->alone && !view->cache->full &&
+	    !(view->cache->full = cluster_cache_new(FULL_BYTES)))
+		goto err0;
 	view->cache->bulk = bulk;
 	if (view->one_of > 1)
 		view->cache->slots_max = SEGMENT_SLOTS / 2;
@@ -172,11 +179,16 @@ static int do_round(struct store_view *view, size_t *bad)
 		else if (bulk->pages[i].result != R_OK && bulk->pages[i].at < *bad)
 			*bad = bulk->pages[i].at;
 	}
-	for (size_t i = 0; i < bulk->n_parts; i++)
-		if (bulk->parts[i].own && bulk->parts[i].cluster)
-			cluster_cache_put(view->cache->clusters, bulk->parts[i].cluster);
-	if (bulk->alone)
+	for (size_t i = 0; i < bulk->n_parts; i++) {
+		struct cluster *cluster = bulk->parts[i].cluster;
+
+		if (bulk->parts[i].own && cluster)
+			cluster_cache_put(cached_clusters(view->cache, cluster->delta), cluster);
+	}
+	if (bulk->alone) {
 		cluster_cache_round(view->cache->clusters, ROUNDS_KEPT);
+		cluster_cache_round(view->cache->full, ROUNDS_KEPT_FULL);
+	}
 	begin_round(bulk);
 	view->cache->packs_held = false;
 	return result;

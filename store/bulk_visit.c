@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/bulk_internal.h"
+#include "store/delta.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ static void tell(const struct bulk *bulk, const struct page_plan *page, const ui
 					 .worker = worker,
 					 .bytes = bytes,
 					 .base_at = SIZE_MAX };
+	uint8_t differs[DELTA_BITMAP_BYTES];
 
 	if (bytes && page->base != PAGE_ABSENT) {
 		const struct link *link = &bulk->links[page->first];
@@ -51,7 +53,8 @@ static void tell(const struct bulk *bulk, const struct page_plan *page, const ui
 		visited.base = page->base;
 		visited.base_at = page->parent && page->n == 1 ? bulk->pages[page->parent - 1].at
 							       : place_of(v, page->base);
-		visited.differs = cluster_differs(bulk->parts[link->part].cluster, link->at);
+		cluster_differs(bulk->parts[link->part].cluster, link->at, differs);
+		visited.differs = differs;
 	}
 	v->fn(&visited, v->arg);
 }

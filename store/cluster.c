@@ -95,6 +95,34 @@ static uint8_t *room_for(struct unpacker *unpacker, size_t len)
 	return room;
 }
 
+static const struct delta_head *heads_of(const uint8_t *bytes)
+{
+	return (const struct delta_head *)bytes;
+}
+
+/* Bytes of the heads of differences and of their runs; 0: they are not whole. */
+static size_t shape_bytes(const struct segment_cluster *from, const uint8_t *stored)
+{
+	const struct delta_head *head = heads_of(stored + LZ4_LENGTH_BYTES);
+	size_t bytes = (size_t)from->pages * DELTA_HEAD_BYTES;
+
+	if (from->bytes < LZ4_LENGTH_BYTES + bytes)
+		return 0;
+	for (uint32_t i = 0; i < from->pages; i++)
+		bytes += DELTA_RUN_BYTES * (size_t)(head[i].runs[0] + head[i].runs[1]);
+	return from->bytes > LZ4_LENGTH_BYTES + bytes ? bytes : 0;
+}
+
+static size_t unpacked_runs(const struct segment_cluster *from, const uint8_t *stored)
+{
+	size_t shapes = shape_bytes(from, stored), words;
+
+	if (shapes == 0)
+		return 0;
+	words = get_le32(stored);
+	return words <= (size_t)from->pages * DELTA_WORDS_MAX * 8 ? words + shapes : 0;
+}
+
 /* Bytes the cluster has when unpacked; 0: none that make sense. */
 static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *stored)
 {
@@ -105,6 +133,8 @@ static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *s
 		return pages * PAGE_BYTES;
 	if (from->codec == CODEC_DELTA_RAW)
 		return from->bytes;
+	if (from->codec == CODEC_DELTA_RUNS)
+		return unpacked_runs(from, stored);
 	if (from->codec == CODEC_DELTA_LZ4)
 		len = from->bytes < LZ4_LENGTH_BYTES ? 0 : get_le32(stored);
 	else
@@ -112,18 +142,35 @@ static size_t unpacked_size(const struct segment_cluster *from, const uint8_t *s
 	return len <= pages * (DELTA_BITMAP_BYTES + PAGE_BYTES) ? (size_t)len : 0;
 }
 
-/* Finds where the words of each page begin; false if they are not as many as the bitmaps say. */
-static bool find_words(struct cluster *cluster, size_t len)
+/* Finds where each difference is; false if the words are not as many as the bitmaps say. */
+static bool find_bitmaps(struct cluster *cluster, size_t len)
 {
-	size_t at = (size_t)cluster->pages * DELTA_BITMAP_BYTES;
+	uint32_t shape = 0, at = cluster->pages * DELTA_BITMAP_BYTES;
 
 	if (len < at)
 		return false;
-	for (uint32_t i = 0; i < cluster->pages; i++) {
-		cluster->words[i] = (uint32_t)at;
-		at += 8 * (size_t)delta_bitmap_count(cluster->bytes + i * DELTA_BITMAP_BYTES);
+	for (uint32_t i = 0; i < cluster->pages; i++, shape += DELTA_BITMAP_BYTES) {
+		cluster->spots[i] = (struct cluster_spot){ at, shape };
+		at += 8 * delta_bitmap_count(cluster->bytes + shape);
 	}
+	cluster->spots[cluster->pages] = (struct cluster_spot){ at, shape };
 	return at == len;
+}
+
+/* The same of runs, whose heads begin at `heads`; whether they make sense is seen when a page is
+ * made. */
+static bool find_runs(struct cluster *cluster, size_t heads)
+{
+	const struct delta_head *head = heads_of(cluster->bytes + heads);
+	uint32_t at = 0, shape = (uint32_t)heads + cluster->pages * DELTA_HEAD_BYTES;
+
+	for (uint32_t i = 0; i < cluster->pages; i++, head++) {
+		cluster->spots[i] = (struct cluster_spot){ at, shape };
+		at += 8 * (head->words_less_1 + 1u);
+		shape += DELTA_RUN_BYTES * (head->runs[0] + (uint32_t)head->runs[1]);
+	}
+	cluster->spots[cluster->pages] = (struct cluster_spot){ at, shape };
+	return at == heads && shape == cluster->len;
 }
 
 /* Makes of the stored planes the pages; sets ->whole if that can be done. */
@@ -142,11 +189,22 @@ static int unpack_planes(struct unpacker *unpacker, const struct segment_cluster
 	return R_OK;
 }
 
+/* What lies from `at` on. */
 static bool unpack_lz4(const struct unpacker *unpacker, const struct segment_cluster *from,
-		       uint8_t *to, size_t len)
+		       size_t at, uint8_t *to, size_t len)
 {
-	return LZ4_decompress_safe((const char *)unpacker->stored + LZ4_LENGTH_BYTES, (char *)to,
-				   (int)(from->bytes - LZ4_LENGTH_BYTES), (int)len) == (int)len;
+	return LZ4_decompress_safe((const char *)unpacker->stored + at, (char *)to,
+				   (int)(from->bytes - at), (int)len) == (int)len;
+}
+
+static bool unpack_runs(const struct unpacker *unpacker, const struct segment_cluster *from,
+			struct cluster *cluster)
+{
+	size_t shapes = shape_bytes(from, unpacker->stored), words = cluster->len - shapes;
+
+	memcpy(cluster->bytes + words, unpacker->stored + LZ4_LENGTH_BYTES, shapes);
+	return unpack_lz4(unpacker, from, LZ4_LENGTH_BYTES + shapes, cluster->bytes, words) &&
+	       find_runs(cluster, words);
 }
 
 static int unpack(struct unpacker *unpacker, const struct segment_cluster *from, uint8_t *to,
@@ -166,18 +224,22 @@ static int unpack(struct unpacker *unpacker, const struct segment_cluster *from,
 	cluster->size_bytes += room_taken(len);
 	if (from->codec == CODEC_PLANES)
 		return unpack_planes(unpacker, from, len, cluster);
+	if (from->codec == CODEC_DELTA_RUNS) {
+		cluster->whole = unpack_runs(unpacker, from, cluster);
+		return R_OK;
+	}
 	if (from->codec == CODEC_RAW || from->codec == CODEC_DELTA_RAW) {
 		if (from->bytes != len)
 			return R_OK;
 		memcpy(cluster->bytes, unpacker->stored, len);
 	} else if (from->codec == CODEC_DELTA_LZ4) {
-		if (!unpack_lz4(unpacker, from, cluster->bytes, len))
+		if (!unpack_lz4(unpacker, from, LZ4_LENGTH_BYTES, cluster->bytes, len))
 			return R_OK;
 	} else if (ZSTD_decompressDCtx(unpacker->zstd, cluster->bytes, len, unpacker->stored,
 				       from->bytes) != len) {
 		return R_OK;
 	}
-	cluster->whole = !cluster->delta || find_words(cluster, len);
+	cluster->whole = !cluster->delta || find_bitmaps(cluster, len);
 	return R_OK;
 }
 
@@ -207,7 +269,8 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, u
 {
 	const struct segment_cluster *from = &place->cluster;
 	bool delta = codec_is_delta(from->codec);
-	size_t len = sizeof(struct cluster) + (delta ? from->pages * sizeof(uint32_t) : 0);
+	size_t spots = delta ? from->pages + 1u : 0;
+	size_t len = sizeof(struct cluster) + spots * sizeof(struct cluster_spot);
 	struct cluster *new = calloc(1, len);
 	int result;
 
@@ -218,6 +281,7 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, u
 	new->first = place->first;
 	new->index = place->index;
 	new->delta = delta;
+	new->runs = from->codec == CODEC_DELTA_RUNS;
 	new->pages = from->pages;
 	new->size_bytes = len;
 	result = io_pread_all(place->fd, unpacker->stored, from->bytes, (off_t)place->offset);
@@ -239,19 +303,39 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at)
 	return cluster->bytes + (size_t)at * PAGE_BYTES;
 }
 
+static const struct delta_head *head_at(const struct cluster *cluster, uint32_t at)
+{
+	/* They are behind all words. */
+	return heads_of(cluster->bytes + cluster->spots[cluster->pages].words) + at;
+}
+
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
 {
-	delta_apply(page, cluster_differs(cluster, at), cluster_words(cluster, at));
+	const struct cluster_spot *spot = &cluster->spots[at];
+	const uint8_t *shape = cluster->bytes + spot->shape, *words = cluster->bytes + spot->words;
+
+	if (cluster->runs)
+		delta_apply_runs(page, head_at(cluster, at), shape, words);
+	else
+		delta_apply(page, shape, words);
 }
 
-const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at)
+void cluster_differs(const struct cluster *cluster, uint32_t at, uint8_t *bitmap)
 {
-	return cluster->bytes + (size_t)at * DELTA_BITMAP_BYTES;
+	const uint8_t *shape = cluster->bytes + cluster->spots[at].shape;
+
+	if (cluster->runs)
+		delta_bitmap_of_runs(head_at(cluster, at), shape, bitmap);
+	else
+		memcpy(bitmap, shape, DELTA_BITMAP_BYTES);
 }
 
-const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at)
+const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at, uint32_t *n)
 {
-	return cluster->bytes + cluster->words[at];
+	const struct cluster_spot *spot = &cluster->spots[at];
+
+	*n = (spot[1].words - spot->words) / 8;
+	return cluster->bytes + spot->words;
 }
 
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
@@ -260,11 +344,12 @@ void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
 	size_t n = FETCH_LINES;
 
 	if (cluster->delta) {
-		__builtin_prefetch(from + (size_t)at * DELTA_BITMAP_BYTES);
-		from += cluster->words[at];
-		n = (at + 1 < cluster->pages ? cluster->words[at + 1] : cluster->len) -
-		    cluster->words[at];
-		n = n / LINE_BYTES < FETCH_LINES ? n / LINE_BYTES + 1 : FETCH_LINES;
+		uint32_t words;
+
+		__builtin_prefetch(from + cluster->spots[at].shape);
+		from = cluster_words(cluster, at, &words);
+		n = words * 8 / LINE_BYTES + 1;
+		n = n < FETCH_LINES ? n : FETCH_LINES;
 	} else {
 		from += (size_t)at * PAGE_BYTES;
 	}

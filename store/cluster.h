@@ -4,11 +4,17 @@
 
 #include "store/segment_read.h"
 
-/* A cluster in memory: pages one after the other, or bitmaps and words of differences. */
+/* Where the words of a difference begin in the bytes of its cluster, and its bitmap or its runs. */
+struct cluster_spot {
+	uint32_t words, shape;
+};
+
+/* A cluster in memory: pages one after the other; or differences, with bitmaps before all words or
+ * heads and runs behind these. */
 struct cluster {
 	page_no first;	/* of its segment */
 	uint32_t index; /* in its segment */
-	bool delta;
+	bool delta, runs;
 	bool whole; /* false: its stored bytes cannot be had or make no cluster */
 	uint32_t pages;
 	uint8_t *bytes;			   /* of a cluster that is whole */
@@ -20,7 +26,7 @@ struct cluster {
 	uint64_t round;			   /* of the cache, when it was used last */
 	struct cluster *newer, *older;	   /* among those kept */
 	struct cluster *chained;	   /* in the same bucket */
-	uint32_t words[];		   /* of differences: where those of each page begin */
+	struct cluster_spot spots[];	   /* of differences: one of each, and where they end */
 };
 
 /* What one thread needs for unpacking. */
@@ -58,11 +64,11 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at);
 /* Makes of the base in `page` the page at this place of a cluster of differences. */
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page);
 
-/* Which words it changes (DELTA_BITMAP_BYTES of bits). */
-const uint8_t *cluster_differs(const struct cluster *cluster, uint32_t at);
+/* Which words it changes: writes DELTA_BITMAP_BYTES of bits. */
+void cluster_differs(const struct cluster *cluster, uint32_t at, uint8_t *bitmap);
 
-/* What it changes them to: as many words of 8 bytes. */
-const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at);
+/* What it changes them to: words of 8 bytes, and how many these are. */
+const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at, uint32_t *n);
 
 /* Tells the processor that the page at this place of a cluster that is whole is needed soon. */
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at);

@@ -2,8 +2,15 @@
 
 #include "base/endian.h"
 
+#include <string.h>
+
 /* Words that are quicker copied one by one than by a call. */
 #define SHORT_RUN 4u
+#define HALF_WORDS (DELTA_WORDS / 2)
+
+_Static_assert(sizeof(struct delta_head) == DELTA_HEAD_BYTES && DELTA_WORDS_MAX == 256 &&
+		   HALF_WORDS == 256,
+	       "bytes for words, runs and places");
 
 uint32_t delta_count(const void *page, const void *base)
 {
@@ -103,4 +110,74 @@ void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words)
 			bits = run < 64 ? bits >> run : 0;
 		}
 	}
+}
+
+/* The first word from `at` on, before `end`, whose bit is this one; else `end`. */
+static unsigned int find_bit(const uint8_t *bitmap, unsigned int at, unsigned int end, bool bit)
+{
+	while (at < end) {
+		uint64_t bits = get_le64(bitmap + at / 64 * 8);
+
+		bits = (bit ? bits : ~bits) >> at % 64;
+		if (bits)
+			return at + (unsigned int)__builtin_ctzll(bits);
+		at = (at / 64 + 1) * 64;
+	}
+	return end;
+}
+
+uint32_t delta_make_runs(const uint8_t *bitmap, struct delta_head *head, uint8_t *runs)
+{
+	uint32_t n = 0;
+
+	head->words_less_1 = (uint8_t)(delta_bitmap_count(bitmap) - 1);
+	for (unsigned int half = 0; half < 2; half++) {
+		unsigned int start = half * HALF_WORDS, middle = start + HALF_WORDS, end = start;
+		unsigned int at;
+
+		head->runs[half] = 0;
+		while ((at = find_bit(bitmap, end, middle, true)) < middle) {
+			end = find_bit(bitmap, at, middle, false);
+			runs[DELTA_RUN_BYTES * n] = (uint8_t)(at - start);
+			runs[DELTA_RUN_BYTES * n + 1] = (uint8_t)(end - at - 1);
+			head->runs[half]++;
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Which of a page's words a run has; false if it has none, as it goes beyond its half. */
+static inline bool run_within(const uint8_t *run, unsigned int *at, unsigned int *n)
+{
+	*at = run[0];
+	*n = run[1] + 1u;
+	return *at + *n <= HALF_WORDS;
+}
+
+void delta_apply_runs(uint8_t *page, const struct delta_head *head, const uint8_t *runs,
+		      const uint8_t *words)
+{
+	unsigned int left = head->words_less_1 + 1u, at, n;
+
+	for (unsigned int half = 0; half < 2; half++, page += HALF_WORDS * 8) {
+		for (unsigned int i = head->runs[half]; i > 0; i--, runs += DELTA_RUN_BYTES) {
+			if (!run_within(runs, &at, &n) || n > left)
+				return;
+			copy_run(page + at * 8, words, n);
+			words += n * 8;
+			left -= n;
+		}
+	}
+}
+
+void delta_bitmap_of_runs(const struct delta_head *head, const uint8_t *runs, uint8_t *bitmap)
+{
+	unsigned int at, n;
+
+	memset(bitmap, 0, DELTA_BITMAP_BYTES);
+	for (unsigned int half = 0; half < 2; half++, bitmap += HALF_WORDS / 8)
+		for (unsigned int i = head->runs[half]; i > 0; i--, runs += DELTA_RUN_BYTES)
+			for (bool fits = run_within(runs, &at, &n); fits && n > 0; n--, at++)
+				bitmap[at / 8] |= (uint8_t)(1u << at % 8);
 }

@@ -29,4 +29,29 @@ uint32_t delta_bitmap_count(const uint8_t *bitmap);
 /* Makes of the base in `page` the page of which bitmap and words are given. */
 void delta_apply(uint8_t *page, const uint8_t *bitmap, const uint8_t *words);
 
+/*
+ * The same as runs of words, which are few: which words of the first half of the page, then of the
+ * second, each run a byte for where in its half it begins and one for its words less one.  No run
+ * goes on from one half to the other.
+ */
+struct delta_head { /* as it is stored */
+	uint8_t words_less_1;
+	uint8_t runs[2]; /* of the halves */
+};
+#define DELTA_HEAD_BYTES 3u
+#define DELTA_RUN_BYTES 2u
+#define DELTA_RUNS_MAX (DELTA_WORDS / 2)
+
+/* Writes the head and the runs (at most DELTA_RUNS_MAX) of a bitmap with 1 to DELTA_WORDS_MAX
+ * words; returns how many runs there are. */
+uint32_t delta_make_runs(const uint8_t *bitmap, struct delta_head *head, uint8_t *runs);
+
+/* Makes of the base in `page` the page whose runs and words are given.  It ends where they make no
+ * sense, reading and writing nothing beyond words and page: the page's hash will tell. */
+void delta_apply_runs(uint8_t *page, const struct delta_head *head, const uint8_t *runs,
+		      const uint8_t *words);
+
+/* Writes the bitmap; what makes no sense has no bits. */
+void delta_bitmap_of_runs(const struct delta_head *head, const uint8_t *runs, uint8_t *bitmap);
+
 #endif

@@ -6,11 +6,12 @@
 
 /* What new stores are made as; those of FORMAT_OLDEST and later are read, and written as they are.
  */
-#define FORMAT_VERSION 5
+#define FORMAT_VERSION 6
 #define FORMAT_OLDEST 2
 #define FORMAT_LZ4 3	  /* the first with CODEC_DELTA_LZ4 */
 #define FORMAT_PREDUMPS 4 /* the first that counts pre-dumps apart */
 #define FORMAT_SUMS 5	  /* the first whose clusters have checksums */
+#define FORMAT_RUNS 6	  /* the first with CODEC_DELTA_RUNS */
 #define HASH_BYTES 16
 /* Bits of the hash that are not zero.  Fewer are for tests: that nothing relies on hashes alone. */
 #ifdef SNAP_HASH_BITS
@@ -58,7 +59,8 @@ enum segment_flags {
 };
 
 /* How the bytes of a cluster are stored: its pages, or their differences; as such, or a zstd frame
- * of that, or one of the planes of the pages, or the length of the differences and an LZ4 block. */
+ * of that, or one of the planes of the pages, or the length of the differences and an LZ4 block; or
+ * the shapes of the differences and an LZ4 block of their words. */
 enum codec {
 	CODEC_RAW = 0,
 	CODEC_ZSTD = 1,
@@ -66,12 +68,14 @@ enum codec {
 	CODEC_DELTA_ZSTD = 3,
 	CODEC_PLANES = 4,
 	CODEC_DELTA_LZ4 = 5,
-	CODEC_LAST = CODEC_DELTA_LZ4,
+	CODEC_DELTA_RUNS = 6,
+	CODEC_LAST = CODEC_DELTA_RUNS,
 };
 
 static inline bool codec_is_delta(enum codec codec)
 {
-	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD || codec == CODEC_DELTA_LZ4;
+	return codec == CODEC_DELTA_RAW || codec == CODEC_DELTA_ZSTD || codec == CODEC_DELTA_LZ4 ||
+	       codec == CODEC_DELTA_RUNS;
 }
 
 #define LZ4_LENGTH_BYTES 4 /* before the block */

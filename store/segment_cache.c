@@ -135,6 +135,11 @@ int cached_segment(struct store_view *view, page_no number, struct segment **fou
 	return R_OK;
 }
 
+struct cluster_cache *cached_clusters(const struct segment_cache *cache, bool delta)
+{
+	return cache->full && !delta ? cache->full : cache->clusters;
+}
+
 void cached_segments_free(struct segment_cache *cache)
 {
 	for (uint16_t i = 0; i < cache->n_slots; i++)

@@ -23,6 +23,7 @@ struct segment_slot {
 };
 
 struct bulk;
+struct store_view;
 
 struct segment_cache {
 	struct segment_slot slots[SEGMENT_SLOTS];
@@ -47,6 +48,9 @@ int cached_pack(struct store_view *view, uint64_t pack, int *fd);
  * R_OK, R_DAMAGED (not reported), R_BUSY as above, R_FAILED. */
 int cached_segment(struct store_view *view, page_no number, struct segment **found);
 void cached_segments_free(struct segment_cache *cache);
+
+/* Where clusters of differences or of full pages are kept. */
+struct cluster_cache *cached_clusters(const struct segment_cache *cache, bool delta);
 
 void bulk_free(struct bulk *bulk);
 

@@ -22,6 +22,7 @@ const struct segment_coding segment_coding_take = {
 	.level = 2,
 	.delta_level = 2,
 	.lz4_level = 3,
+	.runs = true,
 	.cluster_pages = 8,
 	.flags = SEGMENT_SUMS,
 };
@@ -39,6 +40,7 @@ struct segment_coding segment_coding_of(unsigned int version, bool strong)
 				       : version < FORMAT_LZ4 ? coding_take_2
 							      : segment_coding_take;
 
+	coding.runs &= version >= FORMAT_RUNS;
 	if (version < FORMAT_SUMS)
 		coding.flags &= ~(uint32_t)SEGMENT_SUMS;
 	return coding;
@@ -142,16 +144,28 @@ static size_t press_zstd(struct segment_encoder *encoder, size_t len, int level,
 	return ZSTD_isError(got) ? 0 : got;
 }
 
-static size_t press_lz4(struct segment_encoder *encoder, size_t len, uint8_t *to)
+/* An LZ4 block of `from`; its length at `to`, 0 if it is not shorter than that and `more`. */
+static size_t press_block(struct segment_encoder *encoder, const uint8_t *from, size_t len,
+			  size_t more, uint8_t *to)
 {
-	int room = (int)len - 1 - LZ4_LENGTH_BYTES, got;
+	int got;
 
-	put_le32(to, (uint32_t)len);
+	if (len <= more + 1)
+		return 0;
 	/* As if new, but without its tables being cleared: 256 KiB each time. */
 	LZ4_resetStreamHC_fast(encoder->lz4, encoder->coding.lz4_level);
-	got = LZ4_compress_HC_continue(encoder->lz4, (const char *)encoder->scratch,
-				       (char *)to + LZ4_LENGTH_BYTES, (int)len, room);
-	return got > 0 ? (size_t)got + LZ4_LENGTH_BYTES : 0;
+	got = LZ4_compress_HC_continue(encoder->lz4, (const char *)from, (char *)to, (int)len,
+				       (int)(len - more - 1));
+	return got > 0 ? (size_t)got : 0;
+}
+
+static size_t press_lz4(struct segment_encoder *encoder, size_t len, uint8_t *to)
+{
+	size_t got =
+	    press_block(encoder, encoder->scratch, len, LZ4_LENGTH_BYTES, to + LZ4_LENGTH_BYTES);
+
+	put_le32(to, (uint32_t)len);
+	return got > 0 ? got + LZ4_LENGTH_BYTES : 0;
 }
 
 /* Whether differences go by LZ4; without memory they do not. */
@@ -176,33 +190,46 @@ static size_t press_bytes(struct segment_encoder *encoder, size_t len, bool delt
 			  to);
 }
 
+static uint8_t *end_of_body(const struct segment_encoder *encoder)
+{
+	return encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
+}
+
+/* What has been put at the end of the body is a cluster. */
+static void end_cluster(struct segment_encoder *encoder, uint32_t pages, enum codec codec,
+			size_t bytes)
+{
+	struct cluster *cluster = &encoder->clusters[encoder->n_clusters++];
+
+	*cluster = (struct cluster){ .pages = pages, .bytes = (uint32_t)bytes, .codec = codec };
+	if (encoder->coding.flags & SEGMENT_SUMS)
+		cluster->sum = segment_checksum(encoder->secret, end_of_body(encoder), bytes);
+	encoder->body_bytes += (uint32_t)bytes;
+}
+
 /* Appends `len` bytes of the scratch as a cluster, with `press` compressed if that makes them
  * fewer. */
 static void add_cluster(struct segment_encoder *encoder, uint32_t pages, size_t len, bool delta,
 			bool press)
 {
-	struct cluster *cluster = &encoder->clusters[encoder->n_clusters++];
-	uint8_t *to = encoder->out + SEGMENT_HEADER_MAX + encoder->body_bytes;
+	uint8_t *to = end_of_body(encoder);
 	size_t got = 0, planes = 0;
+	enum codec codec;
 
 	if (press)
-		got = press_bytes(encoder, len, delta, to, &cluster->codec);
+		got = press_bytes(encoder, len, delta, to, &codec);
 	if (got == 0) {
-		cluster->codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
+		codec = delta ? CODEC_DELTA_RAW : CODEC_RAW;
 		memcpy(to, encoder->scratch, len);
 		got = len;
 	}
 	if (press && !delta)
 		planes = try_planes(encoder, len, got, to);
 	if (planes > 0) {
-		cluster->codec = CODEC_PLANES;
+		codec = CODEC_PLANES;
 		got = planes;
 	}
-	cluster->pages = pages;
-	cluster->bytes = (uint32_t)got;
-	if (encoder->coding.flags & SEGMENT_SUMS)
-		cluster->sum = segment_checksum(encoder->secret, to, got);
-	encoder->body_bytes += (uint32_t)got;
+	end_cluster(encoder, pages, codec, got);
 }
 
 /* Pages known not to compress are kept apart from the others. */
@@ -240,6 +267,38 @@ static size_t gather_words(const struct segment_page *page, uint8_t *bitmap, uin
 	return bytes;
 }
 
+/*
+ * Appends the bitmaps and words of the scratch, `len` bytes, as a cluster with runs: the length of
+ * all words, the heads, the runs, an LZ4 block of the words.  False if it would not be shorter, or
+ * that is not how they go.
+ */
+static bool add_runs(struct segment_encoder *encoder, uint32_t deltas, size_t len)
+{
+	const uint8_t *words = encoder->scratch + (size_t)deltas * DELTA_BITMAP_BYTES;
+	uint8_t *to = end_of_body(encoder), *head = to + LZ4_LENGTH_BYTES;
+	uint8_t *at = head + (size_t)deltas * DELTA_HEAD_BYTES;
+	size_t words_bytes = len - (size_t)(words - encoder->scratch), shapes, got;
+
+	if (!encoder->coding.runs || !by_lz4(encoder))
+		return false;
+	put_le32(to, (uint32_t)words_bytes);
+	for (uint32_t i = 0; i < deltas; i++, head += DELTA_HEAD_BYTES) {
+		const uint8_t *bitmap = encoder->scratch + (size_t)i * DELTA_BITMAP_BYTES;
+
+		/* A page can be there twice where the first one is damaged. */
+		if (delta_bitmap_count(bitmap) == 0)
+			return false;
+		at += DELTA_RUN_BYTES *
+		      (size_t)delta_make_runs(bitmap, (struct delta_head *)head, at);
+	}
+	shapes = (size_t)(at - to);
+	got = press_block(encoder, words, words_bytes, 0, at);
+	if (got == 0 || got + shapes >= len)
+		return false;
+	end_cluster(encoder, deltas, CODEC_DELTA_RUNS, shapes + got);
+	return true;
+}
+
 /* All differences of a segment are one cluster: first the bitmaps, then the words. */
 static void add_deltas(struct segment_encoder *encoder, const struct segment_page *pages,
 		       uint32_t n, uint32_t deltas)
@@ -255,7 +314,8 @@ static void add_deltas(struct segment_encoder *encoder, const struct segment_pag
 		words += gather_words(&pages[i], bitmap, words);
 		bitmap += DELTA_BITMAP_BYTES;
 	}
-	add_cluster(encoder, deltas, (size_t)(words - encoder->scratch), true, true);
+	if (!add_runs(encoder, deltas, (size_t)(words - encoder->scratch)))
+		add_cluster(encoder, deltas, (size_t)(words - encoder->scratch), true, true);
 }
 
 /* The numbers whose length depends on their value. */

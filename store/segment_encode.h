@@ -34,6 +34,7 @@ struct segment_coding {
 	/* Of LZ4's slow packing, for differences: a fifth longer than by zstd, and unpacked in a
 	 * third of the time.  0: none. */
 	int lz4_level;
+	bool runs;		/* these have runs in place of bitmaps, which are quicker to read */
 	uint32_t cluster_pages; /* of full pages in a cluster, 1 .. SEGMENT_PAGES */
 	uint32_t flags;		/* noted in the segment beside its own: SEGMENT_STRONG, _SUMS */
 };

@@ -134,14 +134,13 @@ int view_page_base(struct store_view *view, page_no number, page_no *base)
 static int cached_cluster(struct store_view *view, const struct segment *segment, uint32_t place,
 			  const struct cluster **found)
 {
-	struct cluster_cache *cache = view->cache->clusters;
 	uint32_t index = segment->pages[place].cluster;
+	struct cluster_cache *cache =
+	    cached_clusters(view->cache, codec_is_delta(segment->cluster[index].codec));
 	struct cluster_place where;
 	struct cluster *cluster;
 	int fd, result;
 
-	if (view->cache->full && !codec_is_delta(segment->cluster[index].codec))
-		cache = view->cache->full;
 	cluster = cluster_cache_find(cache, segment->record.first, index);
 	if (!cluster) {
 		result = cached_pack(view, segment->record.pack, &fd);
@@ -270,7 +269,7 @@ int view_page_difference(struct store_view *view, page_no number, uint8_t *diffe
 {
 	const struct segment *segment;
 	const struct cluster *cluster;
-	const uint8_t *bitmap;
+	const uint8_t *from;
 	uint32_t place, words;
 	int result;
 
@@ -283,13 +282,11 @@ int view_page_difference(struct store_view *view, page_no number, uint8_t *diffe
 	result = cached_cluster(view, segment, place, &cluster);
 	if (result != R_OK)
 		return result;
-	bitmap = cluster_differs(cluster, segment->pages[place].at);
-	words = delta_bitmap_count(bitmap);
-	if (words > DELTA_WORDS_MAX)
+	from = cluster_words(cluster, segment->pages[place].at, &words);
+	cluster_differs(cluster, segment->pages[place].at, difference);
+	if (words > DELTA_WORDS_MAX || words != delta_bitmap_count(difference))
 		return R_NOT_FOUND; /* nobody writes such */
-	memcpy(difference, bitmap, DELTA_BITMAP_BYTES);
-	memcpy(difference + DELTA_BITMAP_BYTES, cluster_words(cluster, segment->pages[place].at),
-	       8 * (size_t)words);
+	memcpy(difference + DELTA_BITMAP_BYTES, from, 8 * (size_t)words);
 	return R_OK;
 }
 

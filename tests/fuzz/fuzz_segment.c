@@ -4,6 +4,7 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "store/cluster.h"
+#include "store/delta.h"
 #include "store/pack_scan.h"
 #include "store/page.h"
 #include "store/segment_encode.h"
@@ -18,15 +19,17 @@ static const uint8_t secret[SECRET_BYTES];
 static void use_cluster(const struct segment *segment, const struct cluster *cluster,
 			uint32_t index)
 {
-	uint8_t page[PAGE_BYTES] = { 0 };
+	uint8_t page[PAGE_BYTES] = { 0 }, bitmap[DELTA_BITMAP_BYTES];
 
 	for (uint32_t i = 0; i < segment->record.pages; i++) {
 		if (segment->pages[i].cluster != index)
 			continue;
-		if (cluster->delta)
+		if (cluster->delta) {
 			cluster_apply(cluster, segment->pages[i].at, page);
-		else
+			cluster_differs(cluster, segment->pages[i].at, bitmap);
+		} else {
 			memcpy(page, cluster_page(cluster, segment->pages[i].at), PAGE_BYTES);
+		}
 	}
 }
 
@@ -83,10 +86,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	return 0;
 }
 
-#define SEEDS 8
+#define SEEDS 9
 
-/* Full pages, differences, gaps, what does not compress, and what does as planes; the last as
- * format 2 has it. */
+/* Full pages, differences, gaps, what does not compress, and what does as planes; the last
+ * two as formats 2 and 5 have them. */
 size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 {
 	static uint8_t bytes[40][PAGE_BYTES], bases[40][PAGE_BYTES], hashes[40][HASH_BYTES];
@@ -101,7 +104,7 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 	if (i >= SEEDS)
 		return 0;
 	for (uint32_t k = 0; k < n; k++) {
-		bool delta = i % 2 && k % 2;
+		bool delta = (i % 2 || i == 8) && k % 2;
 
 		for (size_t at = 0; at < PAGE_BYTES; at++)
 			bases[k][at] = (uint8_t)(i == 4 ? at * 2654435761u >> 7 : k + at / 64);
@@ -121,7 +124,10 @@ size_t fuzz_seed(unsigned int i, uint8_t *data, size_t room)
 			.base_bytes = delta ? bases[k] : NULL,
 		};
 	}
-	coding = segment_coding_of(i == 7 ? 2 : FORMAT_VERSION, i == 3 || i == 4 || i == 5);
+	coding = segment_coding_of(i == 7   ? 2
+				   : i == 8 ? 5
+					    : FORMAT_VERSION,
+				   i == 3 || i == 4 || i == 5);
 	encoder = segment_encoder_new(secret, &coding);
 	made = encoder ? segment_encode(encoder, pages, n, &record) : NULL;
 	len = made ? (size_t)record.header_bytes + record.body_bytes : 0;

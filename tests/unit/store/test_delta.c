@@ -45,7 +45,7 @@ static void chains(void **state)
 		deep |= reading.deepest == CHAIN_WRITTEN_MAX;
 		if (time % (CHAIN_WRITTEN_MAX + 1) != 0) {
 			assert_true(reading.deltas > PAGES / 4);
-			assert_true(reading.codecs >> CODEC_DELTA_LZ4 & 1);
+			assert_true(reading.codecs >> CODEC_DELTA_RUNS & 1);
 		}
 	}
 	assert_true(deep);
@@ -79,10 +79,10 @@ static void short_chains(void **state)
 	store_close(store);
 }
 
-/* A store of format 2 is read and written as such: nothing in it is new. */
-static void format_2(void **state)
+/* A store of an older format is read and written as such: nothing in it is new. */
+static void older_format(const char *dir, unsigned int version, enum codec codec)
 {
-	struct store *store = scratch_open(*state);
+	struct store *store = scratch_open(dir);
 	struct store_verify_result verified;
 	struct generation gen;
 	bool rebuilt;
@@ -91,33 +91,43 @@ static void format_2(void **state)
 	int fd;
 
 	store_close(store);
-	scratch_make_older(*state, 2);
-	store = scratch_open(*state);
+	scratch_make_older(dir, version);
+	store = scratch_open(dir);
 	for (uint64_t time = 0; time < 4; time++) {
 		struct reading reading;
 
 		assert_int_equal(put_at(store, "a", time, &gen), R_OK);
 		reading = read_back(store, time + 1, time);
 		assert_int_equal(reading.damaged, 0);
-		assert_int_equal(reading.codecs >> CODEC_DELTA_LZ4, 0);
-		assert_true(time == 0 || reading.codecs >> CODEC_DELTA_ZSTD & 1);
+		assert_int_equal(reading.codecs >> codec >> 1, 0);
+		assert_true(time == 0 || reading.codecs >> codec & 1);
 	}
 	store_close(store);
-	snprintf(path, sizeof(path), "%s/packs/%016x.pack", (char *)*state, 4);
+	snprintf(path, sizeof(path), "%s/packs/%016x.pack", dir, 4);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(read(fd, header, sizeof(header)), sizeof(header));
-	assert_int_equal(header[8], 2);
+	assert_int_equal(header[8], version);
 	close(fd);
 	/* The copy of its index is one as well. */
-	snprintf(path, sizeof(path), "%s/index/data.mdb", (char *)*state);
+	snprintf(path, sizeof(path), "%s/index/data.mdb", dir);
 	assert_int_equal(truncate(path, 100), 0);
-	assert_int_equal(store_repair_index(*state, &rebuilt), R_OK);
+	assert_int_equal(store_repair_index(dir, &rebuilt), R_OK);
 	assert_true(rebuilt);
-	store = scratch_open(*state);
-	assert_int_equal(store->version, 2);
+	store = scratch_open(dir);
+	assert_int_equal(store->version, version);
 	assert_int_equal(scratch_verify(store, &verified), R_OK);
 	assert_int_equal(verified.generations, 4);
 	store_close(store);
+}
+
+static void format_2(void **state)
+{
+	older_format(*state, 2, CODEC_DELTA_ZSTD);
+}
+
+static void format_5(void **state)
+{
+	older_format(*state, 5, CODEC_DELTA_LZ4);
 }
 
 struct seen {
@@ -290,6 +300,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(short_chains, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(chains, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(format_2, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(format_5, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(damaged_base, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(many_at_once, scratch_setup, scratch_teardown),
 		cmocka_unit_test_setup_teardown(back_to_the_first, scratch_setup, scratch_teardown),

@@ -5,6 +5,7 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "scratch.h"
+#include "store/delta.h"
 #include "store/page.h"
 
 #include <fcntl.h>
@@ -181,14 +182,18 @@ static void mixed(void **state)
 	write_out(made, &coding, 250);
 	check_codec(made, CODEC_DELTA_ZSTD);
 	check(made, 250);
-	write_out(made, &segment_coding_take, 250);
+	coding = segment_coding_of(5, false);
+	write_out(made, &coding, 250);
 	check_codec(made, CODEC_DELTA_LZ4);
+	check(made, 250);
+	write_out(made, &segment_coding_take, 250);
+	check_codec(made, CODEC_DELTA_RUNS);
 	made->pages[249].tight = true;
 	write_out(made, &segment_coding_take, 250);
 	check_codec(made, CODEC_DELTA_ZSTD);
 	made->pages[249].tight = false;
 	write_out(made, &segment_coding_take, 250);
-	check_codec(made, CODEC_DELTA_LZ4);
+	check_codec(made, CODEC_DELTA_RUNS);
 	assert_int_equal(made->record.flags, SEGMENT_SPARSE | SEGMENT_DELTAS | SEGMENT_SUMS);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	for (uint32_t i = 0; i < 250; i++) {
@@ -279,11 +284,18 @@ static void numbers(void **state)
 }
 
 /* Differences that say another length than they have, or end in their midst, are no cluster. */
-static void bad_lz4(void **state)
+static void bad_lengths(struct made *made, const struct segment_coding *coding, enum codec codec)
 {
-	static const uint32_t lengths[] = { 0, 63, 64, 3000, 40 * (64 + PAGE_BYTES), UINT32_MAX };
+	static const uint32_t lengths[] = { 0,
+					    8,
+					    63,
+					    64,
+					    3000,
+					    40 * 20 * 8 - 8,
+					    40 * 20 * 8 + 8,
+					    40 * (64 + PAGE_BYTES),
+					    UINT32_MAX };
 	struct unpacker *unpacker = unpacker_new();
-	struct made *made = *state;
 	struct segment segment;
 	struct cluster_place where;
 	struct cluster *cluster;
@@ -292,8 +304,8 @@ static void bad_lz4(void **state)
 	assert_non_null(unpacker);
 	for (uint32_t i = 0; i < 40; i++)
 		make(made, i, 300 + i, 100 + i, 20);
-	write_out(made, &segment_coding_take, 40);
-	check_codec(made, CODEC_DELTA_LZ4);
+	write_out(made, coding, 40);
+	check_codec(made, codec);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
 	where = cluster_place_of(&segment, 0, made->fd);
 	for (uint32_t cut = 1; cut < where.cluster.bytes; cut++) {
@@ -312,6 +324,72 @@ static void bad_lz4(void **state)
 	}
 	segment_free(&segment);
 	unpacker_free(unpacker);
+}
+
+static void bad_lz4(void **state)
+{
+	const struct segment_coding before = segment_coding_of(FORMAT_RUNS - 1, false);
+
+	bad_lengths(*state, &before, CODEC_DELTA_LZ4);
+	bad_lengths(*state, &segment_coding_take, CODEC_DELTA_RUNS);
+}
+
+/* A page that is as its base: there are no words, which runs cannot say. */
+static void no_difference(void **state)
+{
+	struct made *made = *state;
+
+	for (uint32_t i = 0; i < 40; i++)
+		make(made, i, 300 + i, 100 + i, i == 20 ? 0 : 20);
+	write_out(made, &segment_coding_take, 40);
+	check_codec(made, CODEC_DELTA_LZ4);
+	check(made, 40);
+}
+
+/* Whatever the heads and runs say, nothing is touched but the page. */
+static void forged_runs(void **state)
+{
+	static const uint8_t forged[] = { 0, 1, 127, 128, 254, 255 };
+	struct unpacker *unpacker = unpacker_new();
+	struct made *made = *state;
+	struct cluster_place where;
+	struct cluster *cluster;
+	struct segment segment;
+	size_t shapes, used = 0, refused = 0;
+	uint8_t *page = malloc(PAGE_BYTES); /* so that who looks for it sees what lies beyond */
+
+	assert_non_null(unpacker);
+	assert_non_null(page);
+	for (uint32_t i = 0; i < 40; i++)
+		make(made, i, 300 + i, 100 + i, 1 + i * 6);
+	write_out(made, &segment_coding_take, 40);
+	check_codec(made, CODEC_DELTA_RUNS);
+	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
+	where = cluster_place_of(&segment, 0, made->fd);
+	assert_int_equal(cluster_read(unpacker, &where, NULL, &cluster), R_OK);
+	assert_true(cluster->whole);
+	shapes = cluster->len - cluster->spots[40].words;
+	cluster_free(cluster);
+	for (size_t at = 0; at < shapes * sizeof(forged); at++) {
+		off_t place = (off_t)(where.offset + LZ4_LENGTH_BYTES + at / sizeof(forged));
+		uint8_t byte, bitmap[DELTA_BITMAP_BYTES];
+
+		assert_int_equal(pread(made->fd, &byte, 1, place), 1);
+		assert_int_equal(pwrite(made->fd, &forged[at % sizeof(forged)], 1, place), 1);
+		assert_int_equal(cluster_read(unpacker, &where, NULL, &cluster), R_OK);
+		refused += !cluster->whole;
+		for (uint32_t i = 0; cluster->whole && i < 40; i++, used++) {
+			cluster_apply(cluster, i, page);
+			cluster_differs(cluster, i, bitmap);
+		}
+		cluster_free(cluster);
+		assert_int_equal(pwrite(made->fd, &byte, 1, place), 1);
+	}
+	assert_true(used > 0 && refused > 0);
+	check(made, 40);
+	segment_free(&segment);
+	unpacker_free(unpacker);
+	free(page);
 }
 
 /* A base must have a lower number, or a ring of bases could be made. */
@@ -454,6 +532,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(incompressible, setup, teardown),
 		cmocka_unit_test_setup_teardown(numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_lz4, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_difference, setup, teardown),
+		cmocka_unit_test_setup_teardown(forged_runs, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_above, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_too_high, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_header, setup, teardown),
