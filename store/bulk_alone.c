@@ -9,6 +9,10 @@
 
 #include <string.h>
 
+/* How many steps ahead a difference is fetched, and what tells where it lies. */
+#define NEAR_STEPS 4u
+#define FAR_STEPS 8u
+
 /* The parts in order: each is put among those before it, mostly behind the last. */
 static void sort_parts(struct bulk *bulk)
 {
@@ -66,8 +70,54 @@ static void make_steps(struct bulk *bulk)
 	}
 }
 
+/* A step, the next of which may be of another part: steps lie in the order of these. */
+struct ahead {
+	size_t part; /* among the sorted */
+	uint32_t step;
+};
+
+/* The cluster of differences that the step is of, if it is at hand, else NULL; `*at` is the place
+ * in it.  Moves on. */
+static const struct cluster *look_ahead(const struct bulk *bulk, struct ahead *ahead, uint32_t *at)
+{
+	for (; ahead->part < bulk->n_parts; ahead->part++) {
+		const struct part *part = &bulk->parts[bulk->sorted[ahead->part]];
+		const struct cluster *cluster = part->cluster;
+
+		if (ahead->step == part->end)
+			continue;
+		*at = bulk->steps[ahead->step++].at;
+		return cluster && cluster->delta && cluster->whole ? cluster : NULL;
+	}
+	return NULL;
+}
+
+/* Differences lie here and there in many MiB, and each is needed once: when one is applied, the
+ * next ones are on their way to the processor. */
+static void fetch_ahead(const struct bulk *bulk, struct ahead *near, struct ahead *far)
+{
+	const struct cluster *cluster;
+	uint32_t at;
+
+	cluster = look_ahead(bulk, far, &at);
+	if (cluster)
+		cluster_fetch_spot(cluster, at);
+	cluster = look_ahead(bulk, near, &at);
+	if (cluster)
+		cluster_fetch_ahead(cluster, at);
+}
+
+static void begin_ahead(const struct bulk *bulk, struct ahead *ahead, unsigned int steps)
+{
+	uint32_t at;
+
+	*ahead = (struct ahead){ 0 };
+	while (steps-- > 0)
+		look_ahead(bulk, ahead, &at);
+}
+
 /* What a cluster does for its pages. */
-static void do_part(struct bulk *bulk, struct part *part)
+static void do_part(struct bulk *bulk, struct part *part, struct ahead *near, struct ahead *far)
 {
 	const struct step *step = &bulk->steps[part->end - part->n_steps];
 	bool whole;
@@ -82,6 +132,7 @@ static void do_part(struct bulk *bulk, struct part *part)
 		struct page_plan *page = &bulk->pages[step->page];
 		uint8_t *to = bulk->to + page->at * PAGE_BYTES;
 
+		fetch_ahead(bulk, near, far);
 		if (!whole && page->result != R_FAILED)
 			page->result = part->result != R_OK ? part->result : R_DAMAGED;
 		if (!whole)
@@ -113,14 +164,17 @@ static void let_go(struct store_view *view, struct part *part)
 void bulk_make_alone(struct store_view *view)
 {
 	struct bulk *bulk = view->cache->bulk;
+	struct ahead near, far;
 
 	bulk_plan_places(bulk);
 	sort_parts(bulk);
 	make_steps(bulk);
+	begin_ahead(bulk, &near, NEAR_STEPS);
+	begin_ahead(bulk, &far, FAR_STEPS);
 	for (size_t i = 0; i < bulk->n_parts; i++) {
 		struct part *part = &bulk->parts[bulk->sorted[i]];
 
-		do_part(bulk, part);
+		do_part(bulk, part, &near, &far);
 		let_go(view, part);
 	}
 	for (size_t i = 0; i < bulk->n_pages; i++) {

@@ -357,6 +357,11 @@ void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
 		__builtin_prefetch(from + i * LINE_BYTES);
 }
 
+void cluster_fetch_spot(const struct cluster *cluster, uint32_t at)
+{
+	__builtin_prefetch(&cluster->spots[at]);
+}
+
 struct cluster_cache *cluster_cache_new(size_t budget_bytes)
 {
 	struct cluster_cache *cache = calloc(1, sizeof(*cache));

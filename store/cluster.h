@@ -73,6 +73,9 @@ const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at, uint32_
 /* Tells the processor that the page at this place of a cluster that is whole is needed soon. */
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at);
 
+/* The same of what tells where the difference at this place lies, which comes before that. */
+void cluster_fetch_spot(const struct cluster *cluster, uint32_t at);
+
 /* Up to `budget_bytes` of clusters, those used last.  NULL: out of memory, not reported. */
 struct cluster_cache;
 struct cluster_cache *cluster_cache_new(size_t budget_bytes);
