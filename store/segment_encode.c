@@ -3,6 +3,7 @@
 #include "base/endian.h"
 #include "base/warn.h"
 #include "store/delta.h"
+#include "store/lz4_block.h"
 #include "store/page.h"
 #include "store/planes.h"
 #include "store/varint.h"
@@ -11,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
+
+/* Matches of four bytes are a fifth of all, and save 4 % of what is packed. */
+#define LZ4_MATCH_LEAST 5u
 
 static const struct segment_coding coding_take_2 = {
 	.level = 1,
@@ -58,6 +62,7 @@ struct segment_encoder {
 	ZSTD_CCtx *zstd;
 	LZ4_streamHC_t *lz4; /* NULL: nothing was packed by it yet */
 	uint8_t *scratch;    /* SEGMENT_BYTES: one cluster before compression */
+	uint8_t *block;	     /* the same, with lz4: as it packs, before that is made easier */
 	uint8_t *planes;     /* two of these, once they were wanted: the planes, and these packed */
 	uint8_t *out; /* SEGMENT_HEADER_MAX, then the body; the header ends where that begins */
 	uint32_t body_bytes;
@@ -93,6 +98,7 @@ void segment_encoder_free(struct segment_encoder *encoder)
 	ZSTD_freeCCtx(encoder->zstd);
 	LZ4_freeStreamHC(encoder->lz4);
 	free(encoder->scratch);
+	free(encoder->block);
 	free(encoder->planes);
 	free(encoder->out);
 	free(encoder);
@@ -154,9 +160,12 @@ static size_t press_block(struct segment_encoder *encoder, const uint8_t *from, 
 		return 0;
 	/* As if new, but without its tables being cleared: 256 KiB each time. */
 	LZ4_resetStreamHC_fast(encoder->lz4, encoder->coding.lz4_level);
-	got = LZ4_compress_HC_continue(encoder->lz4, (const char *)from, (char *)to, (int)len,
-				       (int)(len - more - 1));
-	return got > 0 ? (size_t)got : 0;
+	got = LZ4_compress_HC_continue(encoder->lz4, (const char *)from, (char *)encoder->block,
+				       (int)len, (int)(len - more - 1));
+	if (got <= 0)
+		return 0;
+	return lz4_block_ease(encoder->block, (size_t)got, from, LZ4_MATCH_LEAST, to,
+			      len - more - 1);
 }
 
 static size_t press_lz4(struct segment_encoder *encoder, size_t len, uint8_t *to)
@@ -171,9 +180,13 @@ static size_t press_lz4(struct segment_encoder *encoder, size_t len, uint8_t *to
 /* Whether differences go by LZ4; without memory they do not. */
 static bool by_lz4(struct segment_encoder *encoder)
 {
-	if (encoder->coding.lz4_level > 0 && !encoder->tight && !encoder->lz4)
+	if (encoder->coding.lz4_level == 0 || encoder->tight)
+		return false;
+	if (!encoder->lz4)
 		encoder->lz4 = LZ4_createStreamHC();
-	return encoder->coding.lz4_level > 0 && !encoder->tight && encoder->lz4;
+	if (!encoder->block)
+		encoder->block = malloc(SEGMENT_BYTES);
+	return encoder->lz4 && encoder->block;
 }
 
 /* Packs `len` bytes of the scratch and sets the codec.  Their length at `to`, 0 if they do not get
