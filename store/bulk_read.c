@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLUSTERS_BYTES ((size_t)24 << 20) /* of differences, kept from round to round, */
-#define FULL_BYTES ((size_t)8 << 20)	  /* and of full pages */
+#define CLUSTERS_BYTES ((size_t)32 << 20) /* kept from round to round; */
+#define FULL_BYTES ((size_t)8 << 20)	  /* of these, where they are kept apart, full pages */
 #define PIECE_PAGES 32u
 #define FETCH_AHEAD 4u /* pages */
 /* Rounds for which a cluster stays that nothing was needed of.  Those of differences are ten times
@@ -31,6 +31,20 @@ void bulk_free(struct bulk *bulk)
 	free(bulk);
 }
 
+/* Who is alone lets go of differences sooner than of full pages.  False: out of memory. */
+static bool keep_clusters(struct store_view *view, bool alone)
+{
+	struct segment_cache *cache = view->cache;
+	/* Of several readers side by side each needs about the clusters that one would: one or two
+	 * of every generation. */
+	size_t share = view->one_of > 2 ? 2 : 1;
+
+	if (alone && !cache->full && !(cache->full = cluster_cache_new(FULL_BYTES / share)))
+		return false;
+	cluster_cache_resize(cache->clusters, (CLUSTERS_BYTES - (alone ? FULL_BYTES : 0)) / share);
+	return true;
+}
+
 struct bulk *bulk_of(struct store_view *view)
 {
 	struct bulk *bulk = view->cache->bulk;
@@ -47,19 +61,12 @@ struct bulk *bulk_of(struct store_view *view)
 	whole = bulk->crew != NULL;
 	for (unsigned int i = 0; whole && i < crew_size(bulk->crew); i++)
 		whole = (bulk->unpackers[i] = unpacker_new()) != NULL;
-	if (!whole)
-		goto err0;
-	bulk->alone = crew_size(bulk->crew) == 1;
-	if (bulk->alone && !view->cache->full &&
-	    !(view->cache->full = cluster_cache_new(FULL_BYTES)))
+	bulk->alone = whole && crew_size(bulk->crew) == 1;
+	if (!whole || !keep_clusters(view, bulk->alone))
 		goto err0;
 	view->cache->bulk = bulk;
 	if (view->one_of > 1)
 		view->cache->slots_max = SEGMENT_SLOTS / 2;
-	/* Of several readers side by side each needs about the clusters that one would: one or two
-	 * of every generation. */
-	cluster_cache_resize(view->cache->clusters,
-			     view->one_of > 2 ? CLUSTERS_BYTES / 2 : CLUSTERS_BYTES);
 	return bulk;
 
 err0:

@@ -282,8 +282,9 @@ static size_t gather_words(const struct segment_page *page, uint8_t *bitmap, uin
 
 /*
  * Appends the bitmaps and words of the scratch, `len` bytes, as a cluster with runs: the length of
- * all words, the heads, the runs, an LZ4 block of the words.  False if it would not be shorter, or
- * that is not how they go.
+ * all words, the heads, the runs, an LZ4 block of the words.  False if that is not how they go, or
+ * it would not be shorter; or if words are changed here and there, so that their many runs, which
+ * are not packed, take more than half of what the bitmaps do: these pack well then.
  */
 static bool add_runs(struct segment_encoder *encoder, uint32_t deltas, size_t len)
 {
@@ -305,6 +306,8 @@ static bool add_runs(struct segment_encoder *encoder, uint32_t deltas, size_t le
 		      (size_t)delta_make_runs(bitmap, (struct delta_head *)head, at);
 	}
 	shapes = (size_t)(at - to);
+	if (shapes > (size_t)deltas * DELTA_BITMAP_BYTES / 2)
+		return false;
 	got = press_block(encoder, words, words_bytes, 0, at);
 	if (got == 0 || got + shapes >= len)
 		return false;

@@ -53,6 +53,7 @@ void segment_cache_free(struct segment_cache *cache)
 int view_keep_bases(struct store_view *view, size_t difference_bytes, size_t full_bytes)
 {
 	cluster_cache_resize(view->cache->clusters, difference_bytes);
+	cluster_cache_free(view->cache->full);
 	view->cache->full = cluster_cache_new(full_bytes);
 	if (view->cache->full)
 		return R_OK;

@@ -54,14 +54,14 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Page `i` differs from its base in `words` words, if it has one. */
+/* Page `i` differs from its base in `words` words, eight in a row, if it has one. */
 static void make(struct made *made, uint32_t i, page_no number, page_no base, uint32_t words)
 {
 	scratch_page(1, number, made->bytes[i]);
 	if (base != PAGE_ABSENT) {
 		memcpy(made->bases[i], made->bytes[i], PAGE_BYTES);
 		for (uint32_t w = 0; w < words; w++)
-			made->bases[i][(w * 37 % 512) * 8 + w % 8] ^= 0x55;
+			made->bases[i][((w / 8 * 88 + w % 8 + i) % 512) * 8 + w % 8] ^= 0x55;
 	}
 	page_hash(made->secret, made->bytes[i], made->hashes[i]);
 	made->pages[i] = (struct segment_page){
@@ -346,6 +346,21 @@ static void no_difference(void **state)
 	check(made, 40);
 }
 
+/* Every other word: as runs, they would take more than as bits. */
+static void here_and_there(void **state)
+{
+	struct made *made = *state;
+
+	for (uint32_t i = 0; i < 40; i++) {
+		make(made, i, 300 + i, 100 + i, 0);
+		for (uint32_t w = i % 2; w < 2 * 30; w += 2)
+			made->bases[i][w * 8] ^= 0x55;
+	}
+	write_out(made, &segment_coding_take, 40);
+	check_codec(made, CODEC_DELTA_LZ4);
+	check(made, 40);
+}
+
 /* Whatever the heads and runs say, nothing is touched but the page. */
 static void forged_runs(void **state)
 {
@@ -361,7 +376,7 @@ static void forged_runs(void **state)
 	assert_non_null(unpacker);
 	assert_non_null(page);
 	for (uint32_t i = 0; i < 40; i++)
-		make(made, i, 300 + i, 100 + i, 1 + i * 6);
+		make(made, i, 300 + i, 100 + i, 1 + i * 4);
 	write_out(made, &segment_coding_take, 40);
 	check_codec(made, CODEC_DELTA_RUNS);
 	assert_int_equal(segment_load(made->secret, made->fd, &made->record, &segment), R_OK);
@@ -533,6 +548,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_lz4, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_difference, setup, teardown),
+		cmocka_unit_test_setup_teardown(here_and_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(forged_runs, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_above, setup, teardown),
 		cmocka_unit_test_setup_teardown(base_too_high, setup, teardown),
