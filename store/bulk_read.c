@@ -15,9 +15,9 @@
 #define FULL_BYTES ((size_t)8 << 20)	  /* of these, where they are kept apart, full pages */
 #define PIECE_PAGES 32u
 #define FETCH_AHEAD 4u /* pages */
-/* Rounds for which a cluster stays that nothing was needed of.  Those of differences are ten times
- * as long, and there is one of each generation. */
-#define ROUNDS_KEPT 6u
+/* Rounds for which a cluster stays that nothing was needed of.  Those of differences are some
+ * five times as long, and there is one of each generation. */
+#define ROUNDS_KEPT_DIFFERENCES 6u
 #define ROUNDS_KEPT_FULL 32u
 
 void bulk_free(struct bulk *bulk)
@@ -193,7 +193,7 @@ static int do_round(struct store_view *view, size_t *bad)
 			cluster_cache_put(cached_clusters(view->cache, cluster->delta), cluster);
 	}
 	if (bulk->alone) {
-		cluster_cache_round(view->cache->clusters, ROUNDS_KEPT);
+		cluster_cache_round(view->cache->clusters, ROUNDS_KEPT_DIFFERENCES);
 		cluster_cache_round(view->cache->full, ROUNDS_KEPT_FULL);
 	}
 	begin_round(bulk);
