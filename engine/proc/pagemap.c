@@ -160,7 +160,9 @@ static void ask(const struct pagemap *map, enum page_question question, struct s
 		scan->category_mask = IS_WRITTEN;
 		break;
 	case PAGES_OWN_OR_GUARD:
-		scan->return_mask = IS_PRESENT | IS_WRITTEN | (map->no_guard ? 0 : IS_GUARD);
+		not_these = IS_FILE;
+		scan->return_mask =
+		    IS_PRESENT | IS_WRITTEN | IS_ZERO_PAGE | (map->no_guard ? 0 : IS_GUARD);
 		break;
 	case PAGES_OWN:
 	case PAGES_SOFT_DIRTY: /* never asked this way */
@@ -193,13 +195,18 @@ static int next_by_scan(struct pagemap *map, enum page_question question, uint64
 	if (found < 0)
 		return R_FAILED;
 	for (int i = 0; i < found; i++) {
-		ranges[i].start = regions[i].start;
-		ranges[i].end = regions[i].end;
-		ranges[i].marks = (regions[i].categories & IS_WRITTEN ? PAGE_MARK_WRITTEN : 0) |
-				  (regions[i].categories & IS_PRESENT ? PAGE_MARK_PRESENT : 0) |
-				  (regions[i].categories & IS_GUARD ? PAGE_MARK_GUARD : 0);
+		uint64_t is = regions[i].categories;
+
+		/* Protected, it is what became of a page of zeroes when its huge page was split. */
+		if (is & IS_ZERO_PAGE && is & IS_WRITTEN)
+			continue;
+		ranges[*n].start = regions[i].start;
+		ranges[*n].end = regions[i].end;
+		ranges[*n].marks = (is & IS_WRITTEN ? PAGE_MARK_WRITTEN : 0) |
+				   (is & IS_PRESENT ? PAGE_MARK_PRESENT : 0) |
+				   (is & IS_GUARD ? PAGE_MARK_GUARD : 0);
+		(*n)++;
 	}
-	*n = (size_t)found;
 	if (scan.walk_end <= *at) {
 		errno = EIO;
 		return R_FAILED;

@@ -25,7 +25,9 @@ enum page_question {
 	PAGES_OWN,
 	/* Ranges under MADV_GUARD_INSTALL. */
 	PAGES_GUARD,
-	/* Both of these. */
+	/* Both of these, and what is protected of the shared zero page: pages that were the
+	 * mapping's own when they were protected.  Linux puts it in the place of pages of zeroes
+	 * when it splits a huge page (since 6.12), with their protection. */
 	PAGES_OWN_OR_GUARD,
 	/* The same; PAGE_MARK_WRITTEN is then what soft-dirty bits say, of all pages if the kernel
 	 * has none, and PAGE_MARK_PRESENT is told as well. */
