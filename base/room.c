@@ -90,29 +90,48 @@ static uint64_t grains_at(size_t at, size_t n)
 	return (n == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << at;
 }
 
+/* NULL: no stretch has so many. */
 static void *take_grains(size_t n)
 {
-	struct stretch *empty = NULL;
-
 	for (size_t i = 0; i < STRETCHES_MAX; i++) {
 		struct stretch *stretch = &stretches[i];
-		int at;
+		int at = stretch->start ? find_grains(stretch->used, n) : -1;
 
-		if (!stretch->start) {
-			empty = empty ? empty : stretch;
-			continue;
-		}
-		at = find_grains(stretch->used, n);
 		if (at < 0)
 			continue;
 		n_kept -= stretch->used == 0;
 		stretch->used |= grains_at((size_t)at, n);
 		return stretch->start + (size_t)at * GRAIN_BYTES;
 	}
-	if (!empty || !(empty->start = map_aligned(STRETCH_BYTES)))
+	return NULL;
+}
+
+/* Of one more stretch; NULL: there are too many. */
+static void *add_stretch(uint8_t *start, size_t n)
+{
+	for (size_t i = 0; i < STRETCHES_MAX; i++) {
+		if (stretches[i].start)
+			continue;
+		stretches[i] = (struct stretch){ start, grains_at(0, n) };
+		return start;
+	}
+	return NULL;
+}
+
+/* Others go on meanwhile: a stretch can take milliseconds to come. */
+static void *room_of_new_stretch(size_t n)
+{
+	uint8_t *start = map_aligned(STRETCH_BYTES);
+	void *room;
+
+	if (!start)
 		return NULL;
-	empty->used = grains_at(0, n);
-	return empty->start;
+	pthread_mutex_lock(&lock);
+	room = add_stretch(start, n);
+	pthread_mutex_unlock(&lock);
+	if (!room)
+		munmap(start, STRETCH_BYTES);
+	return room;
 }
 
 void *room_get(size_t size_bytes)
@@ -126,11 +145,14 @@ void *room_get(size_t size_bytes)
 	pthread_mutex_lock(&lock);
 	room = take_grains(grains_of(size_bytes));
 	pthread_mutex_unlock(&lock);
-	return room;
+	return room ? room : room_of_new_stretch(grains_of(size_bytes));
 }
 
-static void put_grains(const uint8_t *room, size_t n)
+/* Gives the stretch that is to go, or NULL. */
+static uint8_t *put_grains(const uint8_t *room, size_t n)
 {
+	uint8_t *gone;
+
 	for (size_t i = 0; i < STRETCHES_MAX; i++) {
 		struct stretch *stretch = &stretches[i];
 
@@ -138,27 +160,32 @@ static void put_grains(const uint8_t *room, size_t n)
 			continue;
 		stretch->used &= ~grains_at((size_t)(room - stretch->start) / GRAIN_BYTES, n);
 		if (stretch->used)
-			return;
+			return NULL;
 		if (n_kept < KEPT_MAX) {
 			n_kept++;
-			return;
+			return NULL;
 		}
-		munmap(stretch->start, STRETCH_BYTES);
+		gone = stretch->start;
 		stretch->start = NULL;
-		return;
+		return gone;
 	}
+	return NULL;
 }
 
 void room_put(void *room, size_t size_bytes)
 {
+	uint8_t *gone;
+
 	if (is_small(size_bytes)) {
 		free(room);
 	} else if (room && size_bytes > STRETCH_BYTES) {
 		munmap(room, room_taken(size_bytes));
 	} else if (room) {
 		pthread_mutex_lock(&lock);
-		put_grains(room, grains_of(size_bytes));
+		gone = put_grains(room, grains_of(size_bytes));
 		pthread_mutex_unlock(&lock);
+		if (gone)
+			munmap(gone, STRETCH_BYTES);
 	}
 }
 #endif

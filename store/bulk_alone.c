@@ -58,6 +58,7 @@ static void make_steps(struct bulk *bulk)
 		bulk->parts[bulk->sorted[i]].end = at;
 		at += bulk->parts[bulk->sorted[i]].n_steps;
 	}
+	bulk->n_steps = at;
 	for (size_t i = 0; i < bulk->n_pages; i++) {
 		const struct page_plan *page = &bulk->pages[i];
 
@@ -65,61 +66,38 @@ static void make_steps(struct bulk *bulk)
 			const struct link *link = &bulk->links[page->first + k];
 
 			bulk->steps[bulk->parts[link->part].end++] =
-			    (struct step){ .page = (uint16_t)i, .at = link->at };
+			    (struct step){ link->part, (uint16_t)i, link->at };
 		}
 	}
 }
 
-/* A step, the next of which may be of another part: steps lie in the order of these. */
-struct ahead {
-	size_t part; /* among the sorted */
-	uint32_t step;
-};
-
-/* The cluster of differences that the step is of, if it is at hand, else NULL; `*at` is the place
- * in it.  Moves on. */
-static const struct cluster *look_ahead(const struct bulk *bulk, struct ahead *ahead, uint32_t *at)
+/* The cluster of differences that a step is of, if it is at hand, else NULL. */
+static const struct cluster *differences_of(const struct bulk *bulk, size_t step)
 {
-	for (; ahead->part < bulk->n_parts; ahead->part++) {
-		const struct part *part = &bulk->parts[bulk->sorted[ahead->part]];
-		const struct cluster *cluster = part->cluster;
+	const struct cluster *cluster;
 
-		if (ahead->step == part->end)
-			continue;
-		*at = bulk->steps[ahead->step++].at;
-		return cluster && cluster->delta && cluster->whole ? cluster : NULL;
-	}
-	return NULL;
+	if (step >= bulk->n_steps)
+		return NULL;
+	cluster = bulk->parts[bulk->steps[step].part].cluster;
+	return cluster && cluster->delta && cluster->whole ? cluster : NULL;
 }
 
 /* Differences lie here and there in many MiB, and each is needed once: when one is applied, the
- * next ones are on their way to the processor. */
-static void fetch_ahead(const struct bulk *bulk, struct ahead *near, struct ahead *far)
+ * next ones, which may be of other clusters, are on their way to the processor. */
+static void fetch_ahead(const struct bulk *bulk, size_t step)
 {
-	const struct cluster *cluster;
-	uint32_t at;
+	const struct cluster *cluster = differences_of(bulk, step + FAR_STEPS);
 
-	cluster = look_ahead(bulk, far, &at);
 	if (cluster)
-		cluster_fetch_spot(cluster, at);
-	cluster = look_ahead(bulk, near, &at);
+		cluster_fetch_spot(cluster, bulk->steps[step + FAR_STEPS].at);
+	cluster = differences_of(bulk, step + NEAR_STEPS);
 	if (cluster)
-		cluster_fetch_ahead(cluster, at);
-}
-
-static void begin_ahead(const struct bulk *bulk, struct ahead *ahead, unsigned int steps)
-{
-	uint32_t at;
-
-	*ahead = (struct ahead){ 0 };
-	while (steps-- > 0)
-		look_ahead(bulk, ahead, &at);
+		cluster_fetch_ahead(cluster, bulk->steps[step + NEAR_STEPS].at);
 }
 
 /* What a cluster does for its pages. */
-static void do_part(struct bulk *bulk, struct part *part, struct ahead *near, struct ahead *far)
+static void do_part(struct bulk *bulk, struct part *part)
 {
-	const struct step *step = &bulk->steps[part->end - part->n_steps];
 	bool whole;
 
 	if (part->n_steps == 0)
@@ -128,11 +106,12 @@ static void do_part(struct bulk *bulk, struct part *part, struct ahead *near, st
 		part->result =
 		    cluster_read(bulk->unpackers[0], &part->place, part->to, &part->cluster);
 	whole = part->result == R_OK && part->cluster->whole;
-	for (uint32_t i = 0; i < part->n_steps; i++, step++) {
+	for (uint32_t i = part->end - part->n_steps; i < part->end; i++) {
+		const struct step *step = &bulk->steps[i];
 		struct page_plan *page = &bulk->pages[step->page];
 		uint8_t *to = bulk->to + page->at * PAGE_BYTES;
 
-		fetch_ahead(bulk, near, far);
+		fetch_ahead(bulk, i);
 		if (!whole && page->result != R_FAILED)
 			page->result = part->result != R_OK ? part->result : R_DAMAGED;
 		if (!whole)
@@ -164,17 +143,13 @@ static void let_go(struct store_view *view, struct part *part)
 void bulk_make_alone(struct store_view *view)
 {
 	struct bulk *bulk = view->cache->bulk;
-	struct ahead near, far;
-
 	bulk_plan_places(bulk);
 	sort_parts(bulk);
 	make_steps(bulk);
-	begin_ahead(bulk, &near, NEAR_STEPS);
-	begin_ahead(bulk, &far, FAR_STEPS);
 	for (size_t i = 0; i < bulk->n_parts; i++) {
 		struct part *part = &bulk->parts[bulk->sorted[i]];
 
-		do_part(bulk, part, &near, &far);
+		do_part(bulk, part);
 		let_go(view, part);
 	}
 	for (size_t i = 0; i < bulk->n_pages; i++) {

@@ -12,6 +12,7 @@
 #define ROUND_PAGES 4096u
 #define ROUND_LINKS (ROUND_PAGES * 4)
 #define BUCKETS 1024u
+#define AHEAD_PAGES 16u /* what is known of pages is fetched so much earlier, at most */
 
 struct wanted {
 	page_no number;
@@ -40,6 +41,7 @@ static inline bool part_is_before(const struct part *a, const struct part *b)
 
 /* What a cluster does for a page. */
 struct step {
+	uint32_t part;
 	uint16_t page, at;
 };
 
@@ -67,10 +69,11 @@ struct bulk {
 	uint8_t *to;		   /* where pages go, */
 	struct visiting *visit;	   /* or, if not NULL, to whom */
 	struct visiting *visiting; /* once there was one, kept */
-	size_t n_pages, n_links, n_parts, bytes, round_bytes;
+	size_t n_pages, n_links, n_parts, n_steps, bytes, round_bytes;
 	struct page_plan pages[ROUND_PAGES];
 	struct link links[ROUND_LINKS + CHAIN_MAX + 1];
 	struct part parts[ROUND_LINKS + CHAIN_MAX + 1];
+	page_no bases[AHEAD_PAGES];		      /* of the next pages, by their place */
 	uint32_t buckets[BUCKETS];		      /* 1 + a part */
 	uint32_t sorted[ROUND_LINKS + CHAIN_MAX + 1]; /* parts, in order of number */
 	struct step steps[ROUND_LINKS + CHAIN_MAX + 1];
@@ -97,6 +100,13 @@ _Static_assert(offsetof(struct wanted, number) == 0 && offsetof(struct page_plan
 /* Finds out where a page and its bases lie; where those that visit pages have its base at hand,
  * that is the page alone.  R_BUSY: not in this round. */
 int bulk_plan_page(struct store_view *view, const struct wanted *wanted);
+
+/*
+ * What tells of the pages that come after place `i` of `n`, and of those they are made of, comes to
+ * the processor while it plans others.  To be called for each place in turn, from 0 on, before it
+ * is planned.
+ */
+void bulk_plan_ahead(struct store_view *view, const struct wanted *wanted, size_t n, size_t i);
 
 /* For a caller who is alone, once all of the round is planned: clusters that can be unpacked to
  * where their pages are wanted will be, which saves copying them. */

@@ -20,6 +20,9 @@
 /* What lies behind these the processor fetches by itself, as it sees the order. */
 #define FETCH_LINES 16u
 
+_Static_assert(SEGMENT_PAGES *(PAGE_BYTES + DELTA_BITMAP_BYTES) < 1 << 24,
+	       "spots have places in a cluster");
+
 struct unpacker {
 	ZSTD_DCtx *zstd;
 	uint8_t *stored; /* SEGMENT_BYTES */
@@ -150,10 +153,10 @@ static bool find_bitmaps(struct cluster *cluster, size_t len)
 	if (len < at)
 		return false;
 	for (uint32_t i = 0; i < cluster->pages; i++, shape += DELTA_BITMAP_BYTES) {
-		cluster->spots[i] = (struct cluster_spot){ at, shape };
+		cluster->spots[i] = spot_of(at, shape, 0, 0);
 		at += 8 * delta_bitmap_count(cluster->bytes + shape);
 	}
-	cluster->spots[cluster->pages] = (struct cluster_spot){ at, shape };
+	cluster->spots[cluster->pages] = spot_of(at, shape, 0, 0);
 	return at == len;
 }
 
@@ -165,11 +168,11 @@ static bool find_runs(struct cluster *cluster, size_t heads)
 	uint32_t at = 0, shape = (uint32_t)heads + cluster->pages * DELTA_HEAD_BYTES;
 
 	for (uint32_t i = 0; i < cluster->pages; i++, head++) {
-		cluster->spots[i] = (struct cluster_spot){ at, shape };
+		cluster->spots[i] = spot_of(at, shape, head->runs[0], head->runs[1]);
 		at += 8 * (head->words_less_1 + 1u);
 		shape += DELTA_RUN_BYTES * (head->runs[0] + (uint32_t)head->runs[1]);
 	}
-	cluster->spots[cluster->pages] = (struct cluster_spot){ at, shape };
+	cluster->spots[cluster->pages] = spot_of(at, shape, 0, 0);
 	return at == heads && shape == cluster->len;
 }
 
@@ -270,7 +273,7 @@ int cluster_read(struct unpacker *unpacker, const struct cluster_place *place, u
 	const struct segment_cluster *from = &place->cluster;
 	bool delta = codec_is_delta(from->codec);
 	size_t spots = delta ? from->pages + 1u : 0;
-	size_t len = sizeof(struct cluster) + spots * sizeof(struct cluster_spot);
+	size_t len = sizeof(struct cluster) + spots * sizeof(cluster_spot);
 	struct cluster *new = calloc(1, len);
 	int result;
 
@@ -303,39 +306,52 @@ const uint8_t *cluster_page(const struct cluster *cluster, uint32_t at)
 	return cluster->bytes + (size_t)at * PAGE_BYTES;
 }
 
-static const struct delta_head *head_at(const struct cluster *cluster, uint32_t at)
+static uint32_t words_of(const cluster_spot *spot)
 {
-	/* They are behind all words. */
-	return heads_of(cluster->bytes + cluster->spots[cluster->pages].words) + at;
+	return (spot_words(spot[1]) - spot_words(spot[0])) / 8;
+}
+
+/* As it is stored, but from what is at hand: the heads of a cluster lie where nothing else is
+ * needed. */
+static struct delta_head head_of(const cluster_spot *spot)
+{
+	return (struct delta_head){ (uint8_t)(words_of(spot) - 1),
+				    { spot_runs(*spot, 0), spot_runs(*spot, 1) } };
 }
 
 void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
 {
-	const struct cluster_spot *spot = &cluster->spots[at];
-	const uint8_t *shape = cluster->bytes + spot->shape, *words = cluster->bytes + spot->words;
+	const cluster_spot *spot = &cluster->spots[at];
+	const uint8_t *shape = cluster->bytes + spot_shape(*spot);
+	const uint8_t *words = cluster->bytes + spot_words(*spot);
 
-	if (cluster->runs)
-		delta_apply_runs(page, head_at(cluster, at), shape, words);
-	else
+	if (cluster->runs) {
+		struct delta_head head = head_of(spot);
+
+		delta_apply_runs(page, &head, shape, words);
+	} else {
 		delta_apply(page, shape, words);
+	}
 }
 
 void cluster_differs(const struct cluster *cluster, uint32_t at, uint8_t *bitmap)
 {
-	const uint8_t *shape = cluster->bytes + cluster->spots[at].shape;
+	const cluster_spot *spot = &cluster->spots[at];
+	const uint8_t *shape = cluster->bytes + spot_shape(*spot);
 
-	if (cluster->runs)
-		delta_bitmap_of_runs(head_at(cluster, at), shape, bitmap);
-	else
+	if (cluster->runs) {
+		struct delta_head head = head_of(spot);
+
+		delta_bitmap_of_runs(&head, shape, bitmap);
+	} else {
 		memcpy(bitmap, shape, DELTA_BITMAP_BYTES);
+	}
 }
 
 const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at, uint32_t *n)
 {
-	const struct cluster_spot *spot = &cluster->spots[at];
-
-	*n = (spot[1].words - spot->words) / 8;
-	return cluster->bytes + spot->words;
+	*n = words_of(&cluster->spots[at]);
+	return cluster->bytes + spot_words(cluster->spots[at]);
 }
 
 void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
@@ -346,7 +362,7 @@ void cluster_fetch_ahead(const struct cluster *cluster, uint32_t at)
 	if (cluster->delta) {
 		uint32_t words;
 
-		__builtin_prefetch(from + cluster->spots[at].shape);
+		__builtin_prefetch(from + spot_shape(cluster->spots[at]));
 		from = cluster_words(cluster, at, &words);
 		n = words * 8 / LINE_BYTES + 1;
 		n = n < FETCH_LINES ? n : FETCH_LINES;

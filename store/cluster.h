@@ -4,10 +4,26 @@
 
 #include "store/segment_read.h"
 
-/* Where the words of a difference begin in the bytes of its cluster, and its bitmap or its runs. */
-struct cluster_spot {
-	uint32_t words, shape;
-};
+/* Where the words of a difference begin in the bytes of its cluster, its bitmap or its runs, and
+ * how many runs each half has: one word, as its reader waits for memory. */
+typedef uint64_t cluster_spot;
+
+static inline cluster_spot spot_of(uint64_t words, uint64_t shape, uint64_t first, uint64_t second)
+{
+	return words | shape << 24 | first << 48 | second << 56;
+}
+static inline uint32_t spot_words(cluster_spot spot)
+{
+	return spot & 0xffffff;
+}
+static inline uint32_t spot_shape(cluster_spot spot)
+{
+	return spot >> 24 & 0xffffff;
+}
+static inline uint8_t spot_runs(cluster_spot spot, unsigned int half)
+{
+	return (uint8_t)(spot >> (48 + 8 * half));
+}
 
 /* A cluster in memory: pages one after the other; or differences, with bitmaps before all words or
  * heads and runs behind these. */
@@ -26,7 +42,7 @@ struct cluster {
 	uint64_t round;			   /* of the cache, when it was used last */
 	struct cluster *newer, *older;	   /* among those kept */
 	struct cluster *chained;	   /* in the same bucket */
-	struct cluster_spot spots[];	   /* of differences: one of each, and where they end */
+	cluster_spot spots[];		   /* of differences: one of each, and where they end */
 };
 
 /* What one thread needs for unpacking. */

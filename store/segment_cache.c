@@ -108,6 +108,40 @@ static uint16_t hinted(struct segment_cache *cache, page_no number)
 	return 0;
 }
 
+/* What tells of the page, if a hint knows its segment and there is nothing to search in that. */
+static const struct segment_place *place_at_hand(struct segment_cache *cache, page_no number,
+						 const struct segment **segment)
+{
+	uint16_t at = *hint_of(cache, number);
+
+	if (!at)
+		return NULL;
+	*segment = &cache->slots[at - 1].segment;
+	if (!covers(*segment, number) || (*segment)->numbers)
+		return NULL;
+	return &(*segment)->pages[number - (*segment)->record.first];
+}
+
+void cached_fetch_ahead(struct segment_cache *cache, page_no number, bool hash)
+{
+	const struct segment *segment;
+	const struct segment_place *place = place_at_hand(cache, number, &segment);
+
+	if (!place)
+		return;
+	__builtin_prefetch(place);
+	if (hash)
+		__builtin_prefetch(segment_hash(segment, (uint32_t)(place - segment->pages)));
+}
+
+page_no cached_base(struct segment_cache *cache, page_no number)
+{
+	const struct segment *segment;
+	const struct segment_place *place = place_at_hand(cache, number, &segment);
+
+	return place ? place->base : PAGE_ABSENT;
+}
+
 int cached_segment(struct store_view *view, page_no number, struct segment **found)
 {
 	struct segment_cache *cache = view->cache;

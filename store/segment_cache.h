@@ -47,6 +47,14 @@ int cached_pack(struct store_view *view, uint64_t pack, int *fd);
 /* The segment whose range holds the number, its header read and whole; valid until the next call.
  * R_OK, R_DAMAGED (not reported), R_BUSY as above, R_FAILED. */
 int cached_segment(struct store_view *view, page_no number, struct segment **found);
+
+/* Has what is known of a page, and its hash if that is asked for, on its way to the processor; if
+ * its segment is not at hand, nothing. */
+void cached_fetch_ahead(struct segment_cache *cache, page_no number, bool hash);
+
+/* The page it is stored as a difference to; PAGE_ABSENT also if that is not known yet. */
+page_no cached_base(struct segment_cache *cache, page_no number);
+
 void cached_segments_free(struct segment_cache *cache);
 
 /* Where clusters of differences or of full pages are kept. */

@@ -383,7 +383,7 @@ static void forged_runs(void **state)
 	where = cluster_place_of(&segment, 0, made->fd);
 	assert_int_equal(cluster_read(unpacker, &where, NULL, &cluster), R_OK);
 	assert_true(cluster->whole);
-	shapes = cluster->len - cluster->spots[40].words;
+	shapes = cluster->len - spot_words(cluster->spots[40]);
 	cluster_free(cluster);
 	for (size_t at = 0; at < shapes * sizeof(forged); at++) {
 		off_t place = (off_t)(where.offset + LZ4_LENGTH_BYTES + at / sizeof(forged));
