@@ -12,7 +12,6 @@
 #define ROUND_PAGES 4096u
 #define ROUND_LINKS (ROUND_PAGES * 4)
 #define BUCKETS 1024u
-#define AHEAD_PAGES 16u /* what is known of pages is fetched so much earlier, at most */
 
 struct wanted {
 	page_no number;
@@ -73,7 +72,6 @@ struct bulk {
 	struct page_plan pages[ROUND_PAGES];
 	struct link links[ROUND_LINKS + CHAIN_MAX + 1];
 	struct part parts[ROUND_LINKS + CHAIN_MAX + 1];
-	page_no bases[AHEAD_PAGES];		      /* of the next pages, by their place */
 	uint32_t buckets[BUCKETS];		      /* 1 + a part */
 	uint32_t sorted[ROUND_LINKS + CHAIN_MAX + 1]; /* parts, in order of number */
 	struct step steps[ROUND_LINKS + CHAIN_MAX + 1];
@@ -102,11 +100,11 @@ _Static_assert(offsetof(struct wanted, number) == 0 && offsetof(struct page_plan
 int bulk_plan_page(struct store_view *view, const struct wanted *wanted);
 
 /*
- * What tells of the pages that come after place `i` of `n`, and of those they are made of, comes to
- * the processor while it plans others.  To be called for each place in turn, from 0 on, before it
+ * What tells of the pages that come after place `i` of `n`, and of their bases, comes to the
+ * processor while it plans others.  To be called for each place in turn, from 0 on, before it
  * is planned.
  */
-void bulk_plan_ahead(struct store_view *view, const struct wanted *wanted, size_t n, size_t i);
+void bulk_plan_ahead(struct segment_cache *cache, const struct wanted *wanted, size_t n, size_t i);
 
 /* For a caller who is alone, once all of the round is planned: clusters that can be unpacked to
  * where their pages are wanted will be, which saves copying them. */

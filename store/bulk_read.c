@@ -235,7 +235,7 @@ int bulk_run(struct store_view *view, const struct wanted *wanted, size_t n, siz
 		return R_FAILED;
 	begin_round(bulk);
 	for (size_t i = 0; result == R_OK && i < n; i++) {
-		bulk_plan_ahead(view, wanted, n, i);
+		bulk_plan_ahead(view->cache, wanted, n, i);
 		result = bulk_plan_page(view, &wanted[i]);
 		if (result == R_BUSY) {
 			result = do_round(view, bad);
