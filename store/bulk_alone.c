@@ -143,6 +143,7 @@ static void let_go(struct store_view *view, struct part *part)
 void bulk_make_alone(struct store_view *view)
 {
 	struct bulk *bulk = view->cache->bulk;
+
 	bulk_plan_places(bulk);
 	sort_parts(bulk);
 	make_steps(bulk);

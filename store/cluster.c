@@ -20,7 +20,7 @@
 /* What lies behind these the processor fetches by itself, as it sees the order. */
 #define FETCH_LINES 16u
 
-_Static_assert(SEGMENT_PAGES *(PAGE_BYTES + DELTA_BITMAP_BYTES) < 1 << 24,
+_Static_assert((PAGE_BYTES + DELTA_BITMAP_BYTES) * SEGMENT_PAGES < 1u << SPOT_PLACE_BITS,
 	       "spots have places in a cluster");
 
 struct unpacker {
@@ -325,13 +325,10 @@ void cluster_apply(const struct cluster *cluster, uint32_t at, uint8_t *page)
 	const uint8_t *shape = cluster->bytes + spot_shape(*spot);
 	const uint8_t *words = cluster->bytes + spot_words(*spot);
 
-	if (cluster->runs) {
-		struct delta_head head = head_of(spot);
-
-		delta_apply_runs(page, &head, shape, words);
-	} else {
+	if (cluster->runs)
+		delta_apply_runs(page, head_of(spot), shape, words);
+	else
 		delta_apply(page, shape, words);
-	}
 }
 
 void cluster_differs(const struct cluster *cluster, uint32_t at, uint8_t *bitmap)
@@ -339,13 +336,10 @@ void cluster_differs(const struct cluster *cluster, uint32_t at, uint8_t *bitmap
 	const cluster_spot *spot = &cluster->spots[at];
 	const uint8_t *shape = cluster->bytes + spot_shape(*spot);
 
-	if (cluster->runs) {
-		struct delta_head head = head_of(spot);
-
-		delta_bitmap_of_runs(&head, shape, bitmap);
-	} else {
+	if (cluster->runs)
+		delta_bitmap_of_runs(head_of(spot), shape, bitmap);
+	else
 		memcpy(bitmap, shape, DELTA_BITMAP_BYTES);
-	}
 }
 
 const uint8_t *cluster_words(const struct cluster *cluster, uint32_t at, uint32_t *n)

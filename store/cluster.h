@@ -7,22 +7,25 @@
 /* Where the words of a difference begin in the bytes of its cluster, its bitmap or its runs, and
  * how many runs each half has: one word, as its reader waits for memory. */
 typedef uint64_t cluster_spot;
+#define SPOT_PLACE_BITS 24
+#define SPOT_RUNS_BITS 8
 
 static inline cluster_spot spot_of(uint64_t words, uint64_t shape, uint64_t first, uint64_t second)
 {
-	return words | shape << 24 | first << 48 | second << 56;
+	return words | shape << SPOT_PLACE_BITS | first << 2 * SPOT_PLACE_BITS |
+	       second << (2 * SPOT_PLACE_BITS + SPOT_RUNS_BITS);
 }
 static inline uint32_t spot_words(cluster_spot spot)
 {
-	return spot & 0xffffff;
+	return spot & ((1u << SPOT_PLACE_BITS) - 1);
 }
 static inline uint32_t spot_shape(cluster_spot spot)
 {
-	return spot >> 24 & 0xffffff;
+	return spot_words(spot >> SPOT_PLACE_BITS);
 }
 static inline uint8_t spot_runs(cluster_spot spot, unsigned int half)
 {
-	return (uint8_t)(spot >> (48 + 8 * half));
+	return (uint8_t)(spot >> (2 * SPOT_PLACE_BITS + half * SPOT_RUNS_BITS));
 }
 
 /* A cluster in memory: pages one after the other; or differences, with bitmaps before all words or

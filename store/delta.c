@@ -155,13 +155,13 @@ static inline bool run_within(const uint8_t *run, unsigned int *at, unsigned int
 	return *at + *n <= HALF_WORDS;
 }
 
-void delta_apply_runs(uint8_t *page, const struct delta_head *head, const uint8_t *runs,
+void delta_apply_runs(uint8_t *page, struct delta_head head, const uint8_t *runs,
 		      const uint8_t *words)
 {
-	unsigned int left = head->words_less_1 + 1u, at, n;
+	unsigned int left = head.words_less_1 + 1u, at, n;
 
 	for (unsigned int half = 0; half < 2; half++, page += HALF_WORDS * 8) {
-		for (unsigned int i = head->runs[half]; i > 0; i--, runs += DELTA_RUN_BYTES) {
+		for (unsigned int i = head.runs[half]; i > 0; i--, runs += DELTA_RUN_BYTES) {
 			if (!run_within(runs, &at, &n) || n > left)
 				return;
 			copy_run(page + at * 8, words, n);
@@ -171,13 +171,13 @@ void delta_apply_runs(uint8_t *page, const struct delta_head *head, const uint8_
 	}
 }
 
-void delta_bitmap_of_runs(const struct delta_head *head, const uint8_t *runs, uint8_t *bitmap)
+void delta_bitmap_of_runs(struct delta_head head, const uint8_t *runs, uint8_t *bitmap)
 {
 	unsigned int at, n;
 
 	memset(bitmap, 0, DELTA_BITMAP_BYTES);
 	for (unsigned int half = 0; half < 2; half++, bitmap += HALF_WORDS / 8)
-		for (unsigned int i = head->runs[half]; i > 0; i--, runs += DELTA_RUN_BYTES)
+		for (unsigned int i = head.runs[half]; i > 0; i--, runs += DELTA_RUN_BYTES)
 			for (bool fits = run_within(runs, &at, &n); fits && n > 0; n--, at++)
 				bitmap[at / 8] |= (uint8_t)(1u << at % 8);
 }

@@ -48,10 +48,10 @@ uint32_t delta_make_runs(const uint8_t *bitmap, struct delta_head *head, uint8_t
 
 /* Makes of the base in `page` the page whose runs and words are given.  It ends where they make no
  * sense, reading and writing nothing beyond words and page: the page's hash will tell. */
-void delta_apply_runs(uint8_t *page, const struct delta_head *head, const uint8_t *runs,
+void delta_apply_runs(uint8_t *page, struct delta_head head, const uint8_t *runs,
 		      const uint8_t *words);
 
 /* Writes the bitmap; what makes no sense has no bits. */
-void delta_bitmap_of_runs(const struct delta_head *head, const uint8_t *runs, uint8_t *bitmap);
+void delta_bitmap_of_runs(struct delta_head head, const uint8_t *runs, uint8_t *bitmap);
 
 #endif

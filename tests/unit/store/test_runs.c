@@ -28,12 +28,12 @@ static void same(const uint8_t *bitmap, uint32_t n_runs)
 	assert_int_equal(delta_make_runs(bitmap, &head, runs), n_runs);
 	assert_int_equal(head.words_less_1 + 1, n_words);
 	assert_int_equal(head.runs[0] + head.runs[1], n_runs);
-	delta_bitmap_of_runs(&head, runs, again);
+	delta_bitmap_of_runs(head, runs, again);
 	assert_memory_equal(bitmap, again, DELTA_BITMAP_BYTES);
 	memset(by_bitmap, 0, PAGE_BYTES);
 	memset(by_runs, 0, PAGE_BYTES);
 	delta_apply(by_bitmap, bitmap, words);
-	delta_apply_runs(by_runs, &head, runs, words);
+	delta_apply_runs(by_runs, head, runs, words);
 	assert_memory_equal(by_bitmap, by_runs, PAGE_BYTES);
 	free(words);
 }
@@ -118,8 +118,8 @@ static void forged(void **state)
 
 		for (unsigned int other = 0; other < 256; other++) {
 			runs[at] = (uint8_t)other;
-			delta_apply_runs(page, &head, runs, words);
-			delta_bitmap_of_runs(&head, runs, bitmap);
+			delta_apply_runs(page, head, runs, words);
+			delta_bitmap_of_runs(head, runs, bitmap);
 		}
 		runs[at] = byte;
 	}
