@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,12 +41,12 @@ static void assert_marked(const struct piece *piece)
 	assert_int_equal(piece->at[piece->size - 1], piece->mark);
 }
 
-static void test_pieces_do_not_overlap(void **state)
+/* What comes and goes in one thread. */
+static void *use_pieces(void *arg)
 {
 	struct piece pieces[PIECES] = { 0 };
 
-	(void)state;
-	srand(1);
+	(void)arg;
 	for (size_t i = 0; i < 5000; i++) {
 		struct piece *piece = &pieces[(size_t)rand() % PIECES];
 
@@ -66,6 +67,26 @@ static void test_pieces_do_not_overlap(void **state)
 			assert_marked(&pieces[i]);
 		room_put(pieces[i].at, pieces[i].at ? pieces[i].size : 1);
 	}
+	return NULL;
+}
+
+static void test_pieces_do_not_overlap(void **state)
+{
+	(void)state;
+	srand(1);
+	use_pieces(NULL);
+}
+
+/* Each marks its own, and all get stretches and give them back at the same time. */
+static void test_nor_those_of_threads(void **state)
+{
+	pthread_t threads[4];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, use_pieces, NULL), 0);
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
 }
 
 static void test_a_whole_stretch(void **state)
@@ -88,6 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pieces_do_not_overlap),
+		cmocka_unit_test(test_nor_those_of_threads),
 		cmocka_unit_test(test_a_whole_stretch),
 	};
 
