@@ -217,7 +217,9 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 	if (rc == R_OK)
 		rc = plan_files(r, opts);
 	if (rc == R_OK)
-		rc = check_pids(r, opts);
+		rc = opts->replace ? living_prove(r, opts) : R_OK;
+	if (rc == R_OK)
+		rc = pids_check(r);
 	if (rc == R_OK)
 		rc = describe_for_files(r);
 	if (rc == R_OK)
@@ -225,7 +227,7 @@ static int plan(struct rebuild *r, const struct restore_options *opts)
 	if (rc == R_OK)
 		rc = cgroup_make(r);
 	if (rc == R_OK && r->living)
-		rc = replace_living(r);
+		rc = living_replace(r);
 	/* Whoever wrote to them is gone, and nobody has opened them yet. */
 	if (rc == R_OK && r->back)
 		rc = back_put(r->back);

@@ -8,7 +8,8 @@
  *
  * The files, in the order they come into play:
  *   plan.c     images into structs                    session.c  who is born where, helpers
- *   check.c    pids, features, the living target      spawn.c    seed, root, children
+ *   check.c    features of this machine               spawn.c    seed, root, children
+ *   living.c   the target to be replaced              pids.c     numbers that must be free
  *   scratch.c  where remote calls are made from     remote.c   those calls
  *   group.c    process groups, helpers leave          zombie.c   dead tasks die again
  *   shmem.c    shared anonymous memory                layout.c   the address space
@@ -190,14 +191,35 @@ int rights_check(struct rebuild *r);
 /* Has a new task the user and groups of this one already? */
 bool rights_same_ids(const struct rebuild_thread *th, const CredsEntry *c);
 
+/* ---- living.c ---- */
+
+/* Looks for the living target that is to be ended: who has the root's pid, if start time and boot
+ * prove that it is a target of the lineage; it is then in `living`, which is left at 0 if nobody
+ * has that pid.  R_OK; R_BUSY (somebody else has it); other errors, all reported. */
+int living_prove(struct rebuild *r, const struct restore_options *opts);
+/* Ends it, if it still is who has that pid, and waits until its pids are free.  R_OK; R_BUSY;
+ * R_UNSUPPORTED (files it wrote to meanwhile); R_FAILED. */
+int living_replace(struct rebuild *r);
+
+/* ---- pids.c ---- */
+
+/* All pids and tids must be free, those of the living target's tree but for; what has ended is
+ * waited for.  R_OK; R_BUSY or R_FAILED, reported. */
+int pids_check(struct rebuild *r);
+/* The part of it that is about processes of other trees in a group or session of such a number. */
+int pids_check_groups(struct rebuild *r);
+/* Waits until nobody has such a pid or tid.  R_OK; R_BUSY, reported. */
+int pids_wait(const struct rebuild *r);
 /*
- * All pids and tids must be free.  To replace, those of the living target count as free, if pid,
- * start time and boot prove that it is that target; its root is then in `living`.  R_OK, R_BUSY.
+ * The kernel did not give number `tid` to a new task (EEXIST).  True, after a pause, if it is worth
+ * another try: nobody that runs has it.  The kernel takes a number back only after its last task is
+ * gone from sight, and what it keeps of that task in /proc is forgotten first (release_task() of
+ * kernel/exit.c), which takes milliseconds where somebody has looked at much of it.  `*tries`
+ * counts from 0.
  */
-int check_pids(struct rebuild *r, const struct restore_options *opts);
-/* Ends the living target found by check_pids, if it still is who has that pid, and waits until its
- * pids are free.  R_OK; R_BUSY; R_UNSUPPORTED (files it wrote to meanwhile); R_FAILED. */
-int replace_living(struct rebuild *r);
+bool pid_lingers(struct rebuild *r, pid_t tid, int *tries);
+/* Says what uses it. */
+void pid_warn_busy(const struct rebuild *r, pid_t tid);
 
 /* ---- remote.c ---- */
 

@@ -48,8 +48,8 @@ int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
 	struct rebuild *r = maker->task->r;
 	struct clone_args *args = (struct clone_args *)r->data;
 	pid_t *tid = (pid_t *)(args + 1);
+	int rc, tries = 0;
 	int64_t ret;
-	int rc;
 
 	memset(args, 0, sizeof(*args));
 	*tid = child->tid;
@@ -58,13 +58,14 @@ int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
 	args->exit_signal = (uint64_t)exit_signal;
 	args->set_tid = remote_address(tid);
 	args->set_tid_size = 1;
-	rc = remote_try(maker, &ret, SYS_clone3, remote_address(args), sizeof(*args), 0, 0, 0, 0);
+	do
+		rc = remote_try(maker, &ret, SYS_clone3, remote_address(args), sizeof(*args), 0, 0,
+				0, 0);
+	while (rc == R_OK && ret == -EEXIST && pid_lingers(r, child->tid, &tries));
 	if (rc)
 		return rc;
 	if (ret == -EEXIST) {
-		warn("pid %d is in use; end what uses it (a process, or a process group or session "
-		     "of that number), then restore again",
-		     child->tid);
+		pid_warn_busy(r, child->tid);
 		return R_BUSY;
 	}
 	if (ret < 0) {
@@ -125,14 +126,13 @@ static void __attribute__((noreturn)) be_middle(pid_t pid, int report, int order
 	_exit(0);
 }
 
+/* R_OK; R_BUSY, not reported, if its number is not free; R_FAILED. */
 static int report_root(const struct rebuild *r, int error)
 {
 	if (!error)
 		return R_OK;
-	if (error == EEXIST) {
-		warn("pid %d is in use; end what uses it, then restore again", r->root->pid);
+	if (error == EEXIST)
 		return R_BUSY;
-	}
 	errno = error;
 	warn_errno("cannot make task %d%s", r->root->pid,
 		   error == EPERM ? " (CAP_CHECKPOINT_RESTORE is needed)" : "");
@@ -225,7 +225,8 @@ err0:
 	return R_FAILED;
 }
 
-static int make_root(struct rebuild *r)
+/* Results as report_root. */
+static int try_root(struct rebuild *r)
 {
 	sigset_t all, before;
 	int rc;
@@ -242,6 +243,18 @@ static int make_root(struct rebuild *r)
 			rc = take_root(r);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}
+
+static int make_root(struct rebuild *r)
+{
+	int rc, tries = 0;
+
+	do
+		rc = try_root(r);
+	while (rc == R_BUSY && pid_lingers(r, r->root->pid, &tries));
+	if (rc == R_BUSY)
+		pid_warn_busy(r, r->root->pid);
 	return rc;
 }
 

@@ -67,7 +67,7 @@ static void prove(pid_t pid, struct rebuild *r, struct restore_options *opts)
 	};
 	*r = (struct rebuild){ .files = files_restore_new(RESTORE_FILES_STRICT, NULL, NULL) };
 	assert_non_null(r->files);
-	assert_int_equal(check_pids(r, opts), R_OK);
+	assert_int_equal(living_prove(r, opts), R_OK);
 	assert_int_equal(r->living, pid);
 }
 
@@ -81,7 +81,7 @@ static void the_target_is_ended(void **state)
 	(void)state;
 	assert_true(pid > 0);
 	prove(pid, &r, &opts);
-	assert_int_equal(replace_living(&r), R_OK);
+	assert_int_equal(living_replace(&r), R_OK);
 	assert_true(r.living_ended);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
@@ -110,7 +110,7 @@ static void whoever_has_its_pid_now_is_not(void **state)
 	}
 	usleep(LATER_US);
 	warn_set_hook(remember, said);
-	rc = replace_living(&r);
+	rc = living_replace(&r);
 	warn_set_hook(NULL, NULL);
 	assert_int_equal(rc, R_BUSY);
 	assert_false(r.living_ended);
