@@ -144,64 +144,6 @@ int io_write_file(int dirfd, const char *path, const void *data, size_t len)
 	return R_FAILED;
 }
 
-/* What a power loss may leave: what was there or is there now; the new bytes; or anything. */
-enum lasting { LASTS_EITHER, LASTS, LASTS_NOT };
-
-static int replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
-			enum lasting lasting)
-{
-	char temporary[300];
-	int fd, saved;
-
-	/* The pid keeps two writers apart; what one that died left behind is written over. */
-	if (snprintf(temporary, sizeof(temporary), ".%s.%d.tmp", name, (int)getpid()) >=
-	    (int)sizeof(temporary)) {
-		errno = ENAMETOOLONG;
-		return R_FAILED;
-	}
-	fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (fd < 0)
-		return R_FAILED;
-	if (fchmod(fd, mode) < 0 || io_write_all(fd, data, len) != R_OK ||
-	    (lasting != LASTS_NOT && fsync(fd) < 0))
-		goto err1;
-	if (close(fd) < 0) {
-		fd = -1;
-		goto err1;
-	}
-	fd = -1;
-	fault_point("rename");
-	if (renameat(dirfd, temporary, dirfd, name) < 0)
-		goto err1;
-	if (lasting != LASTS)
-		return R_OK;
-	fault_point("directory fsync");
-	return fsync(dirfd) < 0 ? R_FAILED : R_OK;
-
-err1:
-	saved = errno;
-	if (fd >= 0)
-		close(fd);
-	unlinkat(dirfd, temporary, 0);
-	errno = saved;
-	return R_FAILED;
-}
-
-int io_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
-{
-	return replace_file(dirfd, name, data, len, mode, LASTS);
-}
-
-int io_replace_file_soon(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
-{
-	return replace_file(dirfd, name, data, len, mode, LASTS_EITHER);
-}
-
-int io_replace_file_for_now(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
-{
-	return replace_file(dirfd, name, data, len, mode, LASTS_NOT);
-}
-
 /* Syncs the directory a path is in. */
 static int sync_directory_of(int dirfd, const char *path)
 {

@@ -23,20 +23,6 @@ int io_read_fd(int fd, size_t max_bytes, char **data, size_t *len);
 /* Writes `len` bytes to an existing file by one write(2), as /proc files want it. */
 int io_write_file(int dirfd, const char *path, const void *data, size_t len);
 
-/*
- * Puts a file below `dirfd` in place of one of that name, or of none, so that at any instant the
- * old one or the new one is there whole: temporary file, fsync, rename, fsync of the directory.
- * `mode` is exact, whatever the umask.  R_OK or R_FAILED with errno set.
- */
-int io_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
-
-/* The same, but after a power loss there may be the old contents, which are then whole. */
-int io_replace_file_soon(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
-
-/* The same for what means nothing after the next start of the machine: a power loss may leave
- * anything, with which readers have to get along. */
-int io_replace_file_for_now(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
-
 /* Moves a file to another place below `dirfd`, also in place of one that is there, and syncs both
  * directories.  The file itself must be synced.  R_OK or R_FAILED with errno set. */
 int io_move_file(int dirfd, const char *from, const char *to);

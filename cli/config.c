@@ -1,6 +1,7 @@
 #include "cli/config.h"
 
 #include "base/io.h"
+#include "base/replace.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "cli/option_values.h"

@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/replace.h"
 #include "base/result.h"
 #include "base/warn.h"
 

@@ -1,6 +1,7 @@
 /* The file that makes a directory a store. */
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/replace.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/store_internal.h"

@@ -205,6 +205,7 @@ int reap_bytes(struct store *store, uint64_t *bytes)
 		return R_FAILED;
 	}
 	result = recover_packs(store, bytes);
+	*bytes += recover_temporaries(store);
 	do {
 		more = result == R_OK ? gather_free(store, gathered, key) : result;
 		if (more == R_FAILED)

@@ -1,9 +1,11 @@
+#include "base/replace.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/pack.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -62,4 +64,39 @@ int recover_packs(struct store *store, uint64_t *bytes)
 			result = R_FAILED;
 	closedir(dir);
 	return result;
+}
+
+/* Of a folder beside the index and the packs: those of the command line. */
+static uint64_t sweep_folder(const struct store *store, const struct dirent *entry)
+{
+	static const char *const others[] = { ".", "..", "index", "packs" };
+	uint64_t bytes;
+	int fd;
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(entry->d_name, others[i]) == 0)
+			return 0;
+	fd = openat(store->dirfd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	bytes = io_sweep_temporaries(fd, "");
+	close(fd);
+	return bytes;
+}
+
+uint64_t recover_temporaries(const struct store *store)
+{
+	uint64_t bytes = io_sweep_temporaries(store->dirfd, "");
+	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir && fd >= 0)
+		close(fd);
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN)
+			bytes += sweep_folder(store, entry);
+	if (dir)
+		closedir(dir);
+	return bytes;
 }

@@ -1,4 +1,5 @@
 #include "base/io.h"
+#include "base/replace.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "store/hash_index.h"

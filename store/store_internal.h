@@ -60,6 +60,9 @@ int generation_ceiling(struct index_txn *txn, uint64_t number, struct generation
 /* Removes the packs dead writers left.  `*bytes` (may be NULL) grows by what that gave back.
  * Failures to remove one are reported and passed over; R_OK or R_FAILED. */
 int recover_packs(struct store *store, uint64_t *bytes);
+/* Removes the temporary files they left.  Returns the bytes that gave back; what cannot be removed
+ * stays. */
+uint64_t recover_temporaries(const struct store *store);
 
 /* ---- store.c ---- */
 

@@ -16,6 +16,8 @@ settle() {
 	# All that is dead goes: by itself a gc leaves a tenth of each pack alone.
 	run_compact >"$W/out" 2>&1 || { cat "$W/out"; fail "gc after $1 and $2"; }
 	check || fail "gc after $1 and $2: not as the ledger has it"
+	left=$(find "$W/store" -name '.*.tmp')
+	[ -z "$left" ] || fail "gc after $1 and $2 leaves $left"
 }
 
 # walk COMMAND HOW VARIABLE: kills at point 1, 2 ... of that numbering until the command gets through

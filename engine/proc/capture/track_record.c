@@ -1,6 +1,5 @@
 #include "engine/proc/capture/track_record.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/replace.h"
 #include "base/result.h"
 #include "engine/engine.h"
 #include "engine/proc/stat.h"
@@ -112,38 +112,6 @@ bool track_record_look(const char *path, struct track_record *record)
 	return whole;
 }
 
-/*
- * What a snap that was killed just then left of writing such a file: ".track-NAMESPACE-...PID.tmp",
- * of our own pid namespace (`name` begins with it, too) and without a process of that number.
- */
-static void sweep(int dir, const char *name)
-{
-	size_t same = strcspn(name + strlen("track-"), "-") + strlen("track-") + 1;
-	int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = again < 0 ? NULL : fdopendir(again);
-	struct dirent *entry;
-
-	if (!list && again >= 0)
-		close(again);
-	while (list && (entry = readdir(list))) {
-		const char *left = entry->d_name;
-		size_t len = strlen(left);
-		const char *pid = len > 4 ? memrchr(left, '.', len - 4) : NULL;
-		char *end;
-		long number;
-
-		if (*left != '.' || strncmp(left + 1, name, same) != 0 || !pid ||
-		    strcmp(left + len - 4, ".tmp") != 0)
-			continue;
-		number = strtol(pid + 1, &end, 10);
-		if (end == left + len - 4 && number > 0 && number <= INT32_MAX &&
-		    kill((pid_t)number, 0) < 0 && errno == ESRCH)
-			unlinkat(dir, left, 0);
-	}
-	if (list)
-		closedir(list);
-}
-
 int track_record_put(const char *path, struct track_record *record)
 {
 	const char *name = strrchr(path, '/') + 1;
@@ -155,7 +123,8 @@ int track_record_put(const char *path, struct track_record *record)
 	dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return R_FAILED;
-	sweep(dir, name);
+	/* What a snap that was killed just then has left. */
+	io_sweep_temporaries(dir, "track-");
 	if (read_boot_id(record->boot_id))
 		rc = io_replace_file_for_now(dir, name, record, sizeof(*record), 0600);
 	close(dir);
