@@ -163,7 +163,8 @@ int reap_discard(struct reap *reap, const struct segment_record *copy);
 void reap_copies_close(struct reap_copies *copies, bool committed);
 
 /* Gives free bytes back to the file system: unlinks packs the index does not know and whose writer
- * is gone and temporary files of such writers, punches holes.  `*bytes` grows by what the file system says it got.  R_OK or R_FAILED.
+ * is gone and temporary files of such writers, punches holes.  `*bytes` grows by what the file
+ * system says it got.  R_OK or R_FAILED.
  */
 int reap_bytes(struct store *store, uint64_t *bytes);
 
