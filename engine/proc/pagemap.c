@@ -39,6 +39,7 @@ struct scan {
 #define WORD_FILE (1ull << 61)
 #define WORD_GUARD (1ull << 58)
 #define WORD_PROTECTED (1ull << 57)
+#define WORD_EXCLUSIVE (1ull << 56) /* mapped here and nowhere else; never of the zero page */
 #define WORD_SOFT_DIRTY (1ull << 55)
 
 #define REGIONS 512
@@ -73,14 +74,18 @@ bool pagemap_is_protected(const struct pagemap *map, uint64_t address)
 	       word & WORD_PROTECTED;
 }
 
-/* What is not in memory may be gone: that is for a close look to find out. */
+/*
+ * What is not in memory may be gone: that is for a close look to find out.  A read of what was
+ * dropped or never there maps the shared zero page, which soft-dirty bits do not tell; only what is
+ * mapped nowhere else is surely not that.
+ */
 static uint32_t marks_of(enum page_question question, uint64_t word)
 {
 	if (word & WORD_GUARD)
 		return PAGE_MARK_GUARD;
 	if (question != PAGES_SOFT_DIRTY)
 		return PAGE_MARK_WRITTEN;
-	return (word & WORD_SOFT_DIRTY ? PAGE_MARK_WRITTEN : 0) |
+	return (word & WORD_SOFT_DIRTY || !(word & WORD_EXCLUSIVE) ? PAGE_MARK_WRITTEN : 0) |
 	       (word & WORD_PRESENT ? PAGE_MARK_PRESENT : 0);
 }
 

@@ -29,8 +29,9 @@ enum page_question {
 	 * mapping's own when they were protected.  Linux puts it in the place of pages of zeroes
 	 * when it splits a huge page (since 6.12), with their protection. */
 	PAGES_OWN_OR_GUARD,
-	/* The same; PAGE_MARK_WRITTEN is then what soft-dirty bits say, of all pages if the kernel
-	 * has none, and PAGE_MARK_PRESENT is told as well. */
+	/* The same; PAGE_MARK_WRITTEN is then what soft-dirty bits say, which no page has if the
+	 * kernel knows none, and of what is or may be mapped elsewhere too (a fork's pages, the
+	 * shared zero page); PAGE_MARK_PRESENT is told as well. */
 	PAGES_SOFT_DIRTY,
 	/* Those of PAGES_OWN that were written since they were protected, by userfaultfd in its
 	 * asynchronous mode; they are protected anew.  Other modes fail. */

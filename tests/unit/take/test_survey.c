@@ -22,7 +22,9 @@
 #define SWAPPED (1ull << 62)
 #define FILE_PAGE (1ull << 61)
 #define GUARD (1ull << 58)
+#define EXCLUSIVE (1ull << 56)
 #define SOFT_DIRTY (1ull << 55)
+#define CLEAN (PRESENT | EXCLUSIVE)
 
 /* A page map that says `words` of the `n` pages from `start` on. */
 static struct pagemap fake(uint64_t start, const uint64_t *words, size_t n)
@@ -48,9 +50,10 @@ static void expect(const struct survey *survey, size_t i, uint64_t from, uint64_
 static void keeps_clean_pages(void **state)
 {
 	const uint64_t words[] = {
-		PRESENT,			  /* clean */
-		PRESENT,			  /* clean */
-		PRESENT | SOFT_DIRTY,		  /* written */
+		CLEAN,				  /* clean */
+		CLEAN,				  /* clean */
+		CLEAN | SOFT_DIRTY,		  /* written */
+		PRESENT,			  /* the zero page, or shared since a fork */
 		0,				  /* nothing, or dropped since */
 		SOFT_DIRTY,			  /* nothing, in a new range */
 		PRESENT | FILE_PAGE,		  /* of the file, not the task's */
@@ -58,7 +61,7 @@ static void keeps_clean_pages(void **state)
 		SWAPPED,			  /* clean, but not in memory: read */
 		SWAPPED | SOFT_DIRTY,
 		GUARD,
-		PRESENT,
+		CLEAN,
 	};
 	size_t n = sizeof(words) / sizeof(words[0]);
 	struct pagemap map = fake(BASE, words, n);
@@ -68,10 +71,10 @@ static void keeps_clean_pages(void **state)
 	assert_int_equal(survey_range(&survey, &map, BASE, BASE + n * PAGE, SURVEY_SOFT_DIRTY),
 			 R_OK);
 	expect(&survey, 0, 0, 2, SURVEY_KEPT);
-	expect(&survey, 1, 2, 3, SURVEY_OWN);
-	expect(&survey, 2, 7, 9, SURVEY_OWN);
-	expect(&survey, 3, 9, 10, SURVEY_GUARD);
-	expect(&survey, 4, 10, 11, SURVEY_KEPT);
+	expect(&survey, 1, 2, 4, SURVEY_OWN);
+	expect(&survey, 2, 8, 10, SURVEY_OWN);
+	expect(&survey, 3, 10, 11, SURVEY_GUARD);
+	expect(&survey, 4, 11, 12, SURVEY_KEPT);
 	assert_int_equal(survey.n, 5);
 	survey_free(&survey);
 
@@ -79,7 +82,7 @@ static void keeps_clean_pages(void **state)
 	assert_int_equal(survey_range(&survey, &map, BASE, BASE + n * PAGE, SURVEY_UNTRACKED),
 			 R_OK);
 	assert_int_equal(survey_bytes(&survey, SURVEY_KEPT), 0);
-	assert_int_equal(survey_bytes(&survey, SURVEY_OWN), 6 * PAGE);
+	assert_int_equal(survey_bytes(&survey, SURVEY_OWN), 7 * PAGE);
 	survey_free(&survey);
 	pagemap_close(&map);
 }
@@ -95,7 +98,7 @@ static void keeps_many(void **state)
 	(void)state;
 	assert_non_null(words);
 	for (size_t i = 0; i < n; i++)
-		words[i] = PRESENT | (i % 3 == 0 ? SOFT_DIRTY : 0);
+		words[i] = CLEAN | (i % 3 == 0 ? SOFT_DIRTY : 0);
 	map = fake(BASE, words, n);
 	assert_int_equal(survey_range(&survey, &map, BASE, BASE + n * PAGE, SURVEY_SOFT_DIRTY),
 			 R_OK);
@@ -137,11 +140,58 @@ static void probe_tells(void **state)
 	munmap((void *)page, PAGE);
 }
 
+#define HUGE (2ull << 20)
+
+static void read_all(const volatile char *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i += PAGE)
+		assert_int_equal(bytes[i], 0);
+}
+
+/* A page that was only read is the shared zero page, small or huge, and no bit tells that it was
+ * not there before, or was dropped: it is read.  What the kernel itself says of such pages. */
+static void reads_the_zero_page(void **state)
+{
+	char *all =
+	    mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *huge = (char *)(((uintptr_t)all + HUGE) & -HUGE), *small = huge + HUGE;
+	uint64_t at = (uintptr_t)small;
+	struct survey survey = { 0 };
+	struct pagemap map;
+
+	(void)state;
+	assert_ptr_not_equal(all, MAP_FAILED);
+	madvise(huge, HUGE, MADV_HUGEPAGE);
+	madvise(small, HUGE, MADV_NOHUGEPAGE);
+	memset(small, 1, 4 * PAGE);
+	assert_int_equal(soft_dirty_clear(getpid()), R_OK);
+	assert_int_equal(madvise(small + PAGE, PAGE, MADV_DONTNEED), 0);
+	read_all(small + PAGE, PAGE);
+	read_all(small + 4 * PAGE, PAGE);
+	read_all(huge, HUGE);
+	assert_int_equal(pagemap_open(getpid(), &map), R_OK);
+	assert_int_equal(survey_range(&survey, &map, at, at + 8 * PAGE, SURVEY_SOFT_DIRTY), R_OK);
+	assert_int_equal(survey.n, 4);
+	assert_int_equal(survey.regions[1].start, at + PAGE);
+	assert_int_equal(survey.regions[1].kind, SURVEY_OWN);
+	assert_int_equal(survey.regions[3].start, at + 4 * PAGE);
+	assert_int_equal(survey.regions[3].kind, SURVEY_OWN);
+	assert_int_equal(survey_bytes(&survey, SURVEY_KEPT), 3 * PAGE);
+	survey_free(&survey);
+	at = (uintptr_t)huge;
+	assert_int_equal(survey_range(&survey, &map, at, at + HUGE, SURVEY_SOFT_DIRTY), R_OK);
+	assert_int_equal(survey_bytes(&survey, SURVEY_KEPT), 0);
+	survey_free(&survey);
+	pagemap_close(&map);
+	munmap(all, 4 * HUGE);
+}
+
 /* What was protected ahead is read where it is still kept, and nowhere else. */
 static void reads_what_was_written(void **state)
 {
-	const uint64_t words[] = { PRESENT, PRESENT, PRESENT, PRESENT, 0, PRESENT | SOFT_DIRTY,
-				   PRESENT, PRESENT };
+	const uint64_t words[] = {
+		CLEAN, CLEAN, CLEAN, CLEAN, 0, CLEAN | SOFT_DIRTY, CLEAN, CLEAN
+	};
 	size_t n = sizeof(words) / sizeof(words[0]);
 	struct pagemap map = fake(BASE, words, n);
 	struct survey survey = { 0 }, written = { 0 };
@@ -172,9 +222,8 @@ static void reads_what_was_written(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keeps_clean_pages),
-		cmocka_unit_test(keeps_many),
-		cmocka_unit_test(probe_tells),
+		cmocka_unit_test(keeps_clean_pages),	  cmocka_unit_test(keeps_many),
+		cmocka_unit_test(reads_the_zero_page),	  cmocka_unit_test(probe_tells),
 		cmocka_unit_test(reads_what_was_written),
 	};
 
