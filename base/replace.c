@@ -119,7 +119,7 @@ static bool is_temporary(const char *entry, const char *prefix)
 
 static uint64_t sweep_one(int dirfd, const char *name)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	uint64_t bytes = 0;
 	struct stat st;
 
