@@ -1,5 +1,6 @@
 #include "cli/target.h"
 
+#include "base/boot_id.h"
 #include "base/io.h"
 #include "base/replace.h"
 #include "base/result.h"
@@ -22,42 +23,6 @@
 #define RECORD_BYTES_MAX 4096
 #define HEX_BYTES (2 * sizeof(((struct target *)0)->boot_id) + 1)
 
-/* "3f0c..-..": 32 hexadecimal digits, dashes between them skipped. */
-static bool parse_boot_id(const char *text, uint8_t id[16])
-{
-	size_t digits = 0;
-
-	for (; *text && *text != '\n' && digits < 32; text++) {
-		static const char hex[] = "0123456789abcdef";
-		const char *at = strchr(hex, *text);
-
-		if (*text == '-')
-			continue;
-		if (!at)
-			return false;
-		id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | (at - hex));
-		digits++;
-	}
-	return digits == 32;
-}
-
-static int read_boot_id(uint8_t id[16])
-{
-	char *text;
-	size_t len;
-	bool good;
-
-	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &text, &len) != R_OK) {
-		warn_errno("cannot read /proc/sys/kernel/random/boot_id");
-		return R_FAILED;
-	}
-	good = parse_boot_id(text, id);
-	free(text);
-	if (!good)
-		warn("/proc/sys/kernel/random/boot_id is not a boot id");
-	return good ? R_OK : R_FAILED;
-}
-
 int target_of_pid(pid_t pid, struct target *target)
 {
 	struct proc_stat stat;
@@ -70,7 +35,7 @@ int target_of_pid(pid_t pid, struct target *target)
 		return R_NOT_FOUND;
 	target->pid = pid;
 	target->start = stat.start_time;
-	return read_boot_id(target->boot_id);
+	return boot_id_read(target->boot_id);
 }
 
 bool target_alive(const struct target *target)
@@ -90,7 +55,7 @@ static int parse_record(const char *text, size_t len, struct target *target)
 
 	if (json_unpack(record, "{s:I, s:I, s:s}", "pid", &pid, "start", &start, "boot_id",
 			&boot) == 0 &&
-	    pid > 0 && pid <= 1 << 22 && start >= 0 && parse_boot_id(boot, target->boot_id)) {
+	    pid > 0 && pid <= 1 << 22 && start >= 0 && boot_id_parse(boot, target->boot_id)) {
 		target->pid = (pid_t)pid;
 		target->start = (uint64_t)start;
 		result = R_OK;

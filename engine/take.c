@@ -1,13 +1,12 @@
 #include "engine/engine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/io.h"
+#include "base/boot_id.h"
 #include "base/result.h"
 #include "base/warn.h"
 #include "dedup/dedup.h"
@@ -40,35 +39,6 @@ uint64_t take_clock_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" */
-static int read_boot_id(uint8_t id[16])
-{
-	char *text;
-	size_t len, digits = 0;
-
-	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &text, &len) != R_OK) {
-		warn_errno("cannot read /proc/sys/kernel/random/boot_id");
-		return R_FAILED;
-	}
-	memset(id, 0, 16);
-	for (size_t i = 0; i < len && digits < 32; i++) {
-		char c = text[i];
-		int value = c >= '0' && c <= '9'   ? c - '0'
-			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-						   : -1;
-
-		if (value < 0)
-			continue;
-		id[digits / 2] |= (uint8_t)(digits % 2 ? value : value << 4);
-		digits++;
-	}
-	free(text);
-	if (digits == 32)
-		return R_OK;
-	warn("/proc/sys/kernel/random/boot_id is not a boot id");
-	return R_FAILED;
-}
-
 static int list_pids(const struct tree *tree, struct take_result *result)
 {
 	result->pids = calloc(tree->task_count, sizeof(*result->pids));
@@ -88,7 +58,7 @@ int take_describe(const struct tree *tree, const struct take_options *opts, stru
 	gen->root_pid = (uint32_t)opts->pid;
 	gen->root_start = tree->tasks[0].start_time;
 	gen->tasks = (uint32_t)tree->task_count;
-	return read_boot_id(gen->boot_id);
+	return boot_id_read(gen->boot_id);
 }
 
 /* One take; what is there is undone by end(). */

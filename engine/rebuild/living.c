@@ -1,44 +1,19 @@
 /* The living target of a lineage: is that process the one, and its end to make room. */
 #include "engine/rebuild/rebuild.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/io.h"
+#include "base/boot_id.h"
 #include "base/warn.h"
 #include "engine/engine.h"
 #include "engine/proc/files/restore.h"
 #include "engine/proc/freeze.h"
 #include "engine/proc/stat.h"
 
-static int own_boot_id(uint8_t id[16])
-{
-	char *text;
-	size_t len, n = 0;
-
-	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &len)) {
-		warn_errno("/proc/sys/kernel/random/boot_id");
-		return R_FAILED;
-	}
-	for (size_t i = 0; i + 1 < len && n < 16;) {
-		char pair[3] = { text[i], text[i + 1], 0 };
-
-		if (text[i] == '-') {
-			i++;
-			continue;
-		}
-		id[n++] = (uint8_t)strtoul(pair, NULL, 16);
-		i += 2;
-	}
-	free(text);
-	return R_OK;
-}
-
 struct identity {
 	struct rebuild *r;
 	uint64_t start;
-	uint8_t boot[16];
+	uint8_t boot[BOOT_ID_BYTES];
 };
 
 /* Any generation of the lineage can be the proof: each names the process it was taken of. */
@@ -76,7 +51,7 @@ int living_prove(struct rebuild *r, const struct restore_options *opts)
 	rc = proc_stat_read(r->root->pid, 0, &stat);
 	if (rc)
 		return rc == R_NOT_FOUND ? R_OK : rc;
-	rc = own_boot_id(identity.boot);
+	rc = boot_id_read(identity.boot);
 	if (rc)
 		return rc;
 	identity.start = stat.start_time;

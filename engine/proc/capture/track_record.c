@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/boot_id.h"
 #include "base/io.h"
 #include "base/replace.h"
 #include "base/result.h"
@@ -25,24 +26,6 @@
 #define KEEPER_FIRST_FD 3
 /* A keeper that no record names for two such times was forgotten by a snap that was killed. */
 #define KEEPER_LOOK_MS 10000
-
-static bool read_boot_id(uint8_t id[16])
-{
-	char *text;
-	size_t len;
-	bool good = false;
-
-	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &text, &len) != R_OK)
-		return false;
-	if (len >= 32) {
-		/* As it is spelled: it is only compared. */
-		memcpy(id, text, 8);
-		memcpy(id + 8, text + 24, 8);
-		good = true;
-	}
-	free(text);
-	return good;
-}
 
 bool track_record_path(pid_t root, uint64_t root_start, char path[TRACK_PATH_BYTES],
 		       const char **reason)
@@ -72,7 +55,7 @@ static bool is_whole(const struct track_record *record)
 	uint8_t boot_id[16];
 
 	return memcmp(record->magic, MAGIC, sizeof(record->magic)) == 0 &&
-	       record->n_tasks <= TRACK_TASKS_MAX && read_boot_id(boot_id) &&
+	       record->n_tasks <= TRACK_TASKS_MAX && boot_id_read(boot_id) == R_OK &&
 	       memcmp(boot_id, record->boot_id, sizeof(boot_id)) == 0 &&
 	       memchr(record->point.lineage, '\0', sizeof(record->point.lineage)) &&
 	       proc_stat_read(record->keeper, 0, &stat) == R_OK && stat.state != 'Z' &&
@@ -125,7 +108,7 @@ int track_record_put(const char *path, struct track_record *record)
 		return R_FAILED;
 	/* What a snap that was killed just then has left. */
 	io_sweep_temporaries(dir, "track-");
-	if (read_boot_id(record->boot_id))
+	if (boot_id_read(record->boot_id) == R_OK)
 		rc = io_replace_file_for_now(dir, name, record, sizeof(*record), 0600);
 	close(dir);
 	return rc;
