@@ -20,13 +20,16 @@
 /* What a power loss may leave: what was there or is there now; the new bytes; or anything. */
 enum lasting { LASTS_EITHER, LASTS, LASTS_NOT };
 
-/* Is the open file the one of that name? */
-static bool has_name(int dirfd, const char *name, int fd, struct stat *st)
+/* 1 if the open file is the one of that name, 0 if not; -1 with errno set. */
+static int has_name(int dirfd, const char *name, int fd, struct stat *st)
 {
 	struct stat named;
 
-	return fstat(fd, st) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       st->st_dev == named.st_dev && st->st_ino == named.st_ino;
+	if (fstat(fd, st) < 0)
+		return -1;
+	if (fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -1;
+	return st->st_dev == named.st_dev && st->st_ino == named.st_ino;
 }
 
 /*
@@ -36,19 +39,23 @@ static bool has_name(int dirfd, const char *name, int fd, struct stat *st)
  */
 static int open_temporary(int dirfd, const char *name, mode_t mode)
 {
+	int fd, is_ours = 0, saved;
 	struct stat st;
-	int fd;
 
-	for (;;) {
+	while (is_ours == 0) {
 		fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
 		if (fd < 0)
 			return -1;
 		while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
 			;
-		if (has_name(dirfd, name, fd, &st))
+		is_ours = has_name(dirfd, name, fd, &st);
+		if (is_ours == 1)
 			return fd;
+		saved = errno;
 		close(fd);
+		errno = saved;
 	}
+	return -1;
 }
 
 static int replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
@@ -72,7 +79,7 @@ static int replace_file(int dirfd, const char *name, const void *data, size_t le
 	fault_point("rename");
 	if (renameat(dirfd, temporary, dirfd, name) < 0)
 		goto err1;
-	/* Not before: with it goes the lock. */
+	/* Not before: with it goes the lock.  Whatever has to last has been synced. */
 	close(fd);
 	if (lasting != LASTS)
 		return R_OK;
@@ -125,7 +132,7 @@ static uint64_t sweep_one(int dirfd, const char *name)
 
 	if (fd < 0)
 		return 0;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && has_name(dirfd, name, fd, &st) &&
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && has_name(dirfd, name, fd, &st) == 1 &&
 	    S_ISREG(st.st_mode) && unlinkat(dirfd, name, 0) == 0)
 		bytes = (uint64_t)st.st_blocks * 512;
 	close(fd);
