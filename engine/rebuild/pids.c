@@ -266,13 +266,16 @@ bool pid_lingers(struct rebuild *r, pid_t tid, int *tries)
 	return true;
 }
 
-void pid_warn_busy(const struct rebuild *r, pid_t tid)
+int pid_busy(struct rebuild *r, pid_t tid)
 {
 	const struct numbers number = { .tids = &tid, .n = 1 };
 	struct member member;
 
+	if (stop_asked(r))
+		return R_FAILED;
 	if (!in_use(tid) && find_member(r, &number, &member) == R_OK)
 		warn_member(&member);
 	else
 		warn("pid %d is in use; end what uses it, then restore again", tid);
+	return R_BUSY;
 }

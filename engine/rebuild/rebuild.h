@@ -203,10 +203,11 @@ int living_replace(struct rebuild *r);
 
 /* ---- pids.c ---- */
 
-/* All pids and tids must be free, those of the living target's tree but for; what has ended is
- * waited for.  R_OK; R_BUSY or R_FAILED, reported. */
+/* Nobody may have a pid or tid that is needed but the living target's tree; what has ended is
+ * waited for.  R_OK; R_BUSY, reported; R_FAILED, reported or because the restore is to stop. */
 int pids_check(struct rebuild *r);
-/* The part of it that is about processes of other trees in a group or session of such a number. */
+/* The part of it that is about processes of other trees in a group or session of such a number, as
+ * far as /proc shows them.  The same results. */
 int pids_check_groups(struct rebuild *r);
 /* Waits until nobody has such a pid or tid.  R_OK; R_BUSY, reported. */
 int pids_wait(const struct rebuild *r);
@@ -218,8 +219,8 @@ int pids_wait(const struct rebuild *r);
  * counts from 0.
  */
 bool pid_lingers(struct rebuild *r, pid_t tid, int *tries);
-/* Says what uses it. */
-void pid_warn_busy(const struct rebuild *r, pid_t tid);
+/* After the last try: R_BUSY, reported with what uses it, or R_FAILED if the restore is to stop. */
+int pid_busy(struct rebuild *r, pid_t tid);
 
 /* ---- remote.c ---- */
 

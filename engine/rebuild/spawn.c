@@ -64,10 +64,8 @@ int spawn_clone(struct rebuild_thread *maker, uint64_t flags, int exit_signal,
 	while (rc == R_OK && ret == -EEXIST && pid_lingers(r, child->tid, &tries));
 	if (rc)
 		return rc;
-	if (ret == -EEXIST) {
-		pid_warn_busy(r, child->tid);
-		return R_BUSY;
-	}
+	if (ret == -EEXIST)
+		return pid_busy(r, child->tid);
 	if (ret < 0) {
 		errno = (int)-ret;
 		warn_errno("task %d: cannot make %s %d", maker->task->pid,
@@ -253,9 +251,7 @@ static int make_root(struct rebuild *r)
 	do
 		rc = try_root(r);
 	while (rc == R_BUSY && pid_lingers(r, r->root->pid, &tries));
-	if (rc == R_BUSY)
-		pid_warn_busy(r, r->root->pid);
-	return rc;
+	return rc == R_BUSY ? pid_busy(r, r->root->pid) : rc;
 }
 
 /* The C library's registration, inherited by fork; its memory goes away. */
